@@ -1,0 +1,75 @@
+"""Every metric of the worker and the API, named in one file.
+
+Prometheus rules: base units, `_total` for counters, no user or item id as a label. Dashboards
+import the names from here, so that renaming one breaks a test, not a panel at night.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class WorkerMetrics:
+    """What a worker counts. One instance a process; tests give their own registry."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.events = Counter(
+            "springtide_events_total", "Events taken from Kafka", ["topic"], registry=registry
+        )
+        self.learned = Counter(
+            "springtide_learned_total", "Interactions the learner took in", registry=registry
+        )
+        self.duplicates = Counter(
+            "springtide_duplicates_total", "Events with an id met before", registry=registry
+        )
+        self.ignored = Counter(
+            "springtide_ignored_total", "Events of users who opted out", registry=registry
+        )
+        self.dead_letters = Counter(
+            "springtide_dead_letters_total", "Unusable events", ["topic"], registry=registry
+        )
+        self.lists = Counter(
+            "springtide_lists_written_total", "Lists that Redis took", registry=registry
+        )
+        self.lists_refused = Counter(
+            "springtide_lists_refused_total", "Lists older than the stored one", registry=registry
+        )
+        self.freshness = Histogram(
+            "springtide_freshness_seconds",
+            "From the broker's append of an event to Redis's answer for its list",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.scored = Counter(
+            "springtide_comments_scored_total", "Comments scored", ["label"], registry=registry
+        )
+        self.score_seconds = Histogram(
+            "springtide_score_batch_seconds",
+            "A batch of comments at the classifier",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.alerts = Counter(
+            "springtide_alerts_total", "Alerts by state", ["state"], registry=registry
+        )
+        self.alert_failures = Counter(
+            "springtide_alert_delivery_failures_total", "Alerts a receiver did not take",
+            registry=registry,
+        )  # fmt: skip
+        self.checkpoint_seconds = Histogram(
+            "springtide_checkpoint_seconds", "Writing a checkpoint", buckets=SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self.checkpoint_pause = Histogram(
+            "springtide_checkpoint_pause_seconds",
+            "How long learning stands still for a snapshot",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.queue = Gauge(
+            "springtide_queue_depth", "Entries waiting", ["queue"], registry=registry
+        )
+        self.users = Gauge("springtide_users", "Users in memory", registry=registry)
+        self.items = Gauge("springtide_items", "Items in memory", registry=registry)

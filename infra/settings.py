@@ -1,0 +1,92 @@
+"""One tree of settings, read once at start and passed down; nothing else reads the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class UserError(Exception):
+    """Something the user can mend. The CLI prints the message in one line and exits with 2."""
+
+
+class Settings(BaseSettings):
+    """All settings, `SPRINGTIDE_<NAME>` in the environment; a command's flags override them."""
+
+    model_config = SettingsConfigDict(env_prefix="SPRINGTIDE_", extra="ignore", frozen=True)
+
+    kafka_url: str = Field("kafka://127.0.0.1:9092", description="Kafka, kafka://host:port,…")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey"
+    )
+    clickhouse_url: SecretStr = Field(
+        SecretStr("clickhouse://127.0.0.1:9000/default"), description="ClickHouse, native protocol"
+    )
+    classifier_url: str = Field(
+        "http://127.0.0.1:8081", description="the classifier server (TEI-shaped /predict)"
+    )
+    worker_urls: str = Field(
+        "", description="workers whose /metrics the ops page shows, comma-separated"
+    )
+    checkpoint_url: str = Field("", description="fsspec URL; default: DATA_DIR/checkpoints")
+    alertmanager_url: str = Field("", description="Alertmanager (v2 API); empty: none")
+    webhook_url: str = Field("", description="receives alerts as Alertmanager's webhook JSON")
+    data_dir: Path = Field(Path("springtide-data"), description="everything kept on this machine")
+    api_tokens_file: Path | None = Field(
+        None, description="one a line: token tenant scope[,scope]; without it loopback only"
+    )
+    model: Path | None = Field(None, description="classifier artifact in place of the packaged one")
+    pseudonym_key_file: Path | None = Field(
+        None, description="key of the user pseudonyms; default: made in DATA_DIR"
+    )
+    false_alarms_per_day: float = Field(1.0, gt=0, le=1000, description="budget of the monitor")
+    max_users: int = Field(1_000_000, gt=0, description="users a worker keeps in memory")
+    max_items: int = Field(100_000, gt=0, description="items a worker keeps in memory")
+    explore_every: int = Field(0, ge=0, description="one slot in N explores; 0: off")
+    checkpoint_seconds: float = Field(2.0, gt=0, le=600, description="between two checkpoints")
+    max_age_seconds: float = Field(
+        0.0, ge=0, description="older events go to the dead letters; 0: all are welcome"
+    )
+    list_size: int = Field(50, gt=0, le=500, description="items in a stored list")
+    list_ttl_days: float = Field(30.0, gt=0, description="a list without an event expires")
+    kafka_home: Path | None = Field(None, description="a Kafka folder with libs/*.jar")
+
+    @property
+    def checkpoints(self) -> str:
+        """fsspec URL of the checkpoint folder."""
+        return self.checkpoint_url or str((self.data_dir / "checkpoints").absolute())
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment; keyword values that are not None win over it.
+
+    Raises:
+        UserError: a value cannot be used; names the variable and says what is wrong with it.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "SPRINGTIDE_" + str(first["loc"][0]).upper()
+        raise UserError(f"{name}: {first['msg']} (got {first['input']!r})") from None
+
+
+def host_and_port(url: str, default_port: int) -> tuple[str, int]:
+    """Host and port of a URL.
+
+    Raises:
+        UserError: the URL names no host or no usable port.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or default_port
+    except ValueError as error:
+        raise UserError(f"{url}: not a usable URL ({error})") from None
+    if not host:
+        raise UserError(f"{url}: not a usable URL (no host)")
+    return host, port

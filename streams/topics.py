@@ -1,0 +1,155 @@
+"""The topic catalogue, and `apply`: make what is missing, say what differs.
+
+User-keyed topics have one partition count and are assigned together: the worker that owns user
+partition p owns it in all of them, and a scored comment keeps the partition of its comment.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from infra.settings import UserError
+from streams import events
+
+DAY_MS = 86_400_000
+PARTITIONS = 4
+
+CLICKS = "clicks.v1"
+PURCHASES = "purchases.v1"
+COMMENTS = "comments.v1"
+SCORED_COMMENTS = "scored-comments.v1"
+SENTIMENT = "sentiment.v1"
+SERVED = "served.v1"
+USERS = "users.v1"
+ITEMS = "items.v1"
+ALERTS = "alerts.v1"
+DEAD_LETTER = "dead-letter.v1"
+
+
+class TopicSpec(Struct, frozen=True):
+    """A topic: who keys it, what it carries, and how long the broker keeps it."""
+
+    name: str
+    keyed_by: Literal["user", "item", "one"]
+    message: type[Struct]
+    purpose: str
+    retention_days: float = 7.0
+    compacted: bool = False
+    max_message_bytes: int = events.MAX_EVENT_BYTES + 100_000
+
+    def partitions(self, user_partitions: int) -> int:
+        """User-keyed topics share one count; the others need one consumer to see everything."""
+        return user_partitions if self.keyed_by == "user" else 1
+
+    def config(self) -> dict[str, str]:
+        """Broker settings; append time, so that a replay of old events is not deleted at once."""
+        settings = {
+            "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": str(self.max_message_bytes),
+        }
+        if self.compacted:
+            return {**settings, "cleanup.policy": "compact"}
+        retention = int(self.retention_days * DAY_MS)
+        return {**settings, "cleanup.policy": "delete", "retention.ms": str(retention)}
+
+
+CATALOGUE: tuple[TopicSpec, ...] = (
+    TopicSpec(CLICKS, "user", events.Click, "a user opened an item"),
+    TopicSpec(PURCHASES, "user", events.Purchase, "a user bought an item"),
+    TopicSpec(COMMENTS, "user", events.Comment, "a user wrote about an item"),
+    TopicSpec(SCORED_COMMENTS, "user", events.ScoredComment, "a comment with its sentiment"),
+    TopicSpec(USERS, "user", events.Profile, "what users say of themselves", compacted=True),
+    TopicSpec(SERVED, "user", events.Served, "lists as they were shown"),
+    TopicSpec(SENTIMENT, "one", events.Sentiment, "scored comments without text, one monitor"),
+    TopicSpec(ITEMS, "item", events.Item, "the catalogue", compacted=True),
+    TopicSpec(ALERTS, "item", events.Alert, "alerts raised and resolved", retention_days=90),
+    TopicSpec(
+        DEAD_LETTER,
+        "one",
+        events.DeadLetter,
+        "events that could not be used, with the reason",
+        retention_days=30,
+    ),
+)
+
+INTERACTION_TOPICS = (CLICKS, PURCHASES, COMMENTS)
+TOPIC_OF_TYPE = {"click": CLICKS, "purchase": PURCHASES, "comment": COMMENTS}
+
+
+def bootstrap_servers(kafka_url: str) -> list[str]:
+    """`kafka://h:p,h:p` as a list of host:port.
+
+    Raises:
+        UserError: the URL is not of that form.
+    """
+    scheme, _, rest = kafka_url.partition("://")
+    servers = [server for server in rest.strip("/").split(",") if server]
+    if scheme != "kafka" or not servers or not all(":" in server for server in servers):
+        raise UserError(f"SPRINGTIDE_KAFKA_URL={kafka_url}: use kafka://host:port[,host:port]")
+    return servers
+
+
+def apply(
+    kafka_url: str, partitions: int = PARTITIONS, replication: int = 1, timeout_seconds: float = 20
+) -> list[str]:
+    """Make the topics that are missing.
+
+    Returns:
+        The names of the topics that were made.
+
+    Raises:
+        UserError: no broker answers, or a topic has another partition count (changing that moves
+            users between partitions: a migration, not a setting).
+    """
+    admin = _admin(bootstrap_servers(kafka_url), timeout_seconds)
+    try:
+        existing = {
+            topic["name"]: len(topic["partitions"])
+            for topic in admin.describe_topics([spec.name for spec in CATALOGUE])
+            if not topic.get("error_code")
+        }
+        missing = [spec for spec in CATALOGUE if spec.name not in existing]
+        for spec in CATALOGUE:
+            wanted = spec.partitions(partitions)
+            if existing.get(spec.name, wanted) != wanted:
+                raise UserError(
+                    f"{spec.name} has {existing[spec.name]} partitions, not {wanted}: "
+                    f"run with --partitions {existing[spec.name]} or start with new topics"
+                )
+        if missing:
+            _create(admin, missing, partitions, replication)
+        return [spec.name for spec in missing]
+    finally:
+        admin.close()
+
+
+def _create(admin: Any, missing: list[TopicSpec], partitions: int, replication: int) -> None:
+    admin.create_topics(
+        {
+            spec.name: {
+                "num_partitions": spec.partitions(partitions),
+                "replication_factor": replication,
+                "configs": spec.config(),
+            }
+            for spec in missing
+        }
+    )
+
+
+def _admin(servers: list[str], timeout_seconds: float) -> Any:
+    import kafka
+    from kafka.errors import KafkaError
+
+    try:
+        return kafka.KafkaAdminClient(
+            bootstrap_servers=servers,
+            bootstrap_timeout_ms=int(timeout_seconds * 1000),
+            client_id="springtide-topics",
+        )
+    except (KafkaError, ValueError) as error:
+        raise UserError(
+            f"no Kafka answers at {','.join(servers)} ({type(error).__name__}): "
+            "start one with `springtide local`, or set SPRINGTIDE_KAFKA_URL"
+        ) from None

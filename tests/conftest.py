@@ -1,0 +1,47 @@
+"""Fixtures that every folder shares: the shared data, a real Kafka, and the embedded parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.local.stack import LocalStack
+
+
+def _missing(what: str) -> None:
+    """Skip with one visible reason; under CI that is a failure, not a gap."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder with real data and the real Kafka: SPRINGTIDE_SHARED, default ../shared."""
+    default = Path(__file__).parents[2] / "shared"
+    folder = Path(os.environ.get("SPRINGTIDE_SHARED", default))
+    if not folder.is_dir():
+        _missing(f"no shared data at {folder}: set SPRINGTIDE_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kafka_home(shared_dir: Path) -> Path:
+    """A real Apache Kafka: KAFKA_HOME first, then the shared one."""
+    home = Path(os.environ.get("KAFKA_HOME", shared_dir / "kafka"))
+    if not any((home / "libs").glob("kafka-server*.jar")) and not any(
+        (home / "libs").glob("kafka_*.jar")
+    ):
+        _missing(f"no Apache Kafka at {home}: set KAFKA_HOME")
+    return home
+
+
+@pytest.fixture(scope="session")
+def stack(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Every embedded part, with the real Kafka, once a session."""
+    parts = LocalStack(tmp_path_factory.mktemp("stack"), broker="kafka", kafka_home=kafka_home)
+    with parts:
+        yield parts
