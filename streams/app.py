@@ -1,0 +1,186 @@
+"""`create_app`: the one place where the parts of a worker meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import faust
+
+from infra.alerting import AlertSender
+from infra.metrics import WorkerMetrics
+from infra.pseudonym import Pseudonymiser
+from infra.serving import AsyncRedisTopKStore
+from infra.settings import Settings
+from infra.telemetry import get_logger
+from infra.warehouse import ArchiveWriter, Warehouse
+from online.checkpoint import CheckpointStore
+from streams import batch_consumer, topics
+from streams.archive import Archive
+from streams.catalog import Catalog
+from streams.checkpointer import Checkpointer
+from streams.learn import Learn
+from streams.monitor import Monitor
+from streams.outlet import Outlet
+from streams.popular import Popular
+from streams.recommend import Recommend
+from streams.river import River, agent, fatal
+from streams.score import ClassifierClient, Score
+
+log = get_logger("worker")
+
+USER_TOPICS = (topics.CLICKS, topics.PURCHASES, topics.SCORED_COMMENTS, topics.USERS)
+BUFFERED_BATCHES = 8
+
+
+class App:
+    """A worker: its parts, and the Faust app that drives them."""
+
+    def __init__(self, settings: Settings, store: AsyncRedisTopKStore) -> None:
+        self.settings = settings
+        self.metrics = WorkerMetrics()
+        self.outlet = Outlet(topics.bootstrap_servers(settings.kafka_url))
+        self.warehouse = Warehouse(settings.clickhouse_url.get_secret_value())
+        self.classifier = ClassifierClient(settings.classifier_url)
+        self.sender = AlertSender(settings.webhook_url, settings.alertmanager_url)
+        self.river = River(
+            settings,
+            self.metrics,
+            store,
+            ArchiveWriter(settings.clickhouse_url.get_secret_value()),
+            Pseudonymiser.from_settings(settings.pseudonym_key_file, settings.data_dir),
+            self.outlet,
+        )
+        self.catalog = Catalog(self.river)
+        self.recommend = Recommend(self.river)
+        self.learn = Learn(self.river, self.recommend)
+        self.score = Score(self.river, self.classifier, self.catalog)
+        self.monitor = Monitor(self.river, self.catalog, self.warehouse, self.sender)
+        self.archive = Archive(self.river)
+        self.popular = Popular(self.river)
+        self.checkpointer = Checkpointer(
+            self.river, self.recommend, self.monitor, CheckpointStore(settings.checkpoints)
+        )
+        self.faust = _faust_app(settings)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._assigned = False
+        _wire(self)
+
+    def not_ready(self) -> str:
+        """What is still missing before this worker is of use; empty once ready."""
+        if not self._assigned:
+            return "waiting for partitions"
+        return "" if self.catalog.caught_up.is_set() else "reading the catalogue"
+
+    async def start(self) -> None:
+        """Start the parts, then Faust."""
+        await self.outlet.start()
+        await self.classifier.start()
+        runs = (self.catalog, self.recommend, self.archive, self.popular, self.checkpointer)
+        for part in runs:
+            self._tasks.append(asyncio.create_task(_or_die(part.run())))
+        await self.faust.start()
+
+    async def stop(self) -> None:
+        """A last checkpoint, then everything down."""
+        await self.checkpointer.checkpoint()
+        await self.faust.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.classifier.stop()
+        await self.sender.close()
+        await self.outlet.stop()
+        await self.river.store.close()
+        self.warehouse.close()
+
+    async def assigned(self, partitions: Iterable[Any]) -> None:
+        """Faust gave us these topic partitions."""
+        given = set(partitions)
+        numbers = {tp.partition for tp in given if tp.topic == topics.CLICKS}
+        for number in sorted(set(self.river.partitions) - numbers):
+            self.river.partition_lost(number)
+        for number in sorted(numbers):
+            await self.checkpointer.assigned(number)
+        owns_monitor = any(tp.topic == topics.SENTIMENT for tp in given)
+        if owns_monitor and not self.monitor.owned:
+            await self.checkpointer.monitor_assigned()
+        self._assigned = True
+
+    async def revoked(self, partitions: Iterable[Any]) -> None:
+        """Faust takes these topic partitions away: they are saved while they are still ours."""
+        given = set(partitions)
+        numbers = {tp.partition for tp in given if tp.topic == topics.CLICKS}
+        await self.checkpointer.revoked(
+            numbers, monitor=any(tp.topic == topics.SENTIMENT for tp in given)
+        )
+
+
+def create_app(settings: Settings, store: AsyncRedisTopKStore) -> App:
+    """Build a worker from its settings; nothing connects before `start`."""
+    return App(settings, store)
+
+
+async def _or_die(run: Any) -> None:
+    try:
+        await run
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        fatal(error)
+
+
+def _faust_app(settings: Settings) -> Any:
+    broker = ";".join(f"aiokafka://{s}" for s in topics.bootstrap_servers(settings.kafka_url))
+    datadir = settings.data_dir.absolute() / "faust"
+    datadir.mkdir(parents=True, exist_ok=True)
+    app = faust.App(
+        "springtide",
+        broker=broker,
+        datadir=str(datadir),
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=False,
+        stream_buffer_maxsize=BUFFERED_BATCHES,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=1.0,
+        broker_request_timeout=30.0,
+        broker_commit_interval=0.5,
+        broker_max_poll_records=2_000,
+    )
+    batch_consumer.install(app)
+    return app
+
+
+def _wire(worker: App) -> None:
+    """Agents on their topics; assignment and revocation to the checkpointer."""
+    app = worker.faust
+
+    def raw(*names: str) -> Any:
+        return app.topic(
+            *names,
+            key_serializer=batch_consumer.RAW,
+            value_serializer=batch_consumer.RAW,
+            key_type=None,
+            value_type=None,
+        )
+
+    for name, source, handle in (
+        ("learn", raw(*USER_TOPICS), worker.learn.handle),
+        ("score", raw(topics.COMMENTS), worker.score.handle),
+        ("monitor", raw(topics.SENTIMENT), worker.monitor.handle),
+        ("archive", raw(topics.SERVED, topics.ALERTS), worker.archive.handle),
+    ):
+        app.agent(source, name=name, concurrency=1)(agent(worker.river, handle))
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def _(_app: Any, assigned: Iterable[Any], **_: Any) -> None:
+        await _or_die(worker.assigned(assigned))
+
+    @app.on_partitions_revoked.connect(weak=False)
+    async def _(_app: Any, revoked: Iterable[Any], **_: Any) -> None:
+        await _or_die(worker.revoked(revoked))

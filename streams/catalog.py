@@ -1,0 +1,101 @@
+"""catalog: items.v1, read whole by every worker.
+
+A Faust consumer group would give the topic's partition to one worker only, so this is a consumer
+without a group: it starts at the beginning each time, and readiness waits until it has caught up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from infra.telemetry import get_logger
+from streams import topics
+from streams.batch_consumer import to_batch
+from streams.events import Item
+from streams.intake import Rejected
+from streams.river import River
+
+log = get_logger("catalog")
+
+QUIET_SECONDS = 0.5
+
+
+class Catalog:
+    """The items known to this worker, handed on to the learners."""
+
+    def __init__(self, river: River) -> None:
+        self._river = river
+        self._items: dict[tuple[str, str], Item] = {}
+        self._dead_lettered: set[int] = set()
+        self._task: asyncio.Task[None] | None = None
+        self.caught_up = asyncio.Event()
+
+    def topics(self, tenant: str, item_id: str) -> tuple[str, ...]:
+        """Topics of an item; none where the catalogue does not know it."""
+        item = self._items.get((tenant, item_id))
+        return item.topics if item else ()
+
+    def title(self, tenant: str, item_id: str) -> str:
+        """Title of an item, its id where the catalogue does not know it."""
+        item = self._items.get((tenant, item_id))
+        return item.title if item else item_id
+
+    async def run(self) -> None:
+        """Follow items.v1 for as long as the worker lives."""
+        from aiokafka import AIOKafkaConsumer, TopicPartition
+
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=topics.bootstrap_servers(self._river.settings.kafka_url),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+            client_id="springtide-catalog",
+        )
+        await consumer.start()
+        try:
+            here = TopicPartition(topics.ITEMS, 0)
+            consumer.assign([here])
+            await consumer.seek_to_beginning(here)
+            end = (await consumer.end_offsets([here]))[here]
+            heard = time.monotonic()
+            while True:
+                fetched = await consumer.getmany(timeout_ms=100, max_records=2_000)
+                for records in fetched.values():
+                    await self._take(records)
+                    heard = time.monotonic()
+                # A broker may state too low an end (Tansu does): a quiet moment must follow it.
+                quiet = time.monotonic() - heard > QUIET_SECONDS
+                if not self.caught_up.is_set() and quiet and await consumer.position(here) >= end:
+                    self.caught_up.set()
+                    log.info("catalog.caught_up", items=len(self._items))
+        finally:
+            await consumer.stop()
+
+    async def _take(self, records: list[Any]) -> None:
+        rejected = []
+        for index, record in enumerate(records):
+            if record.value is None:  # a tombstone: the item is gone
+                self._withdraw((record.key or b"").decode(errors="replace"))
+                continue
+            message = self._river.intake.read(topics.ITEMS, record.value)
+            if isinstance(message, Rejected):
+                rejected.append((index, message.reason))
+            elif not self._river.admits(message.tenant):
+                rejected.append((index, "too many tenants on this worker"))
+            else:
+                self._put(message)
+        await self._river.dead_letter(to_batch(records), rejected)
+
+    def _put(self, item: Item) -> None:
+        key = (item.tenant, item.item_id)
+        if key in self._items or len(self._items) < self._river.settings.max_items:
+            self._items[key] = item
+        self._river.learner(item.tenant).put_item(item.item_id, item.topics, item.available)
+
+    def _withdraw(self, key: str) -> None:
+        tenant, _, item_id = key.partition("/")
+        item = self._items.pop((tenant, item_id), None)
+        if item is not None:
+            self._river.learner(tenant).put_item(item_id, item.topics, False)

@@ -1,0 +1,86 @@
+"""`springtide worker`: the Faust worker, with its health routes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from streams.app import App
+
+
+def worker(
+    port: Annotated[int, typer.Option(help="Health and metrics; 0: a free one, printed.")] = 0,
+    host: Annotated[str, typer.Option(help="Address of health and metrics.")] = "127.0.0.1",
+    data_dir: Annotated[Path | None, typer.Option(help="Checkpoints and keys live here.")] = None,
+    max_age: Annotated[
+        float | None, typer.Option(help="Events older than this (seconds) are dead letters.")
+    ] = None,
+) -> None:
+    """Learn, recommend, score, monitor and archive.
+
+    Reads SPRINGTIDE_KAFKA_URL, SPRINGTIDE_REDIS_URL, SPRINGTIDE_CLICKHOUSE_URL and
+    SPRINGTIDE_CLASSIFIER_URL. Start as many as you like, up to one per partition.
+
+    Example: springtide worker --port 8082
+    """
+    from infra import telemetry
+
+    telemetry.configure()
+    settings = load_settings(data_dir=data_dir, max_age_seconds=max_age)
+    import uvloop
+
+    uvloop.run(_main(settings, host, port))
+
+
+async def _main(settings: Settings, host: str, port: int) -> None:
+    from infra.health import HttpServer, health_app, listen
+    from infra.serving import AsyncRedisTopKStore
+    from streams import topics
+    from streams.app import create_app
+
+    listener = listen(host, port)
+    await asyncio.to_thread(topics.require, settings.kafka_url)
+    store = await AsyncRedisTopKStore.connect(settings.redis_url.get_secret_value())
+    app = create_app(settings, store)
+    server = HttpServer(health_app(app.not_ready), listener)
+    await server.start()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    await asyncio.to_thread(_warm_up)
+    await app.start()
+    announce = asyncio.create_task(_announce(app, server.url))
+    await stopping.wait()
+    announce.cancel()
+    await app.stop()
+    await server.stop()
+
+
+async def _announce(app: App, url: str) -> None:
+    while app.not_ready():
+        await asyncio.sleep(0.02)
+    print(json.dumps({"ready": True, "url": url}), flush=True)
+
+
+def _warm_up() -> None:
+    """Compile the kernels before the first event has to wait for them."""
+    import numpy as np
+
+    from online.learner import Kind, Learner
+
+    learner = Learner()
+    kinds = np.array(list(Kind), dtype=np.int8)
+    items = [f"item-{i}" for i in range(len(kinds))]
+    learner.learn(0, ["user"] * len(kinds), items, kinds, np.zeros(len(kinds)))
+    learner.top_k("user", 10)
+    learner.top_k("nobody", 10)
+    learner.drop_partition(0)

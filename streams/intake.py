@@ -1,0 +1,75 @@
+"""The edge: bytes become events, or a reason why not. Nothing unbounded passes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from streams import events, topics
+from streams.events import FUTURE_SECONDS, MAX_EVENT_BYTES, MAX_ID_BYTES
+
+_ID_FIELDS = ("id", "user_id", "item_id", "session_id", "author_cluster", "provider_id")
+
+
+class Rejected(Struct, frozen=True):
+    """Why an event cannot be used."""
+
+    reason: str
+
+
+def _decoders() -> dict[str, Callable[[bytes], Any]]:
+    return {spec.name: msgspec.json.Decoder(spec.message).decode for spec in topics.CATALOGUE}
+
+
+class Intake:
+    """Decodes and validates messages of every topic.
+
+    Args:
+        max_age_seconds: interactions older than this are refused; 0: every age is welcome.
+    """
+
+    def __init__(self, max_age_seconds: float = 0.0) -> None:
+        self._max_age = max_age_seconds
+        self._decoders = _decoders()
+
+    def read(self, topic: str, value: bytes | None, now: float | None = None) -> Any:
+        """The message as its topic's struct, or `Rejected`."""
+        if not value:
+            return Rejected("empty message")
+        if len(value) > MAX_EVENT_BYTES:
+            return Rejected(f"larger than {MAX_EVENT_BYTES} bytes: {len(value)}")
+        try:
+            message = self._decoders[topic](value)
+        except msgspec.DecodeError as error:  # ValidationError is one of them
+            return Rejected(str(error)[:300])
+        except (UnicodeDecodeError, OverflowError, ValueError, RecursionError) as error:
+            return Rejected(f"{type(error).__name__}: {error}"[:300])
+        return self.check(message, time.time() if now is None else now)
+
+    def check(self, message: Any, now: float) -> Any:
+        """Bounds that a schema cannot say: bytes of ids, and time against the clock."""
+        for name in _ID_FIELDS:
+            value = getattr(message, name, None)
+            if value is not None and not _fits(value):
+                return Rejected(f"{name} is longer than {MAX_ID_BYTES} bytes or not valid UTF-8")
+        if isinstance(message, events.Interaction):
+            try:
+                at = message.occurred_at.timestamp()
+            except (OverflowError, ValueError):
+                return Rejected("occurred_at is outside the calendar")
+            if at > now + FUTURE_SECONDS:
+                return Rejected(f"occurred_at is more than {FUTURE_SECONDS:.0f} s in the future")
+            if self._max_age and at < now - self._max_age:
+                return Rejected(f"older than --max-age {self._max_age:.0f} s")
+        return message
+
+
+def _fits(text: str) -> bool:
+    try:
+        return len(text.encode()) <= MAX_ID_BYTES
+    except UnicodeEncodeError:  # a lone surrogate
+        return False

@@ -1,0 +1,90 @@
+"""What the worker writes to Kafka: returns when every broker replica has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from infra.telemetry import get_logger
+
+log = get_logger("outlet")
+
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Outgoing(NamedTuple):
+    """One record to write; partition None: by the key's hash."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    partition: int | None = None
+
+
+class Outlet:
+    """An aiokafka producer whose sends wait for the broker, and try again until it answers.
+
+    A record may be written twice after a lost answer; every reader of these topics knows a
+    repeat by its source offset or fingerprint.
+    """
+
+    def __init__(self, servers: Sequence[str]) -> None:
+        self._servers = list(servers)
+        self._producer: Any = None
+
+    async def start(self) -> None:
+        """Connect."""
+        from aiokafka import AIOKafkaProducer
+
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            acks="all",
+            linger_ms=2,
+            max_request_size=2_000_000,
+            client_id="springtide-worker",
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Send what is buffered, then disconnect."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def write(self, records: Sequence[Outgoing]) -> None:
+        """Write all records in order per partition; returns once all are acknowledged."""
+        left = list(records)
+        attempt = 0
+        while left:
+            left = await self._attempt(left)
+            if left:
+                wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
+                attempt += 1
+                log.warning("outlet.retry", records=len(left), wait_seconds=wait)
+                await asyncio.sleep(wait)
+
+    async def _attempt(self, records: list[Outgoing]) -> list[Outgoing]:
+        """Try every record once; those without an acknowledgement come back."""
+        from aiokafka.errors import KafkaError
+
+        futures: list[Any] = []
+        for record in records:
+            try:
+                futures.append(
+                    await self._producer.send(
+                        record.topic, record.value, key=record.key, partition=record.partition
+                    )
+                )
+            except KafkaError:
+                futures.append(None)
+        failed = []
+        for record, future in zip(records, futures, strict=True):
+            try:
+                if future is None:
+                    failed.append(record)
+                else:
+                    await future
+            except KafkaError as error:
+                log.warning("outlet.refused", topic=record.topic, error=type(error).__name__)
+                failed.append(record)
+        return failed

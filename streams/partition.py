@@ -1,0 +1,106 @@
+"""What a worker keeps of one user partition besides the learner's arrays."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from streams.ledger import IdWindow
+
+IDLE_SECONDS = 5.0
+
+
+class PartitionMeta(Struct, frozen=True):
+    """The JSON part of a partition's checkpoint."""
+
+    partition: int
+    epoch: int
+    offsets: dict[str, int]
+    duplicates: int
+    ignored: int
+    scored_source: int
+    event_times: dict[str, float]
+    tenants: list[str]
+    written_at: float = 0.0
+    format: int = 1
+
+
+class PartitionState:
+    """Offsets, id ledger, counts and watermark; changed only between two awaits.
+
+    Attributes:
+        epoch: the owner's generation, from Redis; part of every list version.
+        offsets: topic → last offset whose effect is in this state.
+        scored_source: last offset of comments.v1 whose scored comment was learned; a comment
+            scored again after a crash comes back under a new offset and is known by this one.
+    """
+
+    def __init__(self, partition: int, epoch: int) -> None:
+        self.partition = partition
+        self.epoch = epoch
+        self.sequence = 0
+        self.offsets: dict[str, int] = {}
+        self.seen = IdWindow()
+        self.duplicates = 0
+        self.ignored = 0
+        self.scored_source = -1
+        self._event_times: dict[str, float] = {}
+        self._heard: dict[str, float] = {}
+
+    def is_new(self, topic: str, offset: int) -> bool:
+        """Whether the record's effect is not in this state yet."""
+        return offset > self.offsets.get(topic, -1)
+
+    def next_version(self) -> tuple[int, int]:
+        """(epoch, seq): greater than every version this partition wrote before."""
+        self.sequence += 1
+        return self.epoch, self.sequence
+
+    def heard(self, topic: str, newest_event_time: float) -> None:
+        """Note the largest event time of a topic; late events never move it back."""
+        self._heard[topic] = time.monotonic()
+        known = self._event_times.get(topic, newest_event_time)
+        self._event_times[topic] = max(known, newest_event_time)
+
+    def watermark(self) -> float:
+        """Event time, epoch seconds: the minimum over the topics that are not idle, at most now."""
+        if not self._event_times:
+            return 0.0
+        awake = time.monotonic() - IDLE_SECONDS
+        times = [
+            at for topic, at in self._event_times.items() if self._heard.get(topic, 0.0) >= awake
+        ]
+        return min(min(times) if times else max(self._event_times.values()), time.time())
+
+    def snapshot(self, tenants: list[str]) -> tuple[PartitionMeta, dict[str, Any]]:
+        """The state as of now: JSON part and arrays."""
+        meta = PartitionMeta(
+            self.partition,
+            self.epoch,
+            dict(self.offsets),
+            self.duplicates,
+            self.ignored,
+            self.scored_source,
+            dict(self._event_times),
+            tenants,
+            time.time(),
+        )
+        return meta, {"seen": self.seen.array()}
+
+    def restore(self, meta: PartitionMeta, arrays: dict[str, Any]) -> None:
+        """Take over a predecessor's state; epoch and sequence stay this owner's own."""
+        self.offsets = dict(meta.offsets)
+        self.duplicates = meta.duplicates
+        self.ignored = meta.ignored
+        self.scored_source = meta.scored_source
+        self._event_times = dict(meta.event_times)
+        self.seen.load(arrays.get("seen", np.empty(0, np.uint64)))
+
+
+def encode_meta(meta: Struct) -> str:
+    """JSON for the checkpoint's header."""
+    return msgspec.json.encode(meta).decode()

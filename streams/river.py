@@ -1,0 +1,174 @@
+"""What the agents of one worker share: partitions, learners, sinks, and the acknowledgement rule.
+
+Everything here lives in one asyncio loop, and state changes only between two awaits: a snapshot
+taken in one go is therefore consistent with the offsets it carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from infra.metrics import WorkerMetrics
+from infra.pseudonym import Pseudonymiser
+from infra.serving import AsyncRedisTopKStore
+from infra.settings import Settings
+from infra.telemetry import get_logger
+from infra.warehouse import ArchiveWriter
+from online.learner import Learner, LearnerConfig
+from streams.batch_consumer import Batch
+from streams.dead_letter import make_dead_letter
+from streams.events import encode
+from streams.intake import Intake
+from streams.outlet import Outgoing, Outlet
+from streams.partition import PartitionState
+from streams.topics import DEAD_LETTER
+
+log = get_logger("worker")
+
+MAX_TENANTS = 64
+MAX_UNACKNOWLEDGED = 50_000
+MAX_ARCHIVE_ROWS = 200_000
+FATAL = 70  # EX_SOFTWARE: the supervisor starts us again, from the checkpoint
+
+
+class River:
+    """The shared state and sinks of a worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: WorkerMetrics,
+        store: AsyncRedisTopKStore,
+        archive: ArchiveWriter,
+        pseudonyms: Pseudonymiser,
+        outlet: Outlet,
+    ) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.store = store
+        self.archive = archive
+        self.pseudonyms = pseudonyms
+        self.outlet = outlet
+        self.intake = Intake(settings.max_age_seconds)
+        self.partitions: dict[int, PartitionState] = {}
+        self.learners: dict[str, Learner] = {}
+        self.shared_arrays: dict[str, dict[str, Any]] = {}
+        self.unacknowledged: list[tuple[Any, int]] = []
+        self._partition_ready: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self._room = asyncio.Condition()
+
+    def learner(self, tenant: str) -> Learner:
+        """The tenant's learner, made at its first event."""
+        found = self.learners.get(tenant)
+        if found is None:
+            found = self.learners[tenant] = Learner(
+                LearnerConfig(max_users=self.settings.max_users, max_items=self.settings.max_items)
+            )
+            if tenant in self.shared_arrays:
+                found.load_shared(self.shared_arrays.pop(tenant))
+        return found
+
+    def admits(self, tenant: str) -> bool:
+        """Whether the tenant is known or there is room for one more."""
+        return tenant in self.learners or len(self.learners) < MAX_TENANTS
+
+    async def partition(self, number: int) -> PartitionState:
+        """The partition's state; waits until its checkpoint is loaded."""
+        while number not in self.partitions:
+            await self._partition_ready[number].wait()
+        return self.partitions[number]
+
+    def owns(self, state: PartitionState) -> bool:
+        """False once the partition was handed on: what is in hand then belongs to its new owner."""
+        return self.partitions.get(state.partition) is state
+
+    def partition_loaded(self, state: PartitionState) -> None:
+        """Let the agents work on the partition."""
+        self.partitions[state.partition] = state
+        self._partition_ready[state.partition].set()
+
+    def partition_lost(self, number: int) -> None:
+        """Take the partition and what it contributed out of every learner."""
+        self.partitions.pop(number, None)
+        self._partition_ready.pop(number, None)
+        for learner in self.learners.values():
+            learner.drop_partition(number)
+
+    async def admit(self) -> None:
+        """Back-pressure: wait while too much is unacknowledged or not yet archived."""
+        async with self._room:
+            await self._room.wait_for(self._has_room)
+
+    def _has_room(self) -> bool:
+        waiting = sum(count for _, count in self.unacknowledged)
+        return waiting < MAX_UNACKNOWLEDGED and self.archive.pending_rows < MAX_ARCHIVE_ROWS
+
+    async def room_made(self) -> None:
+        """Wake those that wait in `admit`."""
+        async with self._room:
+            self._room.notify_all()
+
+    def acknowledge_later(self, event: Any, batch: Batch) -> None:
+        """The event's effect is in memory; the next checkpoint acknowledges it."""
+        self.unacknowledged.append((event, len(batch.offsets)))
+
+    async def dead_letter(self, batch: Batch, rejected: list[tuple[int, str]]) -> None:
+        """Write the records at these indices with their reasons; returns once the broker has them.
+
+        A crash afterwards may write one twice: its source topic, partition and offset tell.
+        """
+        if not rejected:
+            return
+        letters = []
+        for index, reason in rejected:
+            key, offset = batch.keys[index], batch.offsets[index]
+            letter = make_dead_letter(
+                reason, batch.topic, batch.partition, offset, key, batch.values[index]
+            )
+            source = f"{batch.topic}/{batch.partition}/{offset}".encode()
+            letters.append(Outgoing(DEAD_LETTER, source, encode(letter), 0))
+            log.warning(
+                "event.dead_lettered",
+                reason=reason,
+                topic=batch.topic,
+                partition=batch.partition,
+                offset=offset,
+            )
+        await self.outlet.write(letters)
+        self.metrics.dead_letters.labels(batch.topic).inc(len(letters))
+
+
+def fatal(error: BaseException) -> None:
+    """Stop this process at once, as kill -9 would: state and offsets stay one checkpoint.
+
+    Going on after an unknown error could acknowledge what was only half done.
+    """
+    log.error("worker.fatal", error=repr(error), exc_info=error)
+    sys.stderr.flush()
+    os._exit(FATAL)
+
+
+def agent(
+    river: River, handle: Callable[[Batch], Awaitable[None]]
+) -> Callable[[Any], Awaitable[None]]:
+    """A Faust agent body: batches in order, acknowledged with the next checkpoint."""
+
+    async def consume(stream: Any) -> None:
+        try:
+            async for event in stream.noack().events():
+                await river.admit()
+                batch: Batch = event.value
+                await handle(batch)
+                river.metrics.events.labels(batch.topic).inc(len(batch.offsets))
+                river.acknowledge_later(event, batch)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            fatal(error)
+
+    return consume
