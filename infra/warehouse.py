@@ -1,0 +1,22 @@
+"""ClickHouse: where everything ends that somebody may ask about later.
+
+`migrate` makes the tables (`infra/clickhouse/*.sql`), `ArchiveWriter` fills them, `Warehouse` asks.
+
+    TransientError   away or overloaded: try again
+    WarehouseError   refused: trying again will not help
+    UserError        of `migrate` and `Warehouse.check`: one line that says what to do
+"""
+
+from infra.warehouse_archive import ArchiveWriter
+from infra.warehouse_client import TransientError, Warehouse, WarehouseError
+from infra.warehouse_migrations import migrate
+from infra.warehouse_tables import TABLES
+
+__all__ = [
+    "TABLES",
+    "ArchiveWriter",
+    "TransientError",
+    "Warehouse",
+    "WarehouseError",
+    "migrate",
+]

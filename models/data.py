@@ -1,0 +1,193 @@
+"""Labelled comments: readers of the known sets, of a CSV of one's own, and the fixed splits.
+
+A row belongs to the test part by the MD5 of its normalised text, so that everybody who trains
+leaves out the same rows, whatever order the file has. Sets that came with a split keep it. A text
+that stands in any test part is dropped from every training part.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from msgspec import Struct
+
+from models.errors import DataError
+from models.hygiene import clean, normalise
+
+NEGATIVE, NEUTRAL, POSITIVE = 0, 1, 2
+LABELS = ("negative", "neutral", "positive")
+OWN_TEST_SHARE = 0.1
+csv.field_size_limit(16 * 1024 * 1024)
+
+
+class Comment(Struct, frozen=True):
+    """A cleaned text and its label (0 negative, 1 neutral, 2 positive)."""
+
+    text: str
+    label: int
+
+
+class LabelledSet(Struct, frozen=True):
+    """One set. `two_class`: it knows no neutral, so nothing is learned about neutral from it."""
+
+    name: str
+    two_class: bool
+    train: tuple[Comment, ...]
+    test: tuple[Comment, ...]
+
+
+class Source(Struct, frozen=True):
+    """Where a known set lies in a data folder and how its columns read."""
+
+    files: tuple[str, ...]
+    label_column: str
+    two_class: bool = False
+    test_share: float = 0.0
+    test_files: tuple[str, ...] = ()
+
+
+# Named for their folders; anchors of accuracy are in the model card.
+SOURCES = {
+    "sent-zh-shopping10": Source(("reviews.csv.gz",), "label", two_class=True, test_share=0.1),
+    "sent-zh-htl": Source(("reviews.csv.gz",), "label", two_class=True, test_share=0.2),
+    "sent-zh-weibo3": Source(("eval.csv.gz", "test.csv.gz"), "label3", test_share=0.25),
+    "sent-en-tweet3": Source(("val.csv.gz",), "label", test_files=("test.csv.gz",)),
+    "sent-en-finphrase3": Source(("sentences.csv.gz",), "label", test_share=0.25),
+    "sent-en-sst2": Source(
+        ("train.csv.gz",), "label", two_class=True, test_files=("dev.csv.gz",)
+    ),
+    "stream-en-airline": Source(("tweets.csv.gz",), "airline_sentiment", test_share=0.2),
+}
+
+
+def load_sets(data: Path, without: Sequence[str] = ()) -> list[LabelledSet]:
+    """Read every known set under a folder, or one CSV file with the columns text and label.
+
+    Args:
+        data: a folder with a folder per set (names as in `SOURCES`), or a `.csv`/`.csv.gz` file.
+        without: sets to leave out entirely.
+
+    Raises:
+        DataError: nothing to read, an unknown name in `without`, or a label nobody understands.
+    """
+    if data.is_file():
+        return [read_csv(data)]
+    if not data.is_dir():
+        raise DataError(f"{data} does not exist: give a folder of sets or a CSV with text,label")
+    unknown = set(without) - set(SOURCES)
+    if unknown:
+        raise DataError(f"unknown set {min(unknown)!r}; known are {', '.join(SOURCES)}")
+    names = [name for name in SOURCES if name not in without and (data / name).is_dir()]
+    if not names:
+        raise DataError(f"{data} holds none of the known sets ({', '.join(SOURCES)})")
+    return _without_test_texts([_read_source(data / name, name) for name in names])
+
+
+def read_csv(path: Path) -> LabelledSet:
+    """A CSV of one's own; one row in ten is kept for the test.
+
+    Labels: 0/1, 0/1/2, -1/0/1, or words that begin with neg, neu, pos.
+
+    Raises:
+        DataError: a column is missing, a label is not understood, or no row is left.
+    """
+    rows = list(_rows(path, "label"))
+    reading = label_reading({label for _, label in rows})
+    pairs = ((text, reading(label)) for text, label in rows)
+    train, test = _split(pairs, OWN_TEST_SHARE)
+    if not train:
+        raise DataError(f"{path} holds no row that can be trained on")
+    two_class = all(comment.label != NEUTRAL for comment in (*train, *test))
+    return LabelledSet(path.name, two_class, train, test)
+
+
+def label_reading(labels: set[str]) -> Callable[[str], int]:
+    """How the labels of a column read as negative, neutral, positive.
+
+    Raises:
+        DataError: the labels are none of the known kinds.
+    """
+    kinds = (
+        ({"0", "1"}, {"0": NEGATIVE, "1": POSITIVE}),
+        ({"0", "1", "2"}, {"0": NEGATIVE, "1": NEUTRAL, "2": POSITIVE}),
+        ({"-1", "0", "1"}, {"-1": NEGATIVE, "0": NEUTRAL, "1": POSITIVE}),
+    )
+    plain = {label.strip().lower() for label in labels}
+    for allowed, numbers in kinds:
+        if plain and plain <= allowed:
+            return lambda label, numbers=numbers: numbers[label.strip()]  # type: ignore[misc]
+    words = {"neg": NEGATIVE, "neu": NEUTRAL, "pos": POSITIVE}
+    odd = sorted(label for label in plain if label[:3] not in words)
+    if odd or not plain:
+        raise DataError(f"labels not understood: {odd[:3]}; use negative, neutral, positive")
+    return lambda label: words[label.strip().lower()[:3]]
+
+
+def in_test_part(text: str, share: float) -> bool:
+    """Whether a normalised text belongs to the test part: MD5 as a number in [0, 1) < share."""
+    digest = hashlib.md5(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+    return int(digest[:8], 16) / 2**32 < share
+
+
+def _read_source(folder: Path, name: str) -> LabelledSet:
+    source = SOURCES[name]
+
+    def pairs(files: Iterable[str]) -> Iterator[tuple[str, int]]:
+        rows = [row for file in files for row in _rows(folder / file, source.label_column)]
+        # An empty label marks a row that its makers found ambiguous.
+        known = [(text, label) for text, label in rows if label]
+        reading = label_reading({label for _, label in known})
+        return ((text, reading(label)) for text, label in known)
+
+    train, test = _split(pairs(source.files), source.test_share)
+    if source.test_files:
+        _, test = _split(pairs(source.test_files), 1.0)
+    return LabelledSet(name, source.two_class, train, test)
+
+
+def _rows(path: Path, label_column: str) -> Iterator[tuple[str, str]]:
+    try:
+        with _open(path) as lines:
+            table = csv.DictReader(lines)
+            missing = {"text", label_column} - set(table.fieldnames or ())
+            if missing:
+                raise DataError(f"{path} has no column {min(missing)!r}")
+            yield from ((row["text"] or "", row[label_column] or "") for row in table)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _split(
+    pairs: Iterable[tuple[str, int]], test_share: float
+) -> tuple[tuple[Comment, ...], tuple[Comment, ...]]:
+    parts: tuple[list[Comment], list[Comment]] = ([], [])
+    for text, label in pairs:
+        cleaned = clean(text)
+        if not cleaned.flagged:
+            test = in_test_part(normalise(text), test_share)
+            parts[test].append(Comment(cleaned.text, label))
+    return tuple(parts[0]), tuple(parts[1])
+
+
+def _without_test_texts(sets: list[LabelledSet]) -> list[LabelledSet]:
+    held_out = {comment.text.casefold() for each in sets for comment in each.test}
+    return [
+        LabelledSet(
+            each.name,
+            each.two_class,
+            tuple(comment for comment in each.train if comment.text.casefold() not in held_out),
+            each.test,
+        )
+        for each in sets
+    ]

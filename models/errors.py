@@ -1,0 +1,34 @@
+"""Errors of this package.
+
+ModelError
+├── TrunkMissing     the wheels that hold the trunk are not installed, or are of another format
+├── DataError        labelled comments cannot be read
+├── ArtifactError    an artifact folder is absent, incomplete or altered
+└── Overloaded       the server's queue is full (back-pressure, not a fault)
+"""
+
+from __future__ import annotations
+
+
+class ModelError(Exception):
+    """Something the user can mend; the message says how, in one line."""
+
+
+class TrunkMissing(ModelError):
+    """The wheels that hold the trunk are not installed, or are of another format."""
+
+
+class DataError(ModelError):
+    """Labelled comments cannot be read."""
+
+
+class ArtifactError(ModelError):
+    """An artifact folder is absent, incomplete or altered."""
+
+
+class Overloaded(ModelError):
+    """The queue is full: ask again later."""
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds

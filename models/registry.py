@@ -1,0 +1,126 @@
+"""Artifacts: a folder with `manifest.json`, `heads.safetensors` and, for LoRA,
+`adapter.safetensors`.
+
+The manifest says what the model was trained on and how its input must be prepared, and carries
+the SHA-256 of every file, so that an altered or half-copied artifact is refused at load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from models.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+ADAPTER = "adapter.safetensors"
+HEADS = "heads.safetensors"
+
+
+class Adapter(Struct, frozen=True):
+    """LoRA: rank r, alpha, and the layers it stands beside."""
+
+    rank: int
+    alpha: int
+    targets: tuple[str, ...]
+
+
+class Scores(Struct, frozen=True):
+    """One set's test rows. Two-class sets are scored on {negative, positive} alone."""
+
+    rows: int
+    accuracy: float
+    macro_f1: float
+
+
+class Manifest(Struct, frozen=True):
+    """What stands in `manifest.json`."""
+
+    format: int
+    trunk: str
+    max_tokens: int
+    heads: dict[str, tuple[str, ...]]
+    adapter: Adapter | None
+    method: str
+    seed: int
+    epochs: int
+    trained_rows: dict[str, int]
+    scores: dict[str, Scores]
+    sha256: dict[str, str]
+
+    @property
+    def version(self) -> str:
+        """Names the model in scored comments: `sentiment-` and 12 digits of the files' hash."""
+        parts = "".join(f"{name}:{digest}\n" for name, digest in sorted(self.sha256.items()))
+        return "sentiment-" + hashlib.sha256(parts.encode()).hexdigest()[:12]
+
+
+def packaged_artifact() -> Path:
+    """The artifact that comes with the package."""
+    return Path(__file__).parent / "packaged"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check an artifact's manifest and the hashes of its files.
+
+    Raises:
+        ArtifactError: absent, of another format, or a file is missing or altered.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except OSError:
+        raise ArtifactError(
+            f"{folder} holds no {MANIFEST}: make an artifact with `springtide train sentiment`"
+        ) from None
+    except msgspec.DecodeError as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from None
+    if manifest.format != FORMAT:
+        raise ArtifactError(f"{path} has format {manifest.format}, this version reads {FORMAT}")
+    for name, digest in manifest.sha256.items():
+        file = folder / name
+        if not file.is_file() or _sha256(file) != digest:
+            raise ArtifactError(f"{file} is missing or altered: copy or train the artifact again")
+    return manifest
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file, in fp32 on the CPU."""
+    from safetensors.torch import load_file
+
+    return {name: tensor.float() for name, tensor in load_file(path).items()}
+
+
+def write_tensors(
+    folder: Path, adapter: Mapping[str, torch.Tensor], heads: Mapping[str, torch.Tensor]
+) -> dict[str, str]:
+    """Write adapter (if any) and heads in fp16; returns file name -> SHA-256."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {HEADS: heads} | ({ADAPTER: adapter} if adapter else {})
+    for name, tensors in files.items():
+        halves = {key: tensor.detach().cpu().half().contiguous() for key, tensor in tensors.items()}
+        save_file(halves, folder / name)
+    if not adapter:
+        (folder / ADAPTER).unlink(missing_ok=True)
+    return {name: _sha256(folder / name) for name in files}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`, last of all: without it the folder is no artifact."""
+    encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    (folder / MANIFEST).write_bytes(encoded + b"\n")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,74 @@
+"""Array types, growth, and a block allocator for rows that grow inside one flat array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I8 = npt.NDArray[np.int8]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+
+# Reassociation lets sums run in vector lanes; NaN and infinity keep their meaning (no "nnan").
+FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+# Loops over items run to a multiple of this: lane-wise sums then do not depend on how many items
+# happen to be interned yet, and learning in batches equals learning one by one, bit for bit.
+LANES = 64
+
+SIZE_CLASSES = 40
+
+
+def padded(count: int) -> int:
+    """The next multiple of LANES, at least one."""
+    return max(1, -(-count // LANES)) * LANES
+
+
+def grown(array: npt.NDArray[Any], size: int, axis: int = 0, fill: float = 0) -> npt.NDArray[Any]:
+    """A copy with `size` entries along `axis`, the new ones set to `fill`."""
+    shape = list(array.shape)
+    shape[axis] = size
+    larger = np.full(shape, fill, array.dtype) if fill else np.zeros(shape, array.dtype)
+    old = [slice(None)] * array.ndim
+    old[axis] = slice(0, array.shape[axis])
+    larger[tuple(old)] = array
+    return larger
+
+
+@njit(cache=True)
+def size_class(entries: int) -> int:
+    """Smallest c with 2^c ≥ entries."""
+    c = 0
+    while (1 << c) < entries:
+        c += 1
+    return c
+
+
+@njit(cache=True)
+def take(free: I64, top: I64, links: I32, stride: int, c: int) -> int:
+    """Offset, in entries, of a block of 2^c entries: a released one, else from the top.
+
+    `links` is the flat array itself: a released block's first word holds the next free block.
+    The caller has made sure that there is room.
+    """
+    head = free[c]
+    if head >= 0:
+        free[c] = links[head * stride]
+        return int(head)
+    at = top[0]
+    top[0] = at + (1 << c)
+    return int(at)
+
+
+@njit(cache=True)
+def release(free: I64, links: I32, stride: int, at: int, c: int) -> None:
+    """Give a block of 2^c entries back."""
+    links[at * stride] = free[c]
+    free[c] = at

@@ -1,0 +1,120 @@
+"""Blend: a log-linear softmax over the features, one weight vector per length of history.
+
+    score(i) = Σ_f W[b, f] · feature_f(i),    b = bucket of the history's length
+
+Learned prequentially by gradient ascent on log softmax, rate .005 / RMS of the gradient, and only
+from interactions whose item already ranks ≤ 100: the weights serve the head of the list.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from online.arrays import FAST, F32, I64, U8
+from online.popularity import Popularity
+from online.scoring import FEATURES, Scratch
+
+BUCKETS = 6
+LEARN_FROM_RANK = 100
+KEPT = 0.9995  # of the mean squared gradient
+MISS = 2**31 - 1
+MASKED = np.float32(-1e30)
+
+
+class Blend(NamedTuple):
+    """Weights.
+
+    Attributes:
+        weights: float32[6, features].
+        squared: float32[6, features], running mean squared gradient.
+    """
+
+    weights: F32
+    squared: F32
+
+
+def new_blend() -> Blend:
+    """Equal weights that sum to 1."""
+    shape = (BUCKETS, len(FEATURES))
+    return Blend(np.full(shape, 1 / len(FEATURES), np.float32), np.ones(shape, np.float32))
+
+
+@njit(cache=True)
+def bucket_of(length: int) -> int:
+    """0, 1–2, 3–7, 8–19, 20–59, 60+ interactions."""
+    bucket = 0
+    for edge in (1, 3, 8, 20, 60):
+        if length >= edge:
+            bucket += 1
+    return bucket
+
+
+@njit(cache=True, fastmath=FAST)
+def blend_scores(n: int, b: Blend, bucket: int, s: Scratch) -> None:
+    """s.scores[:n] = Σ_f W · feature."""
+    s.scores[:n] = 0
+    for f in range(len(FEATURES)):
+        w, row = b.weights[bucket, f], s.features[f]
+        for i in range(n):
+            s.scores[i] += w * row[i]
+
+
+@njit(cache=True)
+def mask(n: int, available: U8, p: Popularity, s: Scratch, mark: int) -> None:
+    """Items that are unavailable, unknown, or marked as seen cannot be candidates."""
+    for i in range(n):
+        if available[i] == 0 or p.count[i] <= 0 or s.seen[i] == mark:
+            s.scores[i] = MASKED
+
+
+@njit(cache=True)
+def rank_of(n: int, scores: F32, item: int) -> int:
+    """1 + items that do not score below `item`; MISS where its own score is not finite.
+
+    Ties count against us, and so does a score that is not a number.
+    """
+    x = scores[item]
+    if not math.isfinite(x):
+        return MISS
+    rank = 0
+    for i in range(n):
+        if not scores[i] < x:
+            rank += 1
+    return rank
+
+
+@njit(cache=True)
+def count_rank(n: int, available: U8, p: Popularity, s: Scratch, mark: int, item: int) -> int:
+    """Rank of `item` among the same candidates by plain popularity."""
+    x = p.count[item]
+    rank = 0
+    for i in range(n):
+        if p.count[i] >= x and available[i] != 0 and s.seen[i] != mark:
+            rank += 1
+    return rank
+
+
+@njit(cache=True, fastmath=FAST)
+def learn_weights(n: int, b: Blend, bucket: int, s: Scratch, item: int, rate: float) -> None:
+    """One step towards `item`: ∂ log softmax = feature(item) − E[feature]."""
+    best = MASKED
+    for i in range(n):
+        best = max(best, s.scores[i])
+    total = np.float32(0)
+    for i in range(n):
+        y = s.scores[i] - best
+        s.weights[i] = math.exp(y) if y > np.float32(-25) else np.float32(0)
+        total += s.weights[i]
+    for f in range(len(FEATURES)):
+        row = s.features[f]
+        expected = np.float32(0)
+        for i in range(n):
+            expected += s.weights[i] * row[i]
+        g = row[item] - expected / total
+        if math.isfinite(g):
+            b.squared[bucket, f] = KEPT * b.squared[bucket, f] + (1 - KEPT) * g * g
+            b.weights[bucket, f] += rate * g / (math.sqrt(b.squared[bucket, f]) + 1e-3)

@@ -1,0 +1,273 @@
+"""Co-occurrence and transitions: sparse pair statistics in exact integers.
+
+With h_k the user's k-th last distinct item when he meets item i, and w the kind's weight:
+
+    C[i, h_k] and C[h_k, i] += w · .8^k   for k < 20   (recency co-occurrence)
+    T[h_k → i]              += w · .8^k   for k < 12   (transitions), R[h] = Σ_i T[h → i]
+
+Values are integers in units of 1/SCALE, so a sum does not depend on its order and a history can be
+taken out exactly. Row h holds (i, C[h,i], T[h→i]). A short row is an open-addressing hash table; a
+row that knows a fair part of the catalogue is a dense vector, which is scanned in vector lanes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from online.arrays import FAST, F32, I32, I64, SIZE_CLASSES, grown, release, size_class, take
+
+SCALE = 1024
+NEIGHBOURS = 20  # k < 20
+TRANSITIONS = 12  # k < 12
+# Half of SCALE, because the kinds' weights are counted in halves.
+DECAYS = np.rint(SCALE / 2 * 0.8 ** np.arange(NEIGHBOURS)).astype(np.int32)
+# Click 1, purchase 2, positive comment 1.5, neutral 1, negative 0.
+HALVES = np.array([2, 4, 3, 2, 0], np.int32)
+WORDS = 3  # key, C, T
+SMALLEST = 3
+DENSE = -1
+PROMOTE = 6  # a row with a sixth of the width in use becomes dense …
+DEMOTE = 12  # … and sparse again when the catalogue outgrew it
+FULL = 2**31 - 2**20
+
+TOP, ROWS, REFUSED, CLOSED = 0, 1, 2, 3
+
+
+class Pairs(NamedTuple):
+    """Pair statistics of all items.
+
+    Attributes:
+        start: int64[items], the row's block in `cells`, or its number in `dense`.
+        size: int32[items], entries of the block (power of two), 0 for none, DENSE.
+        used: int32[items], pairs in the row.
+        out: int64[items], R in units of 1/SCALE.
+        cells: int32[entries · 3], key (-1: empty), C, T.
+        dense: int32[rows, 2, width], C and T.
+        free: int64[SIZE_CLASSES], heads of the lists of free blocks.
+        state: int64[4], TOP of the cells, dense ROWS in use, pairs REFUSED, CLOSED to new pairs.
+    """
+
+    start: I64
+    size: I32
+    used: I32
+    out: I64
+    cells: I32
+    dense: I32
+    free: I64
+    state: I64
+
+
+def new_pairs(items: int, entries: int = 1 << 16, rows: int = 32) -> Pairs:
+    """Empty statistics with room for `items`."""
+    return Pairs(
+        np.zeros(items, np.int64),
+        np.zeros(items, np.int32),
+        np.zeros(items, np.int32),
+        np.zeros(items, np.int64),
+        np.zeros(entries * WORDS, np.int32),
+        np.zeros((rows, 2, max(1024, items)), np.int32),
+        np.full(SIZE_CLASSES, -1, np.int64),
+        np.zeros(4, np.int64),
+    )
+
+
+def with_items(p: Pairs, items: int) -> Pairs:
+    """Room for more items; dense rows that the wider catalogue makes sparse are hashed again."""
+    width = p.dense.shape[2]
+    p = p._replace(
+        start=grown(p.start, items),
+        size=grown(p.size, items),
+        used=grown(p.used, items),
+        out=grown(p.out, items),
+    )
+    if items <= width:
+        return p
+    width = max(items, 2 * width)
+    dense = p.size == DENSE
+    leaving = dense & (p.used.astype(np.int64) * DEMOTE < width)
+    staying = int(np.count_nonzero(dense & ~leaving))
+    p = with_cells(p, int(p.state[TOP]) + int(p.used[leaving].sum()) * 4 + 8 * len(leaving))
+    wider = np.zeros((staying + 32, 2, width), np.int32)
+    _widen(p, wider, np.flatnonzero(dense), leaving)
+    p.state[ROWS] = staying
+    return p._replace(dense=wider)
+
+
+def with_cells(p: Pairs, entries: int) -> Pairs:
+    """Room for at least `entries` hash entries."""
+    have = len(p.cells) // WORDS
+    return p if entries <= have else p._replace(cells=grown(p.cells, entries * WORDS))
+
+
+def with_rows(p: Pairs, rows: int) -> Pairs:
+    """Room for at least `rows` dense rows."""
+    return p if rows <= len(p.dense) else p._replace(dense=grown(p.dense, rows))
+
+
+@njit(cache=True)
+def room_needed(p: Pairs, context: I32, count: int, item: int) -> int:
+    """Hash entries that one more interaction may take from the top, at most."""
+    need = 4 * max(int(p.size[item]), 32)
+    for k in range(min(count, NEIGHBOURS)):
+        need += max(2 * int(p.size[context[k]]), 1 << SMALLEST)
+    return need
+
+
+@njit(cache=True)
+def has_room(p: Pairs, context: I32, count: int, item: int) -> bool:
+    """Whether one more interaction can be added without growing the arrays."""
+    if p.state[CLOSED]:
+        return True
+    rows = p.state[ROWS] + NEIGHBOURS + 1 <= len(p.dense)
+    cells = p.state[TOP] + room_needed(p, context, count, item) <= len(p.cells) // WORDS
+    return rows and cells
+
+
+@njit(cache=True)
+def add_interaction(p: Pairs, context: I32, count: int, item: int, kind: int, sign: int) -> None:
+    """Add (sign 1) or take out (sign -1) what an interaction with `item` adds to the pairs."""
+    for k in range(min(count, NEIGHBOURS)):
+        h = context[k]
+        if h == item:
+            continue
+        value = DECAYS[k] * HALVES[kind] * sign
+        transition = value if k < TRANSITIONS else 0
+        _add(p, h, item, value, transition)
+        _add(p, item, h, value, 0)
+        p.out[h] += transition
+
+
+@njit(cache=True, fastmath=FAST)
+def add_row(p: Pairs, h: int, n: int, wc: float, wt: float, c_sum: F32, t_sum: F32) -> None:
+    """c_sum[i] += wc · C[h, i] and, where wt > 0, t_sum[i] += wt · T[h→i], for i < n."""
+    start, size = p.start[h], int(p.size[h])
+    fc, ft = np.float32(wc), np.float32(wt)
+    if size == DENSE:
+        row = p.dense[start, 0]
+        for i in range(n):
+            c_sum[i] += fc * np.float32(row[i])
+        if wt > 0:
+            row = p.dense[start, 1]
+            for i in range(n):
+                t_sum[i] += ft * np.float32(row[i])
+        return
+    for at in range(start * WORDS, (start + size) * WORDS, WORDS):
+        i = p.cells[at]
+        if i >= 0:
+            c_sum[i] += fc * np.float32(p.cells[at + 1])
+            t_sum[i] += ft * np.float32(p.cells[at + 2])
+
+
+@njit(cache=True)
+def _slot(p: Pairs, start: int, size: int, key: int) -> int:
+    """Word index of the key's entry, or of the empty entry where it belongs."""
+    at = (key * 0x9E3779B1 >> 7) & (size - 1)
+    while True:
+        word = (start + at) * WORDS
+        if p.cells[word] == key or p.cells[word] < 0:
+            return int(word)
+        at = (at + 1) & (size - 1)
+
+
+@njit(cache=True)
+def _add(p: Pairs, h: int, key: int, c: int, t: int) -> None:
+    if p.size[h] >= 0 and not _make_entry(p, h, key, c):
+        return
+    if p.size[h] == DENSE:
+        row = p.dense[p.start[h]]
+        if row[0, key] == 0:
+            p.used[h] += 1
+        if row[0, key] < FULL:
+            row[0, key] += c
+            row[1, key] += t
+        return
+    word = _slot(p, p.start[h], p.size[h], key)
+    if p.cells[word + 1] < FULL:
+        p.cells[word + 1] += c
+        p.cells[word + 2] += t
+
+
+@njit(cache=True)
+def _make_entry(p: Pairs, h: int, key: int, c: int) -> bool:
+    """Make sure that a sparse row has an entry for `key`; the row may become dense."""
+    size = int(p.size[h])
+    if size and p.cells[_slot(p, p.start[h], size, key)] == key:
+        return True
+    if c < 0:  # taking out what was refused
+        return False
+    if 4 * (p.used[h] + 1) > 3 * size:
+        if p.state[CLOSED]:
+            p.state[REFUSED] += 1
+            return False
+        if size:
+            _grow_row(p, h)
+        else:
+            _new_block(p, h, SMALLEST)
+    if p.size[h] != DENSE:
+        _put(p, h, key, 0, 0)
+    return True
+
+
+@njit(cache=True)
+def _new_block(p: Pairs, h: int, c: int) -> None:
+    start = take(p.free, p.state, p.cells, WORDS, c)
+    p.start[h] = start
+    p.size[h] = 1 << c
+    for at in range(start, start + (1 << c)):
+        p.cells[at * WORDS] = -1
+
+
+@njit(cache=True)
+def _grow_row(p: Pairs, h: int) -> None:
+    """Twice the block, or dense; pairs that fell back to zero are dropped on the way."""
+    old, size = p.start[h], int(p.size[h])
+    if p.used[h] * PROMOTE >= p.dense.shape[2] and p.state[ROWS] < len(p.dense):
+        row = p.state[ROWS]
+        p.state[ROWS] += 1
+        p.start[h] = row
+        p.size[h] = DENSE
+        for at in range(old * WORDS, (old + size) * WORDS, WORDS):
+            if p.cells[at] >= 0:
+                p.dense[row, 0, p.cells[at]] = p.cells[at + 1]
+                p.dense[row, 1, p.cells[at]] = p.cells[at + 2]
+    else:
+        _new_block(p, h, size_class(size) + 1)
+        p.used[h] = 0
+        for at in range(old * WORDS, (old + size) * WORDS, WORDS):
+            if p.cells[at] >= 0 and p.cells[at + 1] != 0:
+                _put(p, h, p.cells[at], p.cells[at + 1], p.cells[at + 2])
+    release(p.free, p.cells, WORDS, old, size_class(size))
+
+
+@njit(cache=True)
+def _put(p: Pairs, h: int, key: int, c: int, t: int) -> None:
+    word = _slot(p, p.start[h], p.size[h], key)
+    p.cells[word] = key
+    p.cells[word + 1] = c
+    p.cells[word + 2] = t
+    p.used[h] += 1
+
+
+@njit(cache=True)
+def _widen(p: Pairs, wider: I32, rows: I64, leaving: npt.NDArray[np.bool_]) -> None:
+    """Move dense rows into the wider array, or, where they leave, into hash blocks."""
+    kept = 0
+    width = p.dense.shape[2]
+    for h in rows:
+        old = p.start[h]
+        if leaving[h]:
+            _new_block(p, h, size_class(p.used[h] * 2))
+            p.used[h] = 0
+            for i in range(width):
+                if p.dense[old, 0, i] != 0:
+                    _put(p, h, i, p.dense[old, 0, i], p.dense[old, 1, i])
+            continue
+        for part in range(2):
+            for i in range(width):
+                wider[kept, part, i] = p.dense[old, part, i]
+        p.start[h] = kept
+        kept += 1

@@ -1,0 +1,215 @@
+"""The kernels that go over interactions: rank and learn, replay, and list one user."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from online import blend as bl
+from online import cooccurrence as co
+from online import factors as fa
+from online import histories as hi
+from online import popularity as po
+from online import scoring as sc
+from online.arrays import F32, F64, I8, I32, I64, U8
+from online.topk import select
+
+MISS = bl.MISS
+
+
+class Model(NamedTuple):
+    """Everything that the learner shares among its partitions.
+
+    Attributes:
+        rates: float64[2], of the factors and of the blend.
+        clock: int64[1], interactions learned.
+    """
+
+    available: U8
+    pairs: co.Pairs
+    popularity: po.Popularity
+    factors: fa.Factors
+    blend: bl.Blend
+    scratch: sc.Scratch
+    rates: F64
+    clock: I64
+
+
+class Events(NamedTuple):
+    """Interactions of one partition, in order.
+
+    Attributes:
+        users, items: int32[n], slots; item -1 was refused.
+        kinds: int8[n].
+        hashes: int64[n], of the user ids.
+        ranks, popularity_ranks: int32[n], filled in.
+    """
+
+    users: I32
+    items: I32
+    kinds: I8
+    hashes: I64
+    ranks: I32
+    popularity_ranks: I32
+
+
+@njit(cache=True)
+def learn_events(
+    n: int, m: Model, h: hi.Histories, counts: I32, longest: int, events: Events, first: int
+) -> int:
+    """Rank, then learn, interactions from `first` on.
+
+    Returns:
+        The first interaction not learned: len(users), or where some array needs to grow or a
+        history has reached `longest`.
+    """
+    for e in range(first, len(events.users)):
+        user, item, kind = events.users[e], events.items[e], events.kinds[e]
+        if item < 0:
+            events.ranks[e] = 0 if kind == hi.NEGATIVE else MISS
+            events.popularity_ranks[e] = events.ranks[e]
+            continue
+        if h.length[user] >= longest:
+            return e
+        if h.top[0] + hi.room_needed(h, user) > len(h.items):
+            return e
+        count, disliked = find_context(m.scratch, h, user, h.length[user], len(m.scratch.context))
+        if kind != hi.NEGATIVE:
+            if not co.has_room(m.pairs, m.scratch.context, count, item):
+                return e
+            _rank(n, m, h, events, e, count, disliked)
+            _learn(m, events, e, count)
+        hi.append(h, user, item, kind, m.clock[0])
+        counts[kind, item] += 1
+        po.tick(m.popularity)
+        m.clock[0] += 1
+    return len(events.users)
+
+
+@njit(cache=True)
+def find_context(
+    s: sc.Scratch, h: hi.Histories, user: int, upto: int, limit: int
+) -> tuple[int, int]:
+    """Fill s.context and s.dislikes from the first `upto` entries; their sizes."""
+    s.mark[0] += 1
+    mark = s.mark[0]
+    disliked = hi.find_disliked(h, user, upto, s.disliked, mark, s.dislikes)
+    out = s.context[:limit]
+    return hi.find_context(h, user, upto, s.disliked, s.listed, mark, out), disliked
+
+
+@njit(cache=True)
+def score_user(n: int, m: Model, h: hi.Histories, user: int, count: int, disliked: int) -> int:
+    """Scores of all candidates for a user whose context is found; returns his bucket."""
+    s = m.scratch
+    bucket = bl.bucket_of(h.length[user])
+    sc.compute_features(n, count, m.pairs, m.popularity, m.factors, s)
+    bl.blend_scores(n, m.blend, bucket, s)
+    if disliked:
+        sc.weigh_down_neighbours(n, s.dislikes, disliked, m.pairs, m.popularity, s)
+    bl.mask(n, m.available, m.popularity, s, s.mark[0])
+    return bucket
+
+
+@njit(cache=True)
+def _rank(
+    n: int, m: Model, h: hi.Histories, events: Events, e: int, count: int, disliked: int
+) -> None:
+    s, user, item = m.scratch, events.users[e], events.items[e]
+    mark = s.mark[0]
+    hi.mark_seen(h, user, s.seen, mark)
+    if s.seen[item] == mark:  # he has it: not evaluated
+        events.ranks[e] = 0
+        events.popularity_ranks[e] = 0
+        return
+    if m.popularity.count[item] <= 0 or m.available[item] == 0:
+        events.ranks[e] = MISS
+        events.popularity_ranks[e] = MISS
+        return
+    bucket = score_user(n, m, h, user, count, disliked)
+    rank = bl.rank_of(n, s.scores, item)
+    events.ranks[e] = rank
+    events.popularity_ranks[e] = bl.count_rank(n, m.available, m.popularity, s, mark, item)
+    if rank <= bl.LEARN_FROM_RANK:
+        bl.learn_weights(n, m.blend, bucket, s, item, m.rates[1])
+
+
+@njit(cache=True)
+def _learn(m: Model, events: Events, e: int, count: int) -> None:
+    item, kind, context = events.items[e], events.kinds[e], m.scratch.context
+    co.add_interaction(m.pairs, context, count, item, kind, 1)
+    rate = m.rates[0] * 0.5 * co.HALVES[kind]
+    fa.push(m.factors, item, context, count, events.hashes[e])
+    if count > 0:
+        fa.step(m.factors, item, context, count, rate)
+    fa.replay(m.factors, m.rates[0])
+    po.add_count(m.popularity, item, kind, 1)
+    po.add_fading(m.popularity, item, kind, 1, 0)
+
+
+@njit(cache=True)
+def replay_histories(m: Model, h: hi.Histories, users: I32, at: I64, sign: int) -> bool:
+    """Add (sign 1) or take out (-1) all that the users' histories add to the item statistics.
+
+    Args:
+        at: int64[2], where to go on: index into `users`, entry of that user. Moved along.
+
+    Returns:
+        False where the pairs need room first; call again afterwards.
+    """
+    s = m.scratch
+    while at[0] < len(users):
+        user = users[at[0]]
+        start = h.start[user]
+        while at[1] < h.length[user]:
+            item = h.items[start + at[1]]
+            kind = h.stamps[start + at[1]] & 7
+            if kind != hi.NEGATIVE:
+                count, _ = find_context(s, h, user, at[1], co.NEIGHBOURS)
+                if not co.has_room(m.pairs, s.context, count, item):
+                    return False
+                co.add_interaction(m.pairs, s.context, count, item, kind, sign)
+                age = m.clock[0] - (h.stamps[start + at[1]] >> 3)
+                po.add_count(m.popularity, item, kind, sign)
+                po.add_fading(m.popularity, item, kind, sign, age)
+            at[1] += 1
+        at[0] += 1
+        at[1] = 0
+    return True
+
+
+@njit(cache=True)
+def list_user(
+    n: int, m: Model, h: hi.Histories, user: int, bonus: F32, items: I32, best: F32
+) -> int:
+    """The best candidates of a user into `items` and `best`; `bonus` (may be empty) is added."""
+    s = m.scratch
+    count, disliked = find_context(s, h, user, h.length[user], len(s.context))
+    hi.mark_seen(h, user, s.seen, s.mark[0])
+    score_user(n, m, h, user, count, disliked)
+    for i in range(min(n, len(bonus))):
+        s.scores[i] += bonus[i]
+    return select(n, s.scores, items, best)
+
+
+@njit(cache=True)
+def similar_items(n: int, m: Model, item: int, items: I32, best: F32) -> int:
+    """Items by C[item, i] · (n_i + 1)^-.3 · n_item^-.7, the recency co-occurrence of 2."""
+    s = m.scratch
+    s.c_sum[:n] = 0
+    co.add_row(m.pairs, item, n, m.popularity.share[item] / co.SCALE, 0.0, s.c_sum, s.t_sum)
+    for i in range(n):
+        x = s.c_sum[i] * m.popularity.damp[i]
+        ok = x > 0 and i != item and m.available[i] != 0 and m.popularity.count[i] > 0
+        s.scores[i] = x if ok else bl.MASKED
+    return select(n, s.scores, items, best)
+
+
+def mark_kept(h: hi.Histories, user: int, entries: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which entries stay when a history is cut to its newest `entries`: those, and dislikes."""
+    start, n = int(h.start[user]), int(h.length[user])
+    keep = (h.stamps[start : start + n] & 7) == hi.NEGATIVE
+    keep[max(0, n - entries) :] = True
+    return keep

@@ -1,0 +1,109 @@
+"""Partition: the users of one partition, what they did, and what they told us."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from online import histories as hi
+from online.arrays import F64, I32, I64, U8, grown
+from online.histories import KINDS, Histories, new_histories
+from online.ids import Ids
+
+FORGOTTEN, SHORTENED, REFUSED = 0, 1, 2
+BETWEEN_INTERESTS = "\x1f"
+
+
+class Partition:
+    """Users and their histories.
+
+    Attributes:
+        counts: int32[5, items], interactions by kind, of the histories that are kept.
+        departed: int64[3], interactions that are in no count any more: of users forgotten or
+            dropped, cut from long histories, with items refused. Together with the counts they
+            are all that was ever learned.
+        last_active: float64[users], event time of the newest interaction, epoch seconds.
+        personalise: uint8[users].
+        interests: int32[users], slot in `interest_sets`, -1 for none.
+    """
+
+    def __init__(self, items: int) -> None:
+        self.users = Ids()
+        self.histories: Histories = new_histories()
+        self.counts: I32 = np.zeros((KINDS, items), np.int32)
+        self.departed: I64 = np.zeros(3, np.int64)
+        self.hashes: I64 = np.zeros(64, np.int64)
+        self.last_active: F64 = np.zeros(64)
+        self.personalise: U8 = np.ones(64, np.uint8)
+        self.interests: I32 = np.full(64, -1, np.int32)
+        self.interest_sets = Ids()
+
+    def reserve_items(self, items: int) -> None:
+        """Room for more items."""
+        if items > self.counts.shape[1]:
+            self.counts = grown(self.counts, items, axis=1)
+
+    def reserve_users(self, users: int) -> None:
+        """Room for more users."""
+        if users <= len(self.hashes):
+            return
+        users = max(users, 2 * len(self.hashes))
+        self.histories = hi.with_users(self.histories, users)
+        self.hashes = grown(self.hashes, users)
+        self.last_active = grown(self.last_active, users)
+        self.personalise = grown(self.personalise, users, fill=1)
+        self.interests = grown(self.interests, users, fill=-1)
+
+    def add_user(self, user: str, active_at: float) -> int:
+        """The user's slot, a new one where he is unknown."""
+        slot = self.users.find(user)
+        if slot >= 0:
+            return slot
+        slot = self.users.add(user)
+        self.reserve_users(slot + 1)
+        self.hashes[slot] = user_hash(user)
+        self.last_active[slot] = active_at
+        return slot
+
+    def remove_user(self, user: str) -> None:
+        """Clear all that is kept of the user; his statistics were taken out before."""
+        slot = self.users.remove(user)
+        h = self.histories
+        start, n = int(h.start[slot]), int(h.length[slot])
+        kinds = h.stamps[start : start + n] & 7
+        np.subtract.at(self.counts, (kinds, h.items[start : start + n]), 1)
+        self.departed[FORGOTTEN] += n
+        hi.clear(h, slot)
+        h.dislikes[slot] = 0
+        self.hashes[slot] = 0
+        self.last_active[slot] = 0
+        self.personalise[slot] = 1
+        self.interests[slot] = -1
+
+    def set_interests(self, slot: int, interests: Sequence[str]) -> None:
+        """Keep what the user declared."""
+        joined = BETWEEN_INTERESTS.join(interests)
+        self.interests[slot] = self.interest_sets.add(joined) if interests else -1
+
+    def interests_of(self, slot: int) -> list[str]:
+        """What the user declared, [] for nothing."""
+        declared = int(self.interests[slot])
+        return self.interest_sets.name(declared).split(BETWEEN_INTERESTS) if declared >= 0 else []
+
+    def events(self) -> int:
+        """Interactions learned: the sum of the counts, and those that left them."""
+        return int(self.counts.sum(dtype=np.int64) + self.departed.sum())
+
+    def least_active(self, count: int) -> list[tuple[float, str]]:
+        """The `count` users that have been silent longest, with the time of their last event."""
+        live = np.array([s for s in range(self.users.size) if self.users.name(s)], dtype=np.int64)
+        order = live[np.argsort(self.last_active[live], kind="stable")[:count]]
+        return [(float(self.last_active[s]), self.users.name(int(s))) for s in order]
+
+
+def user_hash(user: str) -> int:
+    """64 bits of BLAKE2b, signed."""
+    digest = hashlib.blake2b(user.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)

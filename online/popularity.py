@@ -1,0 +1,108 @@
+"""Popularity: weighted counts, and counts that fade with five half-lives on the learner's clock.
+
+A fading count is Σ_events w · 2^(−age / half-life), age in interactions. It is kept inflated: an
+interaction adds `step`, which grows by 2^(1 / half-life) with every tick, so that a tick touches
+one number instead of all items.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from online.arrays import F32, F64, grown
+from online.cooccurrence import HALVES
+
+HALF_LIVES = np.array([20.0, 100.0, 700.0, 4000.0, 20000.0])
+H20, H100, H700, H4000, H20000 = range(5)
+GROWTH = 2.0 ** (1.0 / HALF_LIVES)
+INFLATED = 1e9
+GONE = 60.0  # half-lives after which nothing is left
+
+
+class Popularity(NamedTuple):
+    """Counts of all items.
+
+    Attributes:
+        count: float64[items], weighted interactions (multiples of ½: exact).
+        damp: float32[items], (count + 1)^-.3.
+        share: float32[items], count^-.7 (0 for none).
+        fading: float64[5, items], inflated by `step`.
+        total: float64[5], sums of `fading`.
+        step: float64[5], what an interaction adds now.
+    """
+
+    count: F64
+    damp: F32
+    share: F32
+    fading: F64
+    total: F64
+    step: F64
+
+
+def new_popularity(items: int) -> Popularity:
+    """All zero."""
+    return Popularity(
+        np.zeros(items),
+        np.ones(items, np.float32),
+        np.zeros(items, np.float32),
+        np.zeros((5, items)),
+        np.zeros(5),
+        np.ones(5),
+    )
+
+
+def with_items(p: Popularity, items: int) -> Popularity:
+    """Room for more items."""
+    return p._replace(
+        count=grown(p.count, items),
+        damp=grown(p.damp, items, fill=1),
+        share=grown(p.share, items),
+        fading=grown(p.fading, items, axis=1),
+    )
+
+
+@njit(cache=True)
+def add_count(p: Popularity, item: int, kind: int, sign: int) -> None:
+    """Count an interaction, or take one out."""
+    p.count[item] = max(0.0, p.count[item] + sign * 0.5 * HALVES[kind])
+    n = p.count[item]
+    p.damp[item] = (n + 1.0) ** -0.3
+    p.share[item] = n**-0.7 if n > 0 else 0.0
+
+
+@njit(cache=True)
+def add_fading(p: Popularity, item: int, kind: int, sign: int, age: int) -> None:
+    """Add an interaction of `age` ticks ago to the fading counts, or take it out."""
+    for c in range(5):
+        lives = age / HALF_LIVES[c]
+        if lives < GONE:
+            value = sign * 0.5 * HALVES[kind] * p.step[c] * 2.0**-lives
+            p.fading[c, item] = max(0.0, p.fading[c, item] + value)
+            p.total[c] += value
+
+
+@njit(cache=True)
+def tick(p: Popularity) -> None:
+    """One interaction passed."""
+    for c in range(5):
+        p.step[c] *= GROWTH[c]
+        if p.step[c] > INFLATED:
+            for i in range(p.fading.shape[1]):
+                p.fading[c, i] /= p.step[c]
+            p.total[c] /= p.step[c]
+            p.step[c] = 1.0
+
+
+def pass_ticks(p: Popularity, ticks: int) -> None:
+    """Let many interactions pass at once, elsewhere counted."""
+    fade = 2.0 ** (-np.minimum(ticks / HALF_LIVES, 1000.0))
+    p.fading[...] *= fade[:, None]
+    p.total[...] *= fade
+
+
+def settle(p: Popularity) -> None:
+    """Sum the totals anew, after histories were taken out (rounding must not add up)."""
+    p.total[...] = p.fading.sum(axis=1)

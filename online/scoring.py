@@ -1,0 +1,188 @@
+"""Scoring: the nine features of every item for one context (a dense scan).
+
+Popularity, fading popularity with five half-lives, recency co-occurrence, smoothed transitions,
+factors. Shares pass through a logarithm, because the blend is log-linear. The formulas are those of
+`cooccurrence`, `popularity` and `factors`; the small terms keep an unseen pair above zero.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from online import popularity
+from online.arrays import FAST, F32, F64, I32, I64, grown
+from online.cooccurrence import SCALE, TRANSITIONS, Pairs, add_row
+from online.factors import Factors, score_all, user_vector
+from online.histories import CONTEXT
+from online.popularity import H20, H100, H700, H4000, H20000, Popularity
+
+FEATURES = ("count", "h20", "h100", "h700", "h4000", "h20000", "recency", "transition", "factors")
+COUNT, FADING, RECENCY, TRANSITION, FACTOR = 0, 1, 6, 7, 8
+DECAY = 0.8
+SMOOTHING = 20.0  # μ of the Dirichlet prior of the transitions
+FLOOR = 1e-6
+# The bits of a float32, read as an integer, are its log2 scaled by 2^23, linear inside an octave:
+# a logarithm to .06 for the price of a multiplication (Schraudolph 1999).
+LOG_SCALE = np.float32(8.2629582881927490e-8)
+LOG_OFFSET = np.float32(-87.989971088)
+
+
+class Scratch(NamedTuple):
+    """Room to compute in, of one learner; nothing here is state.
+
+    Attributes:
+        seen, listed, disliked: int64[items], marks; mark: int64[1], the mark in use.
+        context: int32[50], newest first; dislikes: int32[10].
+        features: float32[9, items]; scores, weights: float32[items].
+        c_sum, t_sum: float32[items].
+    """
+
+    seen: I64
+    listed: I64
+    disliked: I64
+    mark: I64
+    context: I32
+    dislikes: I32
+    features: F32
+    scores: F32
+    weights: F32
+    c_sum: F32
+    t_sum: F32
+
+
+def new_scratch(items: int) -> Scratch:
+    """Room for `items`."""
+    return Scratch(
+        np.zeros(items, np.int64),
+        np.zeros(items, np.int64),
+        np.zeros(items, np.int64),
+        np.zeros(1, np.int64),
+        np.zeros(CONTEXT, np.int32),
+        np.zeros(10, np.int32),
+        np.zeros((len(FEATURES), items), np.float32),
+        np.zeros(items, np.float32),
+        np.zeros(items, np.float32),
+        np.zeros(items, np.float32),
+        np.zeros(items, np.float32),
+    )
+
+
+def with_items(s: Scratch, items: int) -> Scratch:
+    """Room for more items."""
+    fresh = new_scratch(items)
+    return fresh._replace(
+        mark=s.mark,
+        seen=grown(s.seen, items),
+        listed=grown(s.listed, items),
+        disliked=grown(s.disliked, items),
+    )
+
+
+@njit(cache=True)
+def compute_features(
+    n: int, count: int, pairs: Pairs, p: Popularity, f: Factors, s: Scratch
+) -> None:
+    """Fill s.features[:, :n] for the context s.context[:count]; n is a multiple of LANES."""
+    context = s.context
+    _sum_rows(n, context, count, pairs, p, s)
+    _popularity(n, p, s.features)
+    _recency(n, p, s.c_sum, s.features[RECENCY])
+    mass = 0.0
+    decay = 1.0
+    for k in range(min(count, TRANSITIONS)):
+        mass += decay * SMOOTHING / (pairs.out[context[k]] / SCALE + SMOOTHING)
+        decay *= DECAY
+    _transition(n, p, s.t_sum, mass, s.features[TRANSITION])
+    user_vector(f, context, count)
+    score_all(f, n, s.features[FACTOR])
+
+
+@njit(cache=True)
+def _sum_rows(n: int, context: I32, count: int, pairs: Pairs, p: Popularity, s: Scratch) -> None:
+    """c_sum = Σ .8^k n_h^-.7 C[h, ·]; t_sum = Σ .8^k T[h → ·] / (R_h + μ)."""
+    s.c_sum[:n] = 0
+    s.t_sum[:n] = 0
+    decay = 1.0
+    for k in range(count):
+        h = context[k]
+        wc = decay * p.share[h] / SCALE
+        wt = decay / (pairs.out[h] / SCALE + SMOOTHING) / SCALE if k < TRANSITIONS else 0.0
+        add_row(pairs, h, n, wc, wt, s.c_sum, s.t_sum)
+        decay *= DECAY
+
+
+@njit(cache=True, fastmath=FAST)
+def _log_share(n: int, values: F64, scale: float, prior: F64, weight: float, out: F32) -> None:
+    """out = log(values · scale + prior · weight + 1e-6)."""
+    for i in range(n):
+        out[i] = np.float32(values[i] * scale + prior[i] * weight + FLOOR)
+    _log(n, out)
+
+
+@njit(cache=True, fastmath=FAST)
+def _log(n: int, out: F32) -> None:
+    bits = out.view(np.int32)
+    for i in range(n):
+        out[i] = np.float32(bits[i]) * LOG_SCALE + LOG_OFFSET
+
+
+@njit(cache=True, fastmath=FAST)
+def _popularity(n: int, p: Popularity, features: F32) -> None:
+    long = p.fading[H20000]
+    per_long = 1.0 / (p.total[H20000] + 1e-9)
+    counted = 0.0
+    for i in range(n):
+        counted += p.count[i]
+    _log_share(n, p.count, 1.0 / (counted + 1e-9), long, 0.0, features[COUNT])
+    for c in range(len(popularity.HALF_LIVES)):
+        prior = 0.1 * per_long if c in (H20, H100, H700) else 0.0
+        per = 1.0 / (p.total[c] + 1e-9)
+        _log_share(n, p.fading[c], per, long, prior, features[FADING + c])
+
+
+@njit(cache=True, fastmath=FAST)
+def _recency(n: int, p: Popularity, c_sum: F32, out: F32) -> None:
+    total = np.float32(0)
+    for i in range(n):
+        out[i] = c_sum[i] * p.damp[i] + np.float32(1e-7) * np.float32(p.count[i])
+        total += out[i]
+    per = np.float32(1.0 / (total + 1e-9))
+    weight = np.float32(0.02 / (p.total[H20000] + 1e-9))
+    long = p.fading[H20000]
+    for i in range(n):
+        out[i] = out[i] * per + np.float32(long[i]) * weight + np.float32(FLOOR)
+    _log(n, out)
+
+
+@njit(cache=True, fastmath=FAST)
+def _transition(n: int, p: Popularity, t_sum: F32, mass: float, out: F32) -> None:
+    """The prior's mass goes to items by their popularity at half-life 700."""
+    middle = p.fading[H700]
+    weight = np.float32((mass + 1e-3) / (p.total[H700] + 1e-9))
+    total = np.float32(0)
+    for i in range(n):
+        out[i] = t_sum[i] + np.float32(middle[i]) * weight + np.float32(1e-8 * p.count[i])
+        total += out[i]
+    per = np.float32(1.0 / (total + 1e-9))
+    for i in range(n):
+        out[i] = out[i] * per + np.float32(FLOOR)
+    _log(n, out)
+
+
+@njit(cache=True)
+def weigh_down_neighbours(
+    n: int, dislikes: I32, count: int, pairs: Pairs, p: Popularity, s: Scratch
+) -> None:
+    """scores[i] += log(1 − min(.9, Σ_d C[d, i] / √(n_d n_i))) over the user's newest dislikes d."""
+    s.c_sum[:n] = 0
+    for k in range(count):
+        d = dislikes[k]
+        wc = 1.0 / SCALE / np.sqrt(p.count[d] + 1.0)
+        add_row(pairs, d, n, wc, 0.0, s.c_sum, s.t_sum)
+    for i in range(n):
+        near = s.c_sum[i] / np.sqrt(np.float32(p.count[i]) + np.float32(1))
+        if near > 0:
+            s.scores[i] += np.float32(np.log(1.0 - min(0.9, near)))
