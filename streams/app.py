@@ -64,14 +64,19 @@ class App:
         )
         self.faust = _faust_app(settings)
         self._tasks: list[asyncio.Task[None]] = []
-        self._assigned = False
+        self._assigned = asyncio.Event()
         _wire(self)
 
     def not_ready(self) -> str:
         """What is still missing before this worker is of use; empty once ready."""
-        if not self._assigned:
+        if not self._assigned.is_set():
             return "waiting for partitions"
         return "" if self.catalog.caught_up.is_set() else "reading the catalogue"
+
+    async def ready(self) -> None:
+        """Return once this worker is of use."""
+        await self._assigned.wait()
+        await self.catalog.caught_up.wait()
 
     async def start(self) -> None:
         """Start the parts, then Faust."""
@@ -106,7 +111,7 @@ class App:
         owns_monitor = any(tp.topic == topics.SENTIMENT for tp in given)
         if owns_monitor and not self.monitor.owned:
             await self.checkpointer.monitor_assigned()
-        self._assigned = True
+        self._assigned.set()
 
     async def revoked(self, partitions: Iterable[Any]) -> None:
         """Faust takes these topic partitions away: they are saved while they are still ours."""

@@ -166,6 +166,7 @@ class Checkpointer:
     async def revoked(self, partitions: set[int], monitor: bool) -> None:
         """Hand partitions over: a last checkpoint while they are still ours, then let go."""
         await self.checkpoint()
+        self._river.new_generation()
         for partition in partitions:
             self._river.partition_lost(partition)
         if monitor:

@@ -1,4 +1,4 @@
-"""The front door: `springtide`. Each command lives in a file of its own under `streams/commands`."""
+"""The front door: `springtide`. Each command has a file of its own in `streams/commands`."""
 
 from __future__ import annotations
 

@@ -111,9 +111,9 @@ class Learn:
         """None for a repeat. A scored comment's repeats were counted where it was scored."""
         received = batch.timestamps_ms[index]
         if isinstance(event, ScoredComment):
-            if event.source_offset <= state.scored_source:
+            if event.source_offset in state.scored:
                 return None
-            state.scored_source = event.source_offset
+            state.scored.add(event.source_offset)
             return Arrival(event, topics.COMMENTS, event.source_offset, received)
         hashed = event_hash(event.tenant, event.id)
         if hashed in state.seen:

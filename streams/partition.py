@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 from streams.ledger import IdWindow
@@ -22,7 +21,6 @@ class PartitionMeta(Struct, frozen=True):
     offsets: dict[str, int]
     duplicates: int
     ignored: int
-    scored_source: int
     event_times: dict[str, float]
     tenants: list[str]
     written_at: float = 0.0
@@ -35,7 +33,7 @@ class PartitionState:
     Attributes:
         epoch: the owner's generation, from Redis; part of every list version.
         offsets: topic → last offset whose effect is in this state.
-        scored_source: last offset of comments.v1 whose scored comment was learned; a comment
+        scored: offsets of comments.v1 whose scored comment was learned, a bounded window; a comment
             scored again after a crash comes back under a new offset and is known by this one.
     """
 
@@ -47,7 +45,7 @@ class PartitionState:
         self.seen = IdWindow()
         self.duplicates = 0
         self.ignored = 0
-        self.scored_source = -1
+        self.scored = IdWindow()
         self._event_times: dict[str, float] = {}
         self._heard: dict[str, float] = {}
 
@@ -84,21 +82,20 @@ class PartitionState:
             dict(self.offsets),
             self.duplicates,
             self.ignored,
-            self.scored_source,
             dict(self._event_times),
             tenants,
             time.time(),
         )
-        return meta, {"seen": self.seen.array()}
+        return meta, {"seen": self.seen.array(), "scored": self.scored.array()}
 
     def restore(self, meta: PartitionMeta, arrays: dict[str, Any]) -> None:
         """Take over a predecessor's state; epoch and sequence stay this owner's own."""
         self.offsets = dict(meta.offsets)
         self.duplicates = meta.duplicates
         self.ignored = meta.ignored
-        self.scored_source = meta.scored_source
         self._event_times = dict(meta.event_times)
-        self.seen.load(arrays.get("seen", np.empty(0, np.uint64)))
+        self.seen.load(arrays["seen"])
+        self.scored.load(arrays["scored"])
 
 
 def encode_meta(meta: Struct) -> str:

@@ -59,6 +59,7 @@ class River:
         self.learners: dict[str, Learner] = {}
         self.shared_arrays: dict[str, dict[str, Any]] = {}
         self.unacknowledged: list[tuple[Any, int]] = []
+        self.generation = 0
         self._partition_ready: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self._room = asyncio.Condition()
 
@@ -113,9 +114,19 @@ class River:
         async with self._room:
             self._room.notify_all()
 
-    def acknowledge_later(self, event: Any, batch: Batch) -> None:
-        """The event's effect is in memory; the next checkpoint acknowledges it."""
-        self.unacknowledged.append((event, len(batch.offsets)))
+    def acknowledge_later(self, event: Any, batch: Batch, generation: int) -> None:
+        """The event's effect is in memory; the next checkpoint acknowledges it.
+
+        Nothing of an earlier assignment is acknowledged: its handler may have stopped half-way,
+        and what the last checkpoint did not hold is fetched again.
+        """
+        if generation == self.generation:
+            self.unacknowledged.append((event, len(batch.offsets)))
+
+    def new_generation(self) -> None:
+        """Partitions go: what is still unacknowledged belongs to whoever owns them next."""
+        self.generation += 1
+        self.unacknowledged = []
 
     async def dead_letter(self, batch: Batch, rejected: list[tuple[int, str]]) -> None:
         """Write the records at these indices with their reasons; returns once the broker has them.
@@ -163,9 +174,10 @@ def agent(
             async for event in stream.noack().events():
                 await river.admit()
                 batch: Batch = event.value
+                generation = river.generation
                 await handle(batch)
                 river.metrics.events.labels(batch.topic).inc(len(batch.offsets))
-                river.acknowledge_later(event, batch)
+                river.acknowledge_later(event, batch, generation)
         except asyncio.CancelledError:
             raise
         except BaseException as error:

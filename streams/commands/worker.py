@@ -41,16 +41,19 @@ def worker(
 
 
 async def _main(settings: Settings, host: str, port: int) -> None:
-    from infra.health import HttpServer, health_app, listen
+    from starlette.applications import Starlette
+
+    from infra.health import HttpServer, listen
     from infra.serving import AsyncRedisTopKStore
     from streams import topics
     from streams.app import create_app
+    from streams.worker_http import worker_routes
 
     listener = listen(host, port)
     await asyncio.to_thread(topics.require, settings.kafka_url)
     store = await AsyncRedisTopKStore.connect(settings.redis_url.get_secret_value())
     app = create_app(settings, store)
-    server = HttpServer(health_app(app.not_ready), listener)
+    server = HttpServer(Starlette(routes=worker_routes(app)), listener)
     await server.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -66,8 +69,7 @@ async def _main(settings: Settings, host: str, port: int) -> None:
 
 
 async def _announce(app: App, url: str) -> None:
-    while app.not_ready():
-        await asyncio.sleep(0.02)
+    await app.ready()
     print(json.dumps({"ready": True, "url": url}), flush=True)
 
 

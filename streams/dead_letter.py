@@ -1,0 +1,124 @@
+"""Dead letters: what could not be used, with its reason and its source; written, read, replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import msgspec
+
+from infra.settings import UserError
+from streams import topics
+from streams.events import DeadLetter
+from streams.outlet import Outgoing, Outlet
+
+# In base64 this stays below the topic's largest message; a longer payload is cut, and says so.
+MAX_PAYLOAD_BYTES = 700_000
+MAX_KEY_BYTES = 1_024
+QUIET_SECONDS = 1.0
+
+
+def make_dead_letter(
+    reason: str, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None
+) -> DeadLetter:
+    """The letter for one record of Kafka."""
+    payload = value or b""
+    return DeadLetter(
+        reason=reason,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        dead_lettered_at=datetime.now(UTC),
+        payload_base64=base64.b64encode(payload[:MAX_PAYLOAD_BYTES]).decode(),
+        payload_bytes=len(payload),
+        payload_truncated=len(payload) > MAX_PAYLOAD_BYTES,
+        key_base64=base64.b64encode((key or b"")[:MAX_KEY_BYTES]).decode(),
+    )
+
+
+async def read_all(kafka_url: str) -> AsyncIterator[DeadLetter]:
+    """Every dead letter there is now, oldest first; one that was written twice comes once.
+
+    Raises:
+        UserError: no broker answers, or the topic is missing.
+    """
+    from aiokafka import AIOKafkaConsumer, TopicPartition
+
+    await asyncio.to_thread(topics.require, kafka_url)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=topics.bootstrap_servers(kafka_url),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        client_id="springtide-dead-letters",
+    )
+    await consumer.start()
+    try:
+        here = TopicPartition(topics.DEAD_LETTER, 0)
+        consumer.assign([here])
+        await consumer.seek_to_beginning(here)
+        end = (await consumer.end_offsets([here]))[here]
+        met: set[tuple[str, int, int]] = set()
+        heard = time.monotonic()
+        # A broker may state too low an end (Tansu does): a quiet moment must follow it.
+        while await consumer.position(here) < end or time.monotonic() - heard < QUIET_SECONDS:
+            for record in (await consumer.getmany(here, timeout_ms=100)).get(here, ()):
+                heard = time.monotonic()
+                letter = msgspec.json.decode(record.value, type=DeadLetter)
+                source = (letter.topic, letter.partition, letter.offset)
+                if source not in met:
+                    met.add(source)
+                    yield letter
+    finally:
+        await consumer.stop()
+
+
+async def replay(kafka_url: str, letters: list[DeadLetter]) -> int:
+    """Send the payloads to their topics again, with their keys; an id that was used is known.
+
+    Returns:
+        How many were sent: a payload that was cut cannot be.
+    """
+    whole = [letter for letter in letters if not letter.payload_truncated]
+    outlet = Outlet(topics.bootstrap_servers(kafka_url))
+    await outlet.start()
+    try:
+        await outlet.write(
+            [
+                Outgoing(
+                    letter.topic,
+                    base64.b64decode(letter.key_base64),
+                    base64.b64decode(letter.payload_base64),
+                    # Users keep their partition, whatever partitioner their producer used.
+                    letter.partition,
+                )
+                for letter in whole
+            ]
+        )
+    finally:
+        await outlet.stop()
+    return len(whole)
+
+
+def source_of(letter: DeadLetter) -> str:
+    """`topic/partition/offset` of the record."""
+    return f"{letter.topic}/{letter.partition}/{letter.offset}"
+
+
+def pick(letters: list[DeadLetter], reason: str | None, source: str | None) -> list[DeadLetter]:
+    """Those whose reason contains `reason` and whose source is `source`.
+
+    Raises:
+        UserError: a source was named that no letter has.
+    """
+    chosen = [
+        letter
+        for letter in letters
+        if (reason is None or reason in letter.reason)
+        and (source is None or source_of(letter) == source)
+    ]
+    if source is not None and not chosen:
+        raise UserError(f"no dead letter came from {source}: see `springtide dead-letters list`")
+    return chosen
