@@ -1,0 +1,68 @@
+"""How fast a replay or simulation runs: as fast as it can, in real time, or N times that."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Iterable
+
+from infra.settings import UserError
+from streams.sender import Outbound
+
+MAX = math.inf
+REAL = 1.0
+YIELD_EVERY = 100
+
+
+def parse_speed(text: str) -> float:
+    """`max`, `real`, or how many times real time: `10`, `10x`, `10×`.
+
+    Returns:
+        Event seconds per second of the wall clock; infinity for `max`.
+
+    Raises:
+        UserError: it is none of these, or not above zero.
+    """
+    word = text.strip().lower()
+    if word == "max":
+        return MAX
+    if word == "real":
+        return REAL
+    try:
+        speed = float(word.removesuffix("x").removesuffix("×"))
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise UserError(f"--speed {text}: use max, real, or a factor such as 10x")
+    return speed
+
+
+async def iterate(outbounds: Iterable[Outbound], speed: float) -> AsyncIterator[Outbound]:
+    """Yield each message when its time has come.
+
+    The clock starts with the first interaction: the catalogue and the profiles before it pass at
+    once, and so does whatever is late or out of order. A consumer that falls behind is not waited
+    for; what is due is then given at once, so that the average speed holds.
+
+    Args:
+        outbounds: in event-time order.
+        speed: event seconds per wall-clock second; `MAX` never waits.
+    """
+    origin = started = None
+    for count, outbound in enumerate(outbounds):
+        if speed < MAX:
+            if origin is None and outbound.is_interaction:
+                origin, started = outbound.at, time.monotonic()
+            if origin is not None and started is not None:
+                due = started + (outbound.at - origin) / speed
+                await _sleep_until(due)
+        if count % YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+        yield outbound
+
+
+async def _sleep_until(due: float) -> None:
+    wait = due - time.monotonic()
+    if wait > 0:
+        await asyncio.sleep(wait)
