@@ -84,8 +84,3 @@ class HttpServer:
         self._server.should_exit = True
         if self._task is not None:
             await self._task
-
-
-def health_app(not_ready: Callable[[], str], registry: CollectorRegistry = REGISTRY) -> Starlette:
-    """A web app of nothing but the health routes."""
-    return Starlette(routes=health_routes(not_ready, registry))
