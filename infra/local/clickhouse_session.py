@@ -1,0 +1,221 @@
+"""One client of the gateway: its connection, its chDB session, its statements."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from infra.local import clickhouse_wire as wire
+from infra.local.clickhouse_statements import Insert, Rows, bare_name, classify, quoted_name
+
+NOT_IMPLEMENTED, UNKNOWN_SETTING, UNEXPECTED_PACKET, UNKNOWN_EXCEPTION = 48, 115, 101, 1002
+COMPUTED = {"MATERIALIZED", "ALIAS"}
+
+_CODE = re.compile(r"\ACode: (\d+)\. ")
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+class GatewayError(Exception):
+    """Worded as chDB words its own, with the code in front."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"Code: {code}. DB::Exception: {message}")
+
+
+class Session:
+    """Serves one socket until its client goes. `connect` opens a chDB session on our path."""
+
+    def __init__(self, client: socket.socket, connect: Callable[[], Any]) -> None:
+        self._client = client
+        self._connect = connect
+        self._reader = wire.PacketReader(client)
+        self._chdb: Any = None
+
+    def serve(self) -> None:
+        """Answer packets; returns when the client is gone or not to be understood."""
+        try:
+            if self._reader.number() == wire.CLIENT_HELLO and self._welcome():
+                while self._answer(self._reader.number()):
+                    pass
+        except (EOFError, OSError):
+            return
+        finally:
+            if self._chdb is not None:
+                self._chdb.close()
+
+    def _welcome(self) -> bool:
+        """Any user and password will do: we are on the loopback address and own nothing secret."""
+        self._reader.text()
+        for _ in range(3):
+            self._reader.number()
+        database = self._reader.text()
+        self._reader.text()
+        self._reader.text()
+        self._chdb = self._connect()
+        if database:
+            try:
+                self._chdb.query(f"USE {quoted_name(database)}")
+            except Exception as error:
+                self._client.sendall(_packet(error))
+                return False
+        self._client.sendall(wire.hello())
+        return True
+
+    def _answer(self, packet: int) -> bool:
+        """Whether to go on."""
+        if packet == wire.CLIENT_PING:
+            self._client.sendall(wire.number(wire.PONG))
+        elif packet == wire.CLIENT_QUERY:
+            return self._query()
+        elif packet != wire.CLIENT_CANCEL:  # one that comes after the answer is void
+            return False
+        return True
+
+    def _query(self) -> bool:
+        settings, compressed, sql = self._read_query()
+        if compressed:
+            # Its blocks cannot be told apart any more, so this is the end of the connection.
+            refusal = GatewayError(NOT_IMPLEMENTED, "the gateway takes no compressed blocks")
+            self._client.sendall(_packet(refusal))
+            return False
+        try:
+            while self._next_block().columns:
+                raise GatewayError(NOT_IMPLEMENTED, "the gateway takes no external tables")
+            self._with_settings(sql, settings)
+            self._client.sendall(wire.number(wire.END_OF_STREAM))
+        except (EOFError, OSError):
+            raise
+        except Exception as error:  # chDB's are RuntimeErrors; whatever it is, the client hears it
+            self._client.sendall(_packet(error))
+        return True
+
+    def _read_query(self) -> tuple[list[tuple[str, int, str]], bool, str]:
+        reader = self._reader
+        reader.text()  # query id
+        if reader.byte():  # client info: three texts, the interface, three more, version, quota
+            for _ in range(3):
+                reader.text()
+            reader.byte()
+            for _ in range(3):
+                reader.text()
+            for _ in range(3):
+                reader.number()
+            reader.text()
+            reader.number()
+        settings = []
+        while name := reader.text():
+            settings.append((name, reader.byte(), reader.text()))
+        reader.number()  # stage
+        compressed = bool(reader.number())
+        return settings, compressed, reader.text()
+
+    def _next_block(self) -> wire.Block:
+        if self._reader.number() != wire.CLIENT_DATA:
+            raise EOFError
+        return self._reader.data()
+
+    def _with_settings(self, sql: str, settings: list[tuple[str, int, str]]) -> None:
+        """Settings hold for one statement; of a chDB session they are taken back afterwards."""
+        changed: list[str] = []
+        try:
+            for name, important, value in settings:
+                if self._set(name, important, value):
+                    changed.append(name)
+            self._run(sql)
+        finally:
+            for name in changed:
+                self._chdb.query(f"SET {name} = DEFAULT")
+
+    def _set(self, name: str, important: int, value: str) -> bool:
+        if not _SETTING.match(name):
+            raise GatewayError(UNKNOWN_SETTING, f"Unknown setting {name!r}")
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        try:
+            self._chdb.query(f"SET {name} = '{quoted}'")
+        except Exception as error:
+            if _code(error) == UNKNOWN_SETTING and not important & 1:
+                return False  # as the real server does
+            raise
+        return True
+
+    def _run(self, sql: str) -> None:
+        kind = classify(sql)
+        if isinstance(kind, Insert):
+            self._insert(kind)
+        elif isinstance(kind, Rows) and kind.streamed:
+            self._select(sql)
+        else:
+            self._send_rows(self._chdb.query(sql, "Native").bytes())
+
+    def _select(self, sql: str) -> None:
+        with self._chdb.send_query(sql, "Native") as stream:
+            first = next((block for chunk in stream if (block := chunk.bytes())), b"")
+            if first:
+                self._send_rows(first)
+                for chunk in stream:
+                    self._client.sendall(wire.data(chunk.bytes()))
+                return
+        # No block at all: the client still learns names and types.
+        bare = sql.strip().rstrip(";")
+        described = self._ask(f"DESCRIBE TABLE ({bare}\n)")
+        self._client.sendall(wire.header([(row[0], row[1]) for row in described]))
+
+    def _send_rows(self, native: bytes) -> None:
+        """Send the blocks after a header: clients take names and types from a block of no rows."""
+        for place, block in enumerate(wire.split_blocks(native)):
+            if not place:
+                self._client.sendall(wire.header(block.columns))
+            self._client.sendall(wire.data(block.raw))
+
+    def _insert(self, insert: Insert) -> None:
+        described = self._ask(f"DESCRIBE TABLE {insert.table}")
+        types = {row[0]: row[1] for row in described}
+        names = [bare_name(column) for column in insert.columns]
+        names = names or [row[0] for row in described if row[2] not in COMPUTED]
+        unknown = [name for name in names if name not in types]
+        if unknown:
+            raise GatewayError(16, f"No such column {unknown[0]} in table {insert.table}")
+        quoted = ", ".join(insert.columns or map(quoted_name, names))
+        inserter = self._chdb.send_insert(
+            f"INSERT INTO {insert.table} ({quoted}) {insert.settings}", "Native"
+        )
+        finished = False
+        try:
+            self._client.sendall(wire.header([(name, types[name]) for name in names]))
+            refused = self._pour(inserter)
+            if refused is not None:
+                raise refused
+            inserter.finish()
+            finished = True
+        finally:
+            if not finished:
+                inserter.cancel()
+
+    def _pour(self, inserter: Any) -> Exception | None:
+        """Pass the client's blocks on. After a refusal the rest is read all the same."""
+        refused: Exception | None = None
+        while True:
+            block = self._next_block()
+            if not block.columns:
+                return refused
+            if block.rows and refused is None:
+                try:
+                    inserter.append(block.raw)
+                except Exception as error:
+                    refused = error
+
+    def _ask(self, sql: str) -> list[list[Any]]:
+        lines = self._chdb.query(sql, "JSONCompactEachRow").bytes().decode().splitlines()
+        return [json.loads(line) for line in lines]
+
+
+def _code(error: Exception) -> int:
+    found = _CODE.match(str(error))
+    return int(found.group(1)) if found else UNKNOWN_EXCEPTION
+
+
+def _packet(error: Exception) -> bytes:
+    return wire.exception(_code(error), _CODE.sub("", str(error)))

@@ -1,0 +1,46 @@
+"""Free loopback ports, and whether something answers on one."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+LOOPBACK = "127.0.0.1"
+# Below the range that the system hands to outgoing connections, which might take a port between
+# our look and the part's start.
+FIRST, LAST = 20_000, 32_000
+
+
+def free_port() -> int:
+    """A TCP port on which nothing listens on the loopback address."""
+    chance = random.SystemRandom()
+    for _ in range(200):
+        port = chance.randrange(FIRST, LAST)
+        if is_free(port):
+            return port
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        chosen: int = probe.getsockname()[1]
+        return chosen
+
+
+def is_free(port: int) -> bool:
+    """Whether the port may be bound."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int, question: bytes = b"", answer: bytes = b"") -> bool:
+    """Whether something listens on the port and answers so."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:
+            if question:
+                connection.sendall(question)
+            return not answer or connection.recv(len(answer)) == answer
+    except OSError:
+        return False

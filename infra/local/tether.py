@@ -1,0 +1,57 @@
+"""Run a command that ends when its owner ends: `python tether.py OWNER_PID COMMAND…`.
+
+A file of its own, run by path, so that a supervisor with threads needs no code between fork and
+exec. On Linux the kernel kills the command when its owner is gone, even by kill -9. Elsewhere a
+watcher looks twice a second: best effort, for a killed watcher watches nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+PR_SET_PDEATHSIG = 1
+WATCH_SECONDS = 0.5
+
+
+def tie(owner: int) -> None:
+    """From here on this process ends with `owner`."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    elif os.fork() == 0:
+        _watch(owner, os.getppid())
+    if os.getppid() != owner:  # gone before we were tied
+        sys.exit(1)
+
+
+def _watch(owner: int, child: int) -> None:
+    while _alive(owner):
+        if os.getppid() != child:
+            os._exit(0)
+        time.sleep(WATCH_SECONDS)
+    os.kill(child, signal.SIGKILL)
+    os._exit(0)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+if __name__ == "__main__":
+    tie(int(sys.argv[1]))
+    command = sys.argv[2:]
+    try:
+        os.execvpe(command[0], command, os.environ)
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+        sys.exit(127)
