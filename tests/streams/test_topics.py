@@ -1,0 +1,39 @@
+"""The topic catalogue on a real broker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from infra.settings import UserError
+from streams import topics
+
+
+def test_applying_twice_makes_nothing_the_second_time(stack: Any) -> None:
+    topics.apply(stack.kafka_url)
+    assert topics.apply(stack.kafka_url) == []
+    topics.require(stack.kafka_url)
+
+
+def test_another_partition_count_is_a_migration_not_a_setting(stack: Any) -> None:
+    topics.apply(stack.kafka_url)
+    with pytest.raises(UserError, match=r"clicks\.v1 has 4 partitions, not 8: run with"):
+        topics.apply(stack.kafka_url, partitions=8)
+
+
+def test_user_keyed_topics_are_cut_alike() -> None:
+    counts = {spec.partitions(8) for spec in topics.CATALOGUE if spec.keyed_by == "user"}
+    assert counts == {8}
+    assert all(spec.partitions(8) == 1 for spec in topics.CATALOGUE if spec.keyed_by != "user")
+
+
+def test_expiry_counts_from_arrival() -> None:
+    for spec in topics.CATALOGUE:
+        assert spec.config()["message.timestamp.type"] == "LogAppendTime"
+
+
+@pytest.mark.parametrize("url", ["localhost:9092", "kafka://", "kafka://host", "http://h:1"])
+def test_an_unusable_url_says_the_right_form(url: str) -> None:
+    with pytest.raises(UserError, match="use kafka://host:port"):
+        topics.bootstrap_servers(url)
