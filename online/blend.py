@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from online.arrays import FAST, F32, I64, U8
+from online.arrays import F32, FAST, U8
 from online.popularity import Popularity
 from online.scoring import FEATURES, Scratch
 
@@ -67,7 +67,7 @@ def blend_scores(n: int, b: Blend, bucket: int, s: Scratch) -> None:
 def mask(n: int, available: U8, p: Popularity, s: Scratch, mark: int) -> None:
     """Items that are unavailable, unknown, or marked as seen cannot be candidates."""
     for i in range(n):
-        if available[i] == 0 or p.count[i] <= 0 or s.seen[i] == mark:
+        if available[i] == 0 or p.counts[i] <= 0 or s.seen[i] == mark:
             s.scores[i] = MASKED
 
 
@@ -90,10 +90,10 @@ def rank_of(n: int, scores: F32, item: int) -> int:
 @njit(cache=True)
 def count_rank(n: int, available: U8, p: Popularity, s: Scratch, mark: int, item: int) -> int:
     """Rank of `item` among the same candidates by plain popularity."""
-    x = p.count[item]
+    x = p.counts[item]
     rank = 0
     for i in range(n):
-        if p.count[i] >= x and available[i] != 0 and s.seen[i] != mark:
+        if p.counts[i] >= x and available[i] != 0 and s.seen[i] != mark:
             rank += 1
     return rank
 

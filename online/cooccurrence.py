@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from online.arrays import FAST, F32, I32, I64, SIZE_CLASSES, grown, release, size_class, take
+from online.arrays import F32, FAST, I32, I64, SIZE_CLASSES, grown, release, size_class, take
 
 SCALE = 1024
 NEIGHBOURS = 20  # k < 20
@@ -122,9 +122,10 @@ def has_room(p: Pairs, context: I32, count: int, item: int) -> bool:
     """Whether one more interaction can be added without growing the arrays."""
     if p.state[CLOSED]:
         return True
-    rows = p.state[ROWS] + NEIGHBOURS + 1 <= len(p.dense)
-    cells = p.state[TOP] + room_needed(p, context, count, item) <= len(p.cells) // WORDS
-    return rows and cells
+    if p.state[ROWS] + NEIGHBOURS + 1 > len(p.dense):
+        return False
+    needed: int = room_needed(p, context, count, item)
+    return int(p.state[TOP]) + needed <= len(p.cells) // WORDS
 
 
 @njit(cache=True)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from online.arrays import FAST, F32, I32, I64, U64, grown
+from online.arrays import F32, FAST, I32, I64, U64, grown
 from online.cooccurrence import HALVES
 
 LENGTH = 20  # items of history that make the user
@@ -103,11 +103,11 @@ def draw(state: U64, n: int) -> int:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
-    return np.int64((z >> np.uint64(1)) % np.uint64(n))
+    return int((z >> np.uint64(1)) % np.uint64(n))
 
 
 @njit(cache=True, fastmath=FAST)
-def dot(a: F32, b: F32) -> float:
+def dot(a: F32, b: F32) -> np.float32:
     """a · b."""
     total = np.float32(0)
     for f in range(len(a)):

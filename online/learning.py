@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from online import blend as bl
@@ -53,6 +54,17 @@ class Events(NamedTuple):
     hashes: I64
     ranks: I32
     popularity_ranks: I32
+
+    def between(self, start: int, end: int) -> Events:
+        """Views of the interactions from `start` to before `end`."""
+        return Events(
+            self.users[start:end],
+            self.items[start:end],
+            self.kinds[start:end],
+            self.hashes[start:end],
+            self.ranks[start:end],
+            self.popularity_ranks[start:end],
+        )
 
 
 @njit(cache=True)
@@ -104,7 +116,7 @@ def find_context(
 def score_user(n: int, m: Model, h: hi.Histories, user: int, count: int, disliked: int) -> int:
     """Scores of all candidates for a user whose context is found; returns his bucket."""
     s = m.scratch
-    bucket = bl.bucket_of(h.length[user])
+    bucket: int = bl.bucket_of(h.length[user])
     sc.compute_features(n, count, m.pairs, m.popularity, m.factors, s)
     bl.blend_scores(n, m.blend, bucket, s)
     if disliked:
@@ -124,7 +136,7 @@ def _rank(
         events.ranks[e] = 0
         events.popularity_ranks[e] = 0
         return
-    if m.popularity.count[item] <= 0 or m.available[item] == 0:
+    if m.popularity.counts[item] <= 0 or m.available[item] == 0:
         events.ranks[e] = MISS
         events.popularity_ranks[e] = MISS
         return
@@ -191,7 +203,8 @@ def list_user(
     score_user(n, m, h, user, count, disliked)
     for i in range(min(n, len(bonus))):
         s.scores[i] += bonus[i]
-    return select(n, s.scores, items, best)
+    found: int = select(n, s.scores, items, best)
+    return found
 
 
 @njit(cache=True)
@@ -202,14 +215,15 @@ def similar_items(n: int, m: Model, item: int, items: I32, best: F32) -> int:
     co.add_row(m.pairs, item, n, m.popularity.share[item] / co.SCALE, 0.0, s.c_sum, s.t_sum)
     for i in range(n):
         x = s.c_sum[i] * m.popularity.damp[i]
-        ok = x > 0 and i != item and m.available[i] != 0 and m.popularity.count[i] > 0
+        ok = x > 0 and i != item and m.available[i] != 0 and m.popularity.counts[i] > 0
         s.scores[i] = x if ok else bl.MASKED
-    return select(n, s.scores, items, best)
+    found: int = select(n, s.scores, items, best)
+    return found
 
 
-def mark_kept(h: hi.Histories, user: int, entries: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def mark_kept(h: hi.Histories, user: int, entries: int) -> npt.NDArray[np.bool_]:
     """Which entries stay when a history is cut to its newest `entries`: those, and dislikes."""
     start, n = int(h.start[user]), int(h.length[user])
-    keep = (h.stamps[start : start + n] & 7) == hi.NEGATIVE
+    keep: npt.NDArray[np.bool_] = (h.stamps[start : start + n] & 7) == hi.NEGATIVE
     keep[max(0, n - entries) :] = True
     return keep

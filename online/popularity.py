@@ -26,7 +26,7 @@ class Popularity(NamedTuple):
     """Counts of all items.
 
     Attributes:
-        count: float64[items], weighted interactions (multiples of ½: exact).
+        counts: float64[items], weighted interactions (multiples of ½: exact).
         damp: float32[items], (count + 1)^-.3.
         share: float32[items], count^-.7 (0 for none).
         fading: float64[5, items], inflated by `step`.
@@ -34,7 +34,7 @@ class Popularity(NamedTuple):
         step: float64[5], what an interaction adds now.
     """
 
-    count: F64
+    counts: F64
     damp: F32
     share: F32
     fading: F64
@@ -57,7 +57,7 @@ def new_popularity(items: int) -> Popularity:
 def with_items(p: Popularity, items: int) -> Popularity:
     """Room for more items."""
     return p._replace(
-        count=grown(p.count, items),
+        counts=grown(p.counts, items),
         damp=grown(p.damp, items, fill=1),
         share=grown(p.share, items),
         fading=grown(p.fading, items, axis=1),
@@ -67,8 +67,8 @@ def with_items(p: Popularity, items: int) -> Popularity:
 @njit(cache=True)
 def add_count(p: Popularity, item: int, kind: int, sign: int) -> None:
     """Count an interaction, or take one out."""
-    p.count[item] = max(0.0, p.count[item] + sign * 0.5 * HALVES[kind])
-    n = p.count[item]
+    p.counts[item] = max(0.0, p.counts[item] + sign * 0.5 * HALVES[kind])
+    n = p.counts[item]
     p.damp[item] = (n + 1.0) ** -0.3
     p.share[item] = n**-0.7 if n > 0 else 0.0
 

@@ -13,11 +13,11 @@ import numpy as np
 from numba import njit
 
 from online import popularity
-from online.arrays import FAST, F32, F64, I32, I64, grown
+from online.arrays import F32, F64, FAST, I32, I64, grown
 from online.cooccurrence import SCALE, TRANSITIONS, Pairs, add_row
 from online.factors import Factors, score_all, user_vector
 from online.histories import CONTEXT
-from online.popularity import H20, H100, H700, H4000, H20000, Popularity
+from online.popularity import H20, H100, H700, H20000, Popularity
 
 FEATURES = ("count", "h20", "h100", "h700", "h4000", "h20000", "recency", "transition", "factors")
 COUNT, FADING, RECENCY, TRANSITION, FACTOR = 0, 1, 6, 7, 8
@@ -135,8 +135,8 @@ def _popularity(n: int, p: Popularity, features: F32) -> None:
     per_long = 1.0 / (p.total[H20000] + 1e-9)
     counted = 0.0
     for i in range(n):
-        counted += p.count[i]
-    _log_share(n, p.count, 1.0 / (counted + 1e-9), long, 0.0, features[COUNT])
+        counted += p.counts[i]
+    _log_share(n, p.counts, 1.0 / (counted + 1e-9), long, 0.0, features[COUNT])
     for c in range(len(popularity.HALF_LIVES)):
         prior = 0.1 * per_long if c in (H20, H100, H700) else 0.0
         per = 1.0 / (p.total[c] + 1e-9)
@@ -147,7 +147,7 @@ def _popularity(n: int, p: Popularity, features: F32) -> None:
 def _recency(n: int, p: Popularity, c_sum: F32, out: F32) -> None:
     total = np.float32(0)
     for i in range(n):
-        out[i] = c_sum[i] * p.damp[i] + np.float32(1e-7) * np.float32(p.count[i])
+        out[i] = c_sum[i] * p.damp[i] + np.float32(1e-7) * np.float32(p.counts[i])
         total += out[i]
     per = np.float32(1.0 / (total + 1e-9))
     weight = np.float32(0.02 / (p.total[H20000] + 1e-9))
@@ -164,7 +164,7 @@ def _transition(n: int, p: Popularity, t_sum: F32, mass: float, out: F32) -> Non
     weight = np.float32((mass + 1e-3) / (p.total[H700] + 1e-9))
     total = np.float32(0)
     for i in range(n):
-        out[i] = t_sum[i] + np.float32(middle[i]) * weight + np.float32(1e-8 * p.count[i])
+        out[i] = t_sum[i] + np.float32(middle[i]) * weight + np.float32(1e-8 * p.counts[i])
         total += out[i]
     per = np.float32(1.0 / (total + 1e-9))
     for i in range(n):
@@ -180,9 +180,9 @@ def weigh_down_neighbours(
     s.c_sum[:n] = 0
     for k in range(count):
         d = dislikes[k]
-        wc = 1.0 / SCALE / np.sqrt(p.count[d] + 1.0)
+        wc = 1.0 / SCALE / np.sqrt(p.counts[d] + 1.0)
         add_row(pairs, d, n, wc, 0.0, s.c_sum, s.t_sum)
     for i in range(n):
-        near = s.c_sum[i] / np.sqrt(np.float32(p.count[i]) + np.float32(1))
+        near = s.c_sum[i] / np.sqrt(np.float32(p.counts[i]) + np.float32(1))
         if near > 0:
             s.scores[i] += np.float32(np.log(1.0 - min(0.9, near)))

@@ -121,9 +121,7 @@ def shared_arrays(model: Model, items: Ids) -> Arrays:
     return arrays | _named("items", items)
 
 
-def load_shared_arrays(
-    model: Model, arrays: Mapping[str, npt.NDArray[Any]], slots: I64
-) -> None:
+def load_shared_arrays(model: Model, arrays: Mapping[str, npt.NDArray[Any]], slots: I64) -> None:
     """Take over what `shared_arrays` saved; `slots` as in `partition_from`.
 
     Raises:

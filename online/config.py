@@ -1,0 +1,32 @@
+"""Configuration of the learner: sizes and rates."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class LearnerConfig(msgspec.Struct, frozen=True):
+    """Sizes and rates. The rates are one setting for every data set.
+
+    Attributes:
+        factors: d, width of the embeddings.
+        negatives: sampled per step.
+        max_history: interactions kept of a user; beyond it the oldest quarter leaves history and
+            statistics, dislikes excepted.
+        seed: of the embeddings' start values, the negatives and the replays.
+        max_users: beyond it those silent longest are dropped, with their statistics.
+        max_items: beyond it new items are refused and counted.
+        max_pairs: pair entries (12 bytes each); beyond it new pairs are refused and counted.
+        recent: interactions that negatives and replays are drawn from.
+    """
+
+    factors: int = 64
+    negatives: int = 64
+    max_history: int = 4096
+    seed: int = 0
+    max_users: int = 1_000_000
+    max_items: int = 100_000
+    max_pairs: int = 40_000_000
+    recent: int = 65_536
+    factor_rate: float = 0.1
+    blend_rate: float = 0.005

@@ -1,0 +1,32 @@
+"""Interactions: what the learner is told, and what it answers about its own foresight."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from online.arrays import I32
+
+
+class Kind(enum.IntEnum):
+    """What happened; the last three are comments, by their sentiment."""
+
+    CLICK = 0
+    PURCHASE = 1
+    POSITIVE = 2
+    NEUTRAL = 3
+    NEGATIVE = 4
+
+
+class Learned(NamedTuple):
+    """Prequential ranks, each taken before the interaction was learned.
+
+    Attributes:
+        ranks: int32[n], 1-based, among the known and available items that the user does not have,
+            ties against us; 0: not evaluated (he has the item, or a negative comment); MISS: the
+            item was never seen, is unavailable, or its score is not finite.
+        popularity_ranks: int32[n], the same by plain popularity.
+    """
+
+    ranks: I32
+    popularity_ranks: I32

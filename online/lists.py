@@ -1,0 +1,74 @@
+"""Lists: the best items of a user, of somebody unknown, of declared interests, near an item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from online import histories as hi
+from online import learning
+from online import popularity as po
+from online.arrays import F32
+from online.partition import Partition
+from online.shared import Shared
+from online.topk import TopK, no_items
+
+INTERESTS_LAST = 20  # interactions after which declared interests no longer count
+INTERESTS_FADE = 0.7
+NO_BONUS: F32 = np.zeros(0, np.float32)
+NOBODY = hi.new_histories(1, 8)
+
+
+def user_list(shared: Shared, part: Partition, slot: int, k: int) -> TopK:
+    """The list of a user we know; policy "blend", "interests" or "popular"."""
+    length = int(part.histories.length[slot])
+    bonus = NO_BONUS
+    if length < INTERESTS_LAST:
+        weights = shared.catalogue.interest_weights(part.interests_of(slot), shared.room)
+        if weights is not None and length == 0:
+            return _by_interests(shared, weights, k)
+        if weights is not None:
+            fade = INTERESTS_FADE**length
+            bonus = (fade * np.log1p(4 * weights / weights.max())).astype(np.float32)
+    return _scan(shared, part.histories, slot, bonus, k, "blend" if length else "popular")
+
+
+def popular_list(shared: Shared, k: int) -> TopK:
+    """The list of somebody unknown: the blend of the popularities."""
+    return _scan(shared, NOBODY, 0, NO_BONUS, k, "popular")
+
+
+def similar_list(shared: Shared, item: str, k: int) -> TopK:
+    """Available items that users took near this one; empty where nothing is known."""
+    slot = shared.items.find(item)
+    if slot < 0:
+        return no_items("similar")
+    items, best = np.zeros(k, np.int32), np.zeros(k, np.float32)
+    count = learning.similar_items(shared.scanned, shared.model, slot, items, best)
+    return _named(shared, items, best, count, "similar")
+
+
+def _scan(shared: Shared, h: hi.Histories, slot: int, bonus: F32, k: int, policy: str) -> TopK:
+    items, best = np.zeros(k, np.int32), np.zeros(k, np.float32)
+    count = learning.list_user(shared.scanned, shared.model, h, slot, bonus, items, best)
+    return _named(shared, items, best, count, policy)
+
+
+def _by_interests(shared: Shared, weights: F32, k: int) -> TopK:
+    """Popularity × Σ 1/√df of the declared topics, then the popular ones."""
+    p, n = shared.model.popularity, shared.items.size
+    share = p.fading[po.H4000, :n] / p.step[po.H4000]
+    available = shared.catalogue.available[:n] > 0
+    wanted = available & ((weights[:n] > 0) | (p.counts[:n] > 0))
+    score = weights[:n] * (share + 1e-3) + 1e-6 * share
+    score = np.where(wanted, np.log(score + 1e-12), -np.inf)
+    order = np.argsort(-score, kind="stable")[:k]
+    order = order[score[order] > -np.inf]
+    return _named(shared, order, score[order].astype(np.float32), len(order), "interests")
+
+
+def _named(shared: Shared, slots: npt.NDArray[Any], best: F32, count: int, policy: str) -> TopK:
+    names = [shared.items.name(int(slot)) for slot in slots[:count]]
+    return TopK(names, best[:count], policy)

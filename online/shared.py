@@ -1,0 +1,160 @@
+"""Shared: what all partitions have in common, and arrays that are always large enough.
+
+A kernel that lacks room stops and says so; here it gets the room, and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from online import blend, factors, learning, popularity, scoring
+from online import cooccurrence as co
+from online import histories as hi
+from online.arrays import I32, I64, padded
+from online.catalogue import Catalogue
+from online.config import LearnerConfig
+from online.ids import Ids
+from online.partition import REFUSED, SHORTENED, Partition
+
+FIRST_ROOM = 1024
+
+
+class Shared:
+    """Item slots, the catalogue, and the model that every partition's users add to.
+
+    Attributes:
+        items: slots of the items.
+        catalogue: availability and topics of the items.
+        model: the arrays that the kernels work on; another tuple whenever something has grown.
+        items_refused: how often an item found no slot because max_items was reached.
+    """
+
+    def __init__(self, config: LearnerConfig) -> None:
+        self.config = config
+        self.items = Ids()
+        self.items_refused = 0
+        self.catalogue = Catalogue(FIRST_ROOM)
+        self.model = learning.Model(
+            self.catalogue.available,
+            co.new_pairs(FIRST_ROOM),
+            popularity.new_popularity(FIRST_ROOM),
+            factors.new_factors(
+                FIRST_ROOM, config.factors, config.negatives, config.recent, config.seed
+            ),
+            blend.new_blend(),
+            scoring.new_scratch(FIRST_ROOM),
+            np.array([config.factor_rate, config.blend_rate]),
+            np.zeros(1, np.int64),
+        )
+
+    @property
+    def room(self) -> int:
+        """Items that the arrays have room for."""
+        return len(self.catalogue.available)
+
+    @property
+    def scanned(self) -> int:
+        """Items that a scan goes over: all there are, to the next full lane."""
+        return padded(self.items.size)
+
+    def intern(self, item: str) -> int:
+        """The item's slot, a new one where it is unknown, -1 where it is refused."""
+        slot = self.items.find(item)
+        if slot >= 0:
+            return slot
+        if self.items.size >= self.config.max_items:
+            self.items_refused += 1
+            return -1
+        return self.items.add(item)
+
+    def slots_of(self, arrays: Mapping[str, npt.NDArray[Any]]) -> I64:
+        """Slots here of a state's item table, -1 for those refused."""
+        names = Ids.names_in(arrays, "items")
+        slots = np.array([self.intern(name or "") for name in names], dtype=np.int64)
+        self.reserve_items()
+        return slots
+
+    def reserve_items(self) -> None:
+        """Room for every item that has a slot."""
+        if self.items.size <= self.room:
+            return
+        room = padded(max(self.items.size, 2 * self.room))
+        self.catalogue.reserve(room)
+        m = self.model
+        self.model = m._replace(
+            available=self.catalogue.available,
+            pairs=co.with_items(m.pairs, room),
+            popularity=popularity.with_items(m.popularity, room),
+            factors=factors.with_items(m.factors, room, self.config.seed),
+            scratch=scoring.with_items(m.scratch, room),
+        )
+
+    def learn(self, part: Partition, events: learning.Events) -> None:
+        """Rank and learn interactions of one partition; the ranks are written into `events`."""
+        part.reserve_items(self.room)
+        at, longest = 0, self.config.max_history
+        while at < len(events.users):
+            at = learning.learn_events(
+                self.scanned, self.model, part.histories, part.counts, longest, events, at
+            )
+            if at < len(events.users):
+                self._make_room(part, int(events.users[at]))
+        part.departed[REFUSED] += int(np.count_nonzero(events.items < 0))
+
+    def replay(self, part: Partition, users: I32, sign: int) -> None:
+        """Add (sign 1) or take out (-1) all that the users' histories add to the statistics."""
+        at = np.zeros(2, np.int64)
+        while not learning.replay_histories(self.model, part.histories, users, at, sign):
+            self._make_room_for_pairs()
+        if sign < 0:
+            popularity.settle(self.model.popularity)
+
+    def forget_recent(self, hashes: I64) -> None:
+        """Delete what users did from the interactions that are replayed and drawn from."""
+        f = self.model.factors
+        gone = np.isin(f.recent_user, hashes)
+        f.recent[gone] = -1
+        f.recent_context[gone] = -1
+        f.recent_user[gone] = 0
+
+    def _make_room(self, part: Partition, user: int) -> None:
+        """Whatever stopped a kernel at an interaction of this user, mend it."""
+        h = part.histories
+        if h.length[user] >= self.config.max_history:
+            self._shorten(part, user)
+            return
+        if h.top[0] + hi.room_needed(h, user) > len(h.items):
+            part.histories = hi.with_entries(h, 2 * len(h.items))
+        self._make_room_for_pairs()
+
+    def _make_room_for_pairs(self) -> None:
+        p = self.model.pairs
+        have = len(p.cells) // co.WORDS
+        largest = max(int(p.size.max()), 64)
+        cells = int(p.state[co.TOP]) + (co.NEIGHBOURS + 2) * 2 * largest
+        if cells > have:
+            if have >= self.config.max_pairs:
+                p.state[co.CLOSED] = 1
+            p = co.with_cells(p, max(cells, have * 3 // 2))
+        rows = int(p.state[co.ROWS]) + co.NEIGHBOURS + 1
+        if rows > len(p.dense):
+            p = co.with_rows(p, max(rows, len(p.dense) * 3 // 2))
+        self.model = self.model._replace(pairs=p)
+
+    def _shorten(self, part: Partition, user: int) -> None:
+        """Cut the oldest quarter of a history, and what it added."""
+        h, users = part.histories, np.array([user], dtype=np.int32)
+        self.replay(part, users, -1)
+        keep = learning.mark_kept(h, user, self.config.max_history * 3 // 4)
+        start, n = int(h.start[user]), int(h.length[user])
+        items, stamps = h.items[start : start + n], h.stamps[start : start + n]
+        np.subtract.at(part.counts, (stamps[~keep] & 7, items[~keep]), 1)
+        kept = int(keep.sum())
+        part.departed[SHORTENED] += n - kept
+        items[:kept], stamps[:kept] = items[keep], stamps[keep]
+        h.length[user] = kept
+        self.replay(part, users, 1)
