@@ -1,0 +1,302 @@
+"""The betting processes of the share channel: one kernel, a column for every number of a key.
+
+With p₀ the bound on a key's share of negative comments and ω a bet on the odds ratio,
+q = ωp₀/(1 − p₀ + ωp₀), a comment multiplies by ω^x/(1 − p₀ + ωp₀) (x = 1: negative), which has
+mean ≤ 1 as long as the share is ≤ p₀. Over steps of event time, with L the step's product,
+
+    e-SR      M ← L · (M + 1), averaged over the bets; alarm at M ≥ A
+    CUSUM     W ← max(W, 1) · l per comment; where it last left 1 is the start of the spike
+    mirrored  the same e-SR with 1/ω against "the share is still half way up to the incident's";
+              resolves at B/β, one incident closed too early in so many days of incidents
+
+Inside a step M is tested after every comment (valid by optional stopping), so that the deciding
+comment alerts at once. Shin, Ramdas, Rinaldo, "E-detectors" (2022): E[steps to a false alarm] ≥ A.
+Steps without a comment add nothing to M, which only makes alarms rarer. All values are natural
+logarithms.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from online.arrays import F64, I8, I32, I64, U64
+from online.spikes_votes import votes
+
+ODDS = np.array([1.5, 2.2, 3.5, 6.0])
+BETS = len(ODDS)
+LN_ODDS = np.log(ODDS)
+LOWEST, HIGHEST = 0.003, 0.98  # of a bound: beyond them a bet would rest on a handful of comments
+HOURS = 24
+SHRUNK = 20.0  # comments
+
+NONE, FIRING = 0, 1
+FIRED, GREW, RESOLVED = 1, 2, 3
+
+# Columns of a report.
+SLOT, KIND, ROW, EVIDENCE, START, NEGATIVES, COMMENTS, MEAN, LEVEL = range(9)
+REPORT = 9
+
+TENFOLD = np.log(10.0)
+MAJOR, SEVERE = 2 * TENFOLD, 6 * TENFOLD  # evidence above the alarm's threshold, natural log
+
+
+class Keys(NamedTuple):
+    """One row a key. Times are epoch seconds, evidence natural logarithms.
+
+    Attributes:
+        evidence: float64[keys, bets], ln M.
+        cusum: float64[keys, bets], ln W, 0 where it rests.
+        start: float64[keys, bets], when W last left 1.
+        since: int32[keys, bets, 2], negatives and comments since then.
+        calm: float64[keys, bets], ln of the mirrored process, of a firing key.
+        incident: float64[keys, 4], of a firing key: start, negatives, comments, evidence above
+            the threshold when last told.
+        folded: float64[keys, 2], negatives and comments behind the baseline.
+        pending: float64[keys, 2], the same since the last refresh, outside incidents.
+        mean: float64[keys], the baseline's mean share.
+        bound: float64[keys], p₀ before the hour's season.
+        step: int64[keys], the step of the latest comment, -1: none yet.
+        status: int8[keys, 2], NONE or FIRING; the level that was told last.
+    """
+
+    evidence: F64
+    cusum: F64
+    start: F64
+    since: I32
+    calm: F64
+    incident: F64
+    folded: F64
+    pending: F64
+    mean: F64
+    bound: F64
+    step: I64
+    status: I8
+
+
+def new_keys(room: int) -> Keys:
+    """Rows for `room` keys that nobody has commented on."""
+    return Keys(
+        evidence=np.full((room, BETS), -np.inf),
+        cusum=np.zeros((room, BETS)),
+        start=np.zeros((room, BETS)),
+        since=np.zeros((room, BETS, 2), np.int32),
+        calm=np.full((room, BETS), -np.inf),
+        incident=np.zeros((room, 4)),
+        folded=np.zeros((room, 2)),
+        pending=np.zeros((room, 2)),
+        mean=np.zeros(room),
+        bound=np.zeros(room),
+        step=np.full(room, -1, np.int64),
+        status=np.zeros((room, 2), np.int8),
+    )
+
+
+def grown_keys(keys: Keys, room: int) -> Keys:
+    """A copy with room for more."""
+    fresh = new_keys(room)
+    for old, new in zip(keys, fresh, strict=True):
+        new[: len(old)] = old
+    return fresh
+
+
+class Comments(NamedTuple):
+    """Comments in the order they are observed.
+
+    Attributes:
+        negative: int8[n], 1 for a negative one.
+        author: uint64[n], hash of the author's cluster, or of the author; 0: unknown.
+        at: float64[n], event time.
+        step: int64[n], step of the clock, which never goes back.
+    """
+
+    negative: I8
+    author: U64
+    at: F64
+    step: I64
+
+
+@njit(cache=True)
+def softplus(v: float) -> float:
+    """ln(M + 1) of v = ln M."""
+    if v > 35.0:
+        return v
+    return float(np.log1p(np.exp(v)))
+
+
+@njit(cache=True)
+def log_mean(values: F64) -> float:
+    """Logarithm of the mean of exp(values); a mean of e-values is an e-value."""
+    top = values.max()
+    if top == -np.inf:
+        return float(top)
+    return float(top + np.log(np.mean(np.exp(values - top))))
+
+
+@njit(cache=True)
+def level_of(excess: float) -> int:
+    """0 minor, 1 major, 2 severe."""
+    if excess >= SEVERE:
+        return 2
+    return 1 if excess >= MAJOR else 0
+
+
+@njit(cache=True)
+def bet(keys: Keys, k: int, negative: int, at: float, bound: float, new_step: bool) -> None:
+    """Let the e-SR and CUSUM processes of a key take one comment."""
+    for b in range(BETS):
+        log_l = negative * LN_ODDS[b] - np.log(1.0 - bound + ODDS[b] * bound)
+        before = keys.evidence[k, b]
+        keys.evidence[k, b] = (softplus(before) if new_step else before) + log_l
+        if keys.cusum[k, b] <= 0.0:
+            keys.cusum[k, b] = 0.0
+            keys.start[k, b] = at
+            keys.since[k, b, 0] = 0
+            keys.since[k, b, 1] = 0
+        keys.cusum[k, b] += log_l
+        keys.since[k, b, 0] += negative
+        keys.since[k, b, 1] += 1
+
+
+@njit(cache=True)
+def half_way(keys: Keys, k: int, bound: float) -> float:
+    """The share, in odds, between the bound and the incident's, which is shrunk to the bound:
+    the comments that raised an alarm overstate it."""
+    negatives, comments = keys.incident[k, 1], keys.incident[k, 2]
+    share = (negatives + SHRUNK * bound) / (comments + SHRUNK)
+    odds = np.sqrt(max(share, bound) / (1.0 - max(share, bound)) * bound / (1.0 - bound))
+    return float(odds / (1.0 + odds))
+
+
+@njit(cache=True)
+def calm_down(keys: Keys, k: int, negative: int, bound: float, new_step: bool) -> float:
+    """Let the mirrored process of a firing key take one comment; its evidence."""
+    bound = half_way(keys, k, bound)
+    for b in range(BETS):
+        log_l = -negative * LN_ODDS[b] - np.log(1.0 - bound + bound / ODDS[b])
+        before = keys.calm[k, b]
+        keys.calm[k, b] = (softplus(before) if new_step else before) + log_l
+    return log_mean(keys.calm[k])
+
+
+@njit(cache=True)
+def fire(keys: Keys, k: int, excess: float) -> None:
+    """Open an incident: it began where the strongest CUSUM did, and leaves the baseline alone."""
+    b = int(np.argmax(keys.cusum[k]))
+    negatives, comments = keys.since[k, b, 0], keys.since[k, b, 1]
+    keys.incident[k, 0] = keys.start[k, b]
+    keys.incident[k, 1] = negatives
+    keys.incident[k, 2] = comments
+    keys.incident[k, 3] = excess
+    keys.calm[k] = -np.inf
+    keys.status[k, 0] = FIRING
+    keys.status[k, 1] = level_of(excess)
+    keys.pending[k, 0] = max(0.0, keys.pending[k, 0] - negatives)
+    keys.pending[k, 1] = max(keys.pending[k, 0], keys.pending[k, 1] - comments)
+
+
+@njit(cache=True)
+def close(keys: Keys, k: int) -> None:
+    """End an incident: every process starts anew."""
+    keys.status[k] = NONE
+    keys.evidence[k] = -np.inf
+    keys.calm[k] = -np.inf
+    keys.cusum[k] = 0.0
+
+
+@njit(cache=True)
+def report(keys: Keys, k: int, kind: int, row: int, evidence: float, out: F64, at: int) -> None:
+    """Write down what there is to tell about a key."""
+    out[at, SLOT] = k
+    out[at, KIND] = kind
+    out[at, ROW] = row
+    out[at, EVIDENCE] = evidence
+    out[at, START] = keys.incident[k, 0]
+    out[at, NEGATIVES] = keys.incident[k, 1]
+    out[at, COMMENTS] = keys.incident[k, 2]
+    out[at, MEAN] = keys.mean[k]
+    out[at, LEVEL] = keys.status[k, 1]
+
+
+@njit(cache=True)
+def in_incident(
+    keys: Keys, k: int, negative: int, bound: float, new_step: bool, excess: float, calm: float
+) -> int:
+    """One more comment of an incident; what there is to tell, NONE where nothing."""
+    resolved = calm_down(keys, k, negative, bound, new_step) >= calm
+    keys.incident[k, 1] += negative
+    keys.incident[k, 2] += 1
+    if resolved:
+        return RESOLVED
+    level = level_of(excess)
+    if level > keys.status[k, 1] and excess >= keys.incident[k, 3] + TENFOLD:
+        keys.status[k, 1] = level
+        keys.incident[k, 3] = excess
+        return GREW
+    return NONE
+
+
+@njit(cache=True)
+def observe(
+    keys: Keys,
+    comments: Comments,
+    slots: I32,
+    rows: I32,
+    first: int,
+    table: tuple[U64, I64],
+    season: F64,
+    seasonal: F64,
+    threshold: float,
+    calm: float,
+    out: F64,
+) -> tuple[int, int]:
+    """Let keys take comments, in order, until all are taken or `out` is full.
+
+    Args:
+        slots, rows: int32[pairs], a key and the comment it takes.
+        first: the pair to begin with.
+        table: of the votes.
+        season: float64[24], factor on the share by hour of the day.
+        seasonal: float64[24, 3], per hour: negatives, their expectation, its variance; added to.
+        threshold, calm: ln A of an alarm and of its resolution.
+        out: float64[·, REPORT], reports.
+
+    Returns:
+        The pair to go on with, and the number of reports.
+    """
+    reports = 0
+    for j in range(first, len(slots)):
+        if reports == len(out):
+            return j, reports
+        k, i = slots[j], rows[j]
+        step, x = comments.step[i], int(comments.negative[i])
+        if not votes(table, k, comments.author[i], step):
+            continue
+        hour = int(comments.at[i] // 3600) % HOURS
+        bound = min(max(keys.bound[k] * season[hour], LOWEST), HIGHEST)
+        new_step = step > keys.step[k]
+        keys.step[k] = step
+        bet(keys, k, x, comments.at[i], bound, new_step)
+        evidence = log_mean(keys.evidence[k])
+        if keys.status[k, 0] == FIRING:
+            kind = in_incident(keys, k, x, bound, new_step, evidence - threshold, calm)
+            if kind:
+                report(keys, k, kind, i, evidence, out, reports)
+                reports += 1
+            if kind == RESOLVED:
+                close(keys, k)
+            continue
+        keys.pending[k, 0] += x
+        keys.pending[k, 1] += 1
+        if j == 0 or rows[j - 1] != i:  # a comment's first key, its item
+            mean = keys.mean[k]
+            seasonal[hour, 0] += x
+            seasonal[hour, 1] += mean
+            seasonal[hour, 2] += mean * (1.0 - mean)
+        if evidence >= threshold:
+            fire(keys, k, evidence - threshold)
+            report(keys, k, FIRED, i, evidence, out, reports)
+            reports += 1
+    return len(slots), reports
