@@ -14,7 +14,7 @@ from infra.local.clickhouse_statements import Insert, Rows, bare_name, classify,
 NOT_IMPLEMENTED, UNKNOWN_SETTING, UNEXPECTED_PACKET, UNKNOWN_EXCEPTION = 48, 115, 101, 1002
 COMPUTED = {"MATERIALIZED", "ALIAS"}
 
-_CODE = re.compile(r"\ACode: (\d+)\. ")
+_CODE = re.compile(r"\A(?:Streaming query failed: )?Code: (\d+)\. ")
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -151,17 +151,28 @@ class Session:
             self._send_rows(self._chdb.query(sql, "Native").bytes())
 
     def _select(self, sql: str) -> None:
+        types = self._result_types(sql)
+        if types:
+            self._client.sendall(wire.header(types))
+        # At its own revision, 0, format Native writes a column DateTime('UTC') as DateTime.
+        zoned = any(kind.startswith("DateTime(") for _, kind in types)
         with self._chdb.send_query(sql, "Native") as stream:
-            first = next((block for chunk in stream if (block := chunk.bytes())), b"")
-            if first:
-                self._send_rows(first)
-                for chunk in stream:
-                    self._client.sendall(wire.data(chunk.bytes()))
-                return
-        # No block at all: the client still learns names and types.
-        bare = sql.strip().rstrip(";")
-        described = self._ask(f"DESCRIBE TABLE ({bare}\n)")
-        self._client.sendall(wire.header([(row[0], row[1]) for row in described]))
+            for chunk in stream:
+                native = chunk.bytes()
+                if zoned:
+                    for block in wire.split_blocks(native):
+                        typed = block.retyped([kind for _, kind in types])
+                        self._client.sendall(wire.data(typed))
+                elif native:
+                    self._client.sendall(wire.data(native))
+
+    def _result_types(self, sql: str) -> list[tuple[str, str]]:
+        """Names and types of a SELECT's columns, before it runs; none where it has a fault."""
+        try:
+            described = self._ask(f"DESCRIBE TABLE ({sql.strip().rstrip(';')}\n)")
+        except RuntimeError:  # the statement itself will say what is wrong, and say it better
+            return []
+        return [(row[0], row[1]) for row in described]
 
     def _send_rows(self, native: bytes) -> None:
         """Send the blocks after a header: clients take names and types from a block of no rows."""

@@ -75,11 +75,23 @@ def exception(code: int, message: str) -> bytes:
 
 
 class Block(Struct, frozen=True):
-    """A block: its columns (name, type), and itself as bytes."""
+    """A block: its columns (name, type), and itself as bytes.
+
+    `types_at` says where in the bytes each column's type stands.
+    """
 
     columns: list[tuple[str, str]]
+    types_at: list[slice]
     rows: int
     raw: bytes
+
+    def retyped(self, types: list[str]) -> bytes:
+        """The same values under other names of their types."""
+        pieces, end = [], 0
+        for place, kind in zip(self.types_at, types, strict=True):
+            pieces += [self.raw[end : place.start], text(kind)]
+            end = place.stop
+        return b"".join([*pieces, self.raw[end:]])
 
 
 class _Recorder:
@@ -138,23 +150,30 @@ class PacketReader:
         """A block as format Native writes it."""
         from clickhouse_driver.columns.service import read_column
 
-        unread = self._buffer.current_buffer_size - self._buffer.position
-        start = self._recorder.total - unread
+        start = self._position()
         place = self._buffer.position
-        self._recorder.kept = bytearray(self._buffer.buffer[place : place + unread])
+        unread = self._buffer.buffer[place : self._buffer.current_buffer_size]
+        self._recorder.kept = bytearray(unread)
         columns: list[tuple[str, str]] = []
+        types_at: list[slice] = []
         width, rows = self.number(), self.number()
         for _ in range(width):
-            name, kind = self.text(), self.text()
+            name = self.text()
+            before = self._position() - start
+            kind = self.text()
             columns.append((name, kind))
+            types_at.append(slice(before, self._position() - start))
             if rows:
                 # Only to learn where the column ends: the protocol does not say.
                 read_column(self._context, kind, rows, self._buffer)
-        unread = self._buffer.current_buffer_size - self._buffer.position
-        size = self._recorder.total - unread - start
-        raw = bytes(memoryview(self._recorder.kept)[:size])
+        raw = bytes(memoryview(self._recorder.kept)[: self._position() - start])
         self._recorder.kept = None
-        return Block(columns, rows, raw)
+        return Block(columns, types_at, rows, raw)
+
+    def _position(self) -> int:
+        """Bytes read of all that came."""
+        unread: int = self._buffer.current_buffer_size - self._buffer.position
+        return self._recorder.total - unread
 
 
 def split_blocks(native: bytes) -> Iterator[Block]:
