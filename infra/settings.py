@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -17,7 +17,9 @@ class UserError(Exception):
 class Settings(BaseSettings):
     """All settings, `SPRINGTIDE_<NAME>` in the environment; a command's flags override them."""
 
-    model_config = SettingsConfigDict(env_prefix="SPRINGTIDE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SPRINGTIDE_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     kafka_url: str = Field("kafka://127.0.0.1:9092", description="Kafka, kafka://host:port,…")
     redis_url: SecretStr = Field(
@@ -53,7 +55,12 @@ class Settings(BaseSettings):
     )
     list_size: int = Field(50, gt=0, le=500, description="items in a stored list")
     list_ttl_days: float = Field(30.0, gt=0, description="a list without an event expires")
-    kafka_home: Path | None = Field(None, description="a Kafka folder with libs/*.jar")
+    kafka_home: Path | None = Field(
+        None,
+        # KAFKA_HOME is what Kafka's own scripts read.
+        validation_alias=AliasChoices("kafka_home", "SPRINGTIDE_KAFKA_HOME"),
+        description="a Kafka folder with libs/*.jar; KAFKA_HOME is understood too",
+    )
 
     @property
     def checkpoints(self) -> str:

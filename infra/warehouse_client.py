@@ -98,8 +98,10 @@ class Warehouse:
         rows = len(next(iter(columns.values()), ()))
         if not rows:
             return 0
-        source = {"topic": [topic] * rows, "partition": [partition] * rows} if spec.kafka else {}
-        data = spec.convert({**source, **columns}, rows)
+        given: dict[str, Sequence[Any]] = dict(columns)
+        if spec.kafka:
+            given |= {"topic": [topic] * rows, "partition": [partition] * rows}
+        data = spec.convert(given, rows)
         names = ", ".join(f"`{name}`" for name in data)
         settings: dict[str, Any] = {"deduplicate_blocks_in_dependent_materialized_views": 1}
         if token:

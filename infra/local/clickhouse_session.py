@@ -163,6 +163,8 @@ class Session:
                     for block in wire.split_blocks(native):
                         typed = block.retyped([kind for _, kind in types])
                         self._client.sendall(wire.data(typed))
+                elif native and not types:
+                    raise GatewayError(NOT_IMPLEMENTED, "the gateway cannot name the columns")
                 elif native:
                     self._client.sendall(wire.data(native))
 

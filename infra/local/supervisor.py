@@ -119,9 +119,11 @@ class Supervisor:
         if self._keeper is None:
             self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
             self._keeper.start()
-        spawned = threading.Event()
-        self._spawning.put((child, spawned))
-        spawned.wait()
+        done = threading.Event()
+        self._spawning.put((child, done))
+        done.wait()
+        if not child.starts:
+            raise UserError(f"{spec.name} cannot be started: no process could be made")
         return child
 
     def _await(self, child: Child, ready: Ready | None, deadline: float) -> dict[str, Any]:
@@ -146,13 +148,20 @@ class Supervisor:
     def _keep(self) -> None:
         while not self._stopping.is_set():
             try:
-                child, spawned = self._spawning.get(timeout=WATCH_SECONDS)
-                child.spawn()
-                spawned.set()
+                child, done = self._spawning.get(timeout=WATCH_SECONDS)
             except queue.Empty:
                 self._look_after()
+                continue
+            self._spawn(child)
+            done.set()
         self._keeper_rests.set()
         self._keeper_may_go.wait()
+
+    def _spawn(self, child: Child) -> None:
+        try:
+            child.spawn()
+        except OSError as error:  # out of processes, memory or files; the keeper must go on
+            log.exception("process.not_spawned", name=child.spec.name, error=str(error))
 
     def _look_after(self) -> None:
         for name, child in list(self._children.items()):
@@ -165,4 +174,4 @@ class Supervisor:
                 log.error("process.failed", name=name, exit_code=ended, log=str(child.log))
             elif not self._stopping.wait(RESTART_PAUSE_SECONDS):
                 log.warning("process.restarted", name=name, exit_code=ended, starts=child.starts)
-                child.spawn()
+                self._spawn(child)
