@@ -58,9 +58,7 @@ SOURCES = {
     "sent-zh-weibo3": Source(("eval.csv.gz", "test.csv.gz"), "label3", test_share=0.25),
     "sent-en-tweet3": Source(("val.csv.gz",), "label", test_files=("test.csv.gz",)),
     "sent-en-finphrase3": Source(("sentences.csv.gz",), "label", test_share=0.25),
-    "sent-en-sst2": Source(
-        ("train.csv.gz",), "label", two_class=True, test_files=("dev.csv.gz",)
-    ),
+    "sent-en-sst2": Source(("train.csv.gz",), "label", two_class=True, test_files=("dev.csv.gz",)),
     "stream-en-airline": Source(("tweets.csv.gz",), "airline_sentiment", test_share=0.2),
 }
 

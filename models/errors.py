@@ -1,10 +1,10 @@
 """Errors of this package.
 
 ModelError
-├── TrunkMissing     the wheels that hold the trunk are not installed, or are of another format
+├── TrunkMissingError     the wheels that hold the trunk are not installed, or are of another format
 ├── DataError        labelled comments cannot be read
 ├── ArtifactError    an artifact folder is absent, incomplete or altered
-└── Overloaded       the server's queue is full (back-pressure, not a fault)
+└── OverloadedError       the server's queue is full (back-pressure, not a fault)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class ModelError(Exception):
     """Something the user can mend; the message says how, in one line."""
 
 
-class TrunkMissing(ModelError):
+class TrunkMissingError(ModelError):
     """The wheels that hold the trunk are not installed, or are of another format."""
 
 
@@ -26,7 +26,7 @@ class ArtifactError(ModelError):
     """An artifact folder is absent, incomplete or altered."""
 
 
-class Overloaded(ModelError):
+class OverloadedError(ModelError):
     """The queue is full: ask again later."""
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:

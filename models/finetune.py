@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Method = Literal["lora", "head"]
 Progress = Callable[[int, int, float], None]
 
-ROWS, EPOCHS, MAX_TOKENS = 20_000, 2, 80
+ROWS, EPOCHS, MAX_TOKENS = 14_000, 2, 80
 LORA = Adapter(rank=16, alpha=32, targets=("query", "key", "value", "dense"))
 LORA_RATE, HEAD_RATE, WEIGHT_DECAY, WARM_UP_SHARE = 8e-4, 1e-3, 0.01, 0.08
 PROBE_RATE, PROBE_DECAY, PROBE_EPOCHS, PROBE_BATCH = 3e-3, 0.02, 30, 256
@@ -136,15 +136,11 @@ class Session:
         logits = self.head(vectors) + self.mask[index].to(self.device)
         return torch.nn.functional.cross_entropy(logits, self.labels[index].to(self.device))
 
-    def train_lora(
-        self, epochs: int, generator: np.random.Generator, progress: Progress
-    ) -> None:
+    def train_lora(self, epochs: int, generator: np.random.Generator, progress: Progress) -> None:
         """Adapter and head together, `epochs` times over the rows."""
         import torch
 
-        plan = [
-            batch for _ in range(epochs) for batch in pack_shuffled(self.lengths, generator)
-        ]
+        plan = [batch for _ in range(epochs) for batch in pack_shuffled(self.lengths, generator)]
         adapter = [each for each in self.trunk.parameters() if each.requires_grad]
         head = list(self.head.parameters())
         optimiser = torch.optim.AdamW(
@@ -157,16 +153,14 @@ class Session:
             dropped = torch.nn.functional.dropout(self.vectors(batch), HEAD_DROPOUT)
             loss = self.loss(dropped, batch)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(adapter + head, 1.0)
             optimiser.step()
             schedule.step()
             mean += (loss.item() - mean) / min(step, 50)
             progress(step, len(plan), mean)
 
-    def train_head(
-        self, epochs: int, generator: np.random.Generator, progress: Progress
-    ) -> None:
+    def train_head(self, epochs: int, generator: np.random.Generator, progress: Progress) -> None:
         """The head alone, on vectors computed once; `epochs` counts tens of passes over them."""
         import torch
 
@@ -186,12 +180,12 @@ class Session:
             for start in range(0, len(order), PROBE_BATCH):
                 batch = order[start : start + PROBE_BATCH].tolist()
                 optimiser.zero_grad(set_to_none=True)
-                self.loss(scaled[batch], batch).backward()
+                self.loss(scaled[batch], batch).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
         # The scaling goes into the layer, so that serving sees one kind of head.
         with torch.no_grad():
             self.head.weight /= spread
-            self.head.bias -= self.head.weight @ mean
+            self.head.bias.sub_(self.head.weight @ mean)
 
     def weights(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """Adapter under peft's names (empty for method "head"), and the head."""

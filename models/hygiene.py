@@ -38,7 +38,9 @@ def clean(text: object) -> CleanText:
     """Cut, drop what cannot be printed, NFKC, normalise, escape. Never raises, whatever it gets."""
     if not isinstance(text, str):
         return CleanText("", flagged=True)
-    kept = "".join(filter(_printable, SPACE.sub(" ", text[:MAX_CHARACTERS])))
+    kept = SPACE.sub(" ", text[:MAX_CHARACTERS])
+    if not kept.isprintable():
+        kept = "".join(filter(_printable, kept))
     # NFKC can lengthen a text (one Arabic ligature becomes 18 characters): cut again.
     composed = unicodedata.normalize("NFKC", kept)[:MAX_CHARACTERS]
     escaped = SPECIAL.sub(_escape, normalise(composed))

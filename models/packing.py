@@ -42,9 +42,7 @@ def pack_shuffled(
     return [batches[index] for index in generator.permutation(len(batches))]
 
 
-def pad(
-    rows: Sequence[Sequence[int]], pad_id: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Token ids and attention mask, both int64 [rows, longest row]."""
     width = max(map(len, rows))
     ids = np.full((len(rows), width), pad_id, np.int64)

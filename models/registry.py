@@ -43,7 +43,7 @@ class Scores(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """What stands in `manifest.json`."""
+    """What stands in `manifest.json`. `before`: a linear head on the same rows, trunk unchanged."""
 
     format: int
     trunk: str
@@ -56,6 +56,9 @@ class Manifest(Struct, frozen=True):
     trained_rows: dict[str, int]
     scores: dict[str, Scores]
     sha256: dict[str, str]
+    before: dict[str, Scores] = {}
+    majority: dict[str, Scores] = {}
+    train_seconds: float = 0.0
 
     @property
     def version(self) -> str:
@@ -66,7 +69,7 @@ class Manifest(Struct, frozen=True):
 
 def packaged_artifact() -> Path:
     """The artifact that comes with the package."""
-    return Path(__file__).parent / "packaged"
+    return Path(__file__).parent / "artifact"
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -111,6 +114,8 @@ def write_tensors(
     for name, tensors in files.items():
         halves = {key: tensor.detach().cpu().half().contiguous() for key, tensor in tensors.items()}
         save_file(halves, folder / name)
+        # safetensors makes files that only their owner can read; servers run as others.
+        (folder / name).chmod(0o644)
     if not adapter:
         (folder / ADAPTER).unlink(missing_ok=True)
     return {name: _sha256(folder / name) for name in files}

