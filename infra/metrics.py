@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+QUEUE_DEPTH = "springtide_queue_depth"
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -68,8 +69,31 @@ class WorkerMetrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.queue = Gauge(
-            "springtide_queue_depth", "Entries waiting", ["queue"], registry=registry
-        )
+        self.queue = Gauge(QUEUE_DEPTH, "Entries waiting", ["queue"], registry=registry)
         self.users = Gauge("springtide_users", "Users in memory", registry=registry)
         self.items = Gauge("springtide_items", "Items in memory", registry=registry)
+
+
+class ApiMetrics:
+    """What the API counts. One instance a process; tests give their own registry."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.seconds = Histogram(
+            "springtide_api_request_seconds",
+            "From a request's head to its answer, by operation and status",
+            ["operation", "status"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.events = Counter(
+            "springtide_api_events_total",
+            "Events posted, accepted or rejected",
+            ["outcome"],
+            registry=registry,
+        )
+        self.served = Counter(
+            "springtide_api_served_total",
+            "Lists shown: recorded on served.v1, or dropped because too many waited",
+            ["outcome"],
+            registry=registry,
+        )

@@ -1,0 +1,112 @@
+"""Alerts as people read them: one entry a spike, as it stands now, with its comments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+MOST_ALERTS = 200
+State = Literal["firing", "resolved"]
+
+
+class Telling(Struct, frozen=True):
+    """One of the comments that tell what an alert is about."""
+
+    id: str
+    text: str
+    negative: Annotated[float, Meta(description="probability that it is negative")]
+    occurred_at: datetime | None = None
+
+
+class AlertView(Struct, frozen=True):
+    """A spike of negative comments.
+
+    `evidence` and `threshold` are log10 of the e-value and of what the false-alarm budget asks.
+    """
+
+    fingerprint: str
+    key: str
+    title: str
+    channel: str
+    state: State
+    severity: str
+    started_at: datetime
+    raised_at: datetime
+    evidence: float
+    threshold: float
+    negatives: int
+    comments: int
+    share: float
+    baseline: float
+    effect: float
+    historic: bool
+    resolved_at: datetime | None
+    examples: tuple[Telling, ...]
+
+
+# A spike has a row when it fires and one when it resolves (and again after a crash, with the same
+# fingerprint): what it was is read from the row that fired, what it is now from the last one.
+ALERTS = """SELECT fingerprint,
+  argMax(state, (received_at, offset)) AS last_state,
+  argMaxIf(raised_at, (received_at, offset), state = 'resolved') AS resolved_at,
+  argMax(key, (state = 'firing', evidence)) AS alert_key,
+  argMax(tuple(title, channel, severity, started_at, raised_at, evidence, threshold, negatives,
+    comments, share, baseline, effect, historic, examples), (state = 'firing', evidence)) AS peak,
+  max(received_at) AS newest
+FROM alerts WHERE tenant = %(tenant)s AND received_at >= %(since)s
+GROUP BY fingerprint
+HAVING %(state)s IN ('', last_state)
+ORDER BY newest DESC, fingerprint LIMIT %(limit)s"""
+
+_PEAK = (
+    "title", "channel", "severity", "started_at", "raised_at", "evidence", "threshold",
+    "negatives", "comments", "share", "baseline", "effect", "historic", "examples",
+)  # fmt: skip
+
+
+def parameters(
+    tenant: str, since: datetime, state: State | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """Parameters of `ALERTS`; at most `MOST_ALERTS` alerts."""
+    return {
+        "tenant": tenant,
+        "since": since,
+        "state": state or "",
+        "limit": min(limit, MOST_ALERTS),
+    }
+
+
+def views(rows: Sequence[Mapping[str, Any]]) -> list[AlertView]:
+    """The rows of `ALERTS`."""
+    return [_view(row) for row in rows]
+
+
+def _view(row: Mapping[str, Any]) -> AlertView:
+    peak = dict(zip(_PEAK, row["peak"], strict=True))
+    resolved = row["last_state"] == "resolved"
+    return AlertView(
+        fingerprint=row["fingerprint"],
+        key=row["alert_key"],
+        state="resolved" if resolved else "firing",
+        resolved_at=_utc(row["resolved_at"]) if resolved else None,
+        started_at=_utc(peak.pop("started_at")),
+        raised_at=_utc(peak.pop("raised_at")),
+        historic=bool(peak.pop("historic")),
+        examples=_examples(peak.pop("examples")),
+        **peak,
+    )
+
+
+def _utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _examples(text: str) -> tuple[Telling, ...]:
+    try:
+        return msgspec.json.decode(text, type=tuple[Telling, ...])
+    except msgspec.DecodeError:  # of an older form: the alert itself still counts
+        return ()

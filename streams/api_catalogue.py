@@ -1,0 +1,106 @@
+"""The items that the API knows: items.v1 read whole, without a group, as the workers do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from dashboards.user_lists import ItemWords
+from infra.telemetry import get_logger
+from streams import topics
+from streams.events import Item
+from streams.intake import Intake, Rejected
+
+log = get_logger("api")
+
+QUIET_SECONDS = 0.5
+RETRY_SECONDS = 2.0
+
+
+class KnownItems:
+    """Titles, topics and availability. An item that it does not know counts as available."""
+
+    def __init__(self, kafka_url: str, max_items: int) -> None:
+        self._kafka_url = kafka_url
+        self._max_items = max_items
+        self._words: dict[tuple[str, str], ItemWords] = {}
+        self._unavailable: set[tuple[str, str]] = set()
+        self._intake = Intake()
+        self.caught_up = asyncio.Event()
+
+    def words(self, tenant: str, item_id: str) -> ItemWords:
+        """Title and topics; its id where we do not know it."""
+        return self._words.get((tenant, item_id)) or ItemWords(item_id)
+
+    def may_show(self, tenant: str, item_id: str, topic: str = "") -> bool:
+        """Whether the item is available and, where a topic is asked for, has it."""
+        if (tenant, item_id) in self._unavailable:
+            return False
+        return not topic or topic in self.words(tenant, item_id).topics
+
+    async def run(self) -> None:
+        """Follow items.v1 for as long as the API lives; Kafka away only delays it."""
+        from aiokafka.errors import KafkaError
+
+        while True:
+            try:
+                await self._follow()
+            except (KafkaError, OSError) as error:
+                log.warning("catalogue.away", error=type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        from aiokafka import AIOKafkaConsumer, TopicPartition
+
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=topics.bootstrap_servers(self._kafka_url),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+            client_id="springtide-api",
+        )
+        await consumer.start()
+        try:
+            here = TopicPartition(topics.ITEMS, 0)
+            consumer.assign([here])
+            await consumer.seek_to_beginning(here)
+            end = (await consumer.end_offsets([here]))[here]
+            heard = time.monotonic()
+            while True:
+                for records in (await consumer.getmany(timeout_ms=100, max_records=2_000)).values():
+                    self.take(records)
+                    heard = time.monotonic()
+                    await asyncio.sleep(0)
+                # A broker may state too low an end (Tansu does): a quiet moment must follow it.
+                quiet = time.monotonic() - heard > QUIET_SECONDS
+                if not self.caught_up.is_set() and quiet and await consumer.position(here) >= end:
+                    self.caught_up.set()
+                    log.info("catalogue.caught_up", items=len(self._words))
+        finally:
+            await consumer.stop()
+
+    def take(self, records: list[Any]) -> None:
+        """Records of items.v1; what cannot be used is the workers' to report."""
+        for record in records:
+            if record.value is None:  # a tombstone: the item is gone
+                tenant, _, item_id = (record.key or b"").decode(errors="replace").partition("/")
+                self._withdraw((tenant, item_id))
+                continue
+            message = self._intake.read(topics.ITEMS, record.value)
+            if not isinstance(message, Rejected):
+                self._put(message)
+
+    def _put(self, item: Item) -> None:
+        key = (item.tenant, item.item_id)
+        if key not in self._words and len(self._words) >= self._max_items:
+            return
+        self._words[key] = ItemWords(item.title, item.topics)
+        if item.available:
+            self._unavailable.discard(key)
+        else:
+            self._unavailable.add(key)
+
+    def _withdraw(self, key: tuple[str, str]) -> None:
+        if self._words.pop(key, None) is not None and len(self._unavailable) < self._max_items:
+            self._unavailable.add(key)

@@ -1,0 +1,67 @@
+"""GET /v1/items/{id}/sentiment and /v1/alerts, from ClickHouse."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dashboards import alerts
+from streams.api_answers import Alerts, ApiError, ItemSentiment, SentimentMinute, answer
+from streams.api_request import path_id, whole
+
+if TYPE_CHECKING:
+    from streams.api_parts import Api
+
+DAY_MINUTES = 1_440
+MOST_MINUTES = 60 * DAY_MINUTES
+MOST_POINTS = 500
+STATES: tuple[alerts.State, ...] = ("firing", "resolved")
+
+SENTIMENT = """SELECT minute, comments, negatives, neutrals, positives,
+  sum(comments) OVER () AS all_comments, sum(negatives) OVER () AS all_negatives,
+  sum(neutrals) OVER () AS all_neutrals, sum(positives) OVER () AS all_positives
+FROM sentiment_by_minute
+WHERE tenant = %(tenant)s AND key = %(key)s AND minute >= %(since)s
+ORDER BY minute DESC LIMIT %(points)s"""
+
+
+async def item_sentiment(api: Api, request: Request, tenant: str) -> Response:
+    """GET /v1/items/{id}/sentiment"""
+    item_id = path_id(request)
+    minutes = whole(request, "minutes", DAY_MINUTES, 1, MOST_MINUTES)
+    since = (datetime.now(UTC) - timedelta(minutes=minutes)).replace(microsecond=0)
+    rows = await api.live.query(
+        SENTIMENT,
+        {"tenant": tenant, "key": f"item:{item_id}", "since": since, "points": MOST_POINTS},
+    )
+    names = ("comments", "negatives", "neutrals", "positives")
+    totals = {name: int(rows[0][f"all_{name}"]) if rows else 0 for name in names}
+    share = totals["negatives"] / totals["comments"] if totals["comments"] else None
+    points = [
+        SentimentMinute(
+            row["minute"].replace(tzinfo=UTC), **{name: int(row[name]) for name in names}
+        )
+        for row in rows
+    ]
+    return answer(
+        ItemSentiment(
+            item_id=item_id, minutes=minutes, negative_share=share, by_minute=points, **totals
+        )
+    )
+
+
+async def list_alerts(api: Api, request: Request, tenant: str) -> Response:
+    """GET /v1/alerts"""
+    asked = request.query_params.get("state")
+    state = next((state for state in STATES if state == asked), None)
+    if asked is not None and state is None:
+        raise ApiError(400, f"state: one of {', '.join(STATES)}")
+    limit = whole(request, "limit", 50, 1, alerts.MOST_ALERTS)
+    since = datetime.now(UTC) - timedelta(
+        minutes=whole(request, "minutes", MOST_MINUTES, 1, 600_000)
+    )
+    rows = await api.live.query(alerts.ALERTS, alerts.parameters(tenant, since, state, limit))
+    return answer(Alerts(alerts.views(rows)))

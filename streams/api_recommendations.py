@@ -1,0 +1,77 @@
+"""GET /v1/users/{id}/recommendations: the stored list, filtered, and recorded as shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dashboards.user_lists import at_ms
+from infra.serving import ProfileFlags, StoredList
+from streams.api_answers import Recommendations, Recommended, answer
+from streams.api_request import excluded, label, path_id, whole
+from streams.events import Served
+
+if TYPE_CHECKING:
+    from streams.api_parts import Api
+
+DEFAULT_ITEMS = 10
+MOST_ITEMS = 100
+NOTHING = StoredList(1, (0, 0), 0, [], [], "none", 0)
+POPULAR = "popular"
+
+
+async def recommendations(api: Api, request: Request, tenant: str) -> Response:
+    """GET /v1/users/{id}/recommendations"""
+    user = path_id(request)
+    n = whole(request, "n", DEFAULT_ITEMS, 1, MOST_ITEMS)
+    without, topic, surface = excluded(request), label(request, "topic"), label(request, "surface")
+    flags, stored = await _read(api, tenant, user)
+    places = [
+        (item, score)
+        for item, score in zip(stored.items, stored.scores, strict=False)
+        if item not in without and api.items.may_show(tenant, item, topic)
+    ][:n]
+    version = f"{stored.version[0]}-{stored.version[1]}"
+    if places:
+        api.recorder.record(
+            Served(
+                user_id=user,
+                list_version=version,
+                items=tuple(item for item, _ in places),
+                positions=tuple(range(len(places))),
+                served_at=datetime.now(UTC),
+                tenant=tenant,
+                policy=stored.policy[:64],
+                surface=surface,
+                seed=stored.seed,
+            )
+        )
+    shown = [
+        Recommended(item, score, _reason(api, tenant, item, stored.policy, flags.interests))
+        for item, score in places
+    ]
+    watermark = at_ms(stored.watermark_ms)
+    return answer(Recommendations(user, shown, version, watermark, stored.policy))
+
+
+async def _read(api: Api, tenant: str, user: str) -> tuple[ProfileFlags, StoredList]:
+    """The user's list where he wants one of his own and has one; else the popular list."""
+    flags, own = await asyncio.gather(
+        api.store.read_profile(tenant, user), api.store.read(tenant, user)
+    )
+    if own is not None and own.items and flags.personalise and not flags.deleted:
+        return flags, own
+    return flags, await api.store.popular(tenant) or NOTHING
+
+
+def _reason(api: Api, tenant: str, item: str, policy: str, interests: Collection[str]) -> str:
+    """Why this item: what made the list, and of the user's own interests the first it meets."""
+    if policy == POPULAR:
+        return POPULAR
+    met = next((t for t in api.items.words(tenant, item).topics if t in interests), None)
+    return f"interest:{met}" if met else "recent-activity"

@@ -1,0 +1,48 @@
+"""PUT and DELETE /v1/users/{id}: Redis first, so that it holds at once; then users.v1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from streams import topics
+from streams.api_answers import Deleted, ProfileChange, ProfileNow, answer
+from streams.api_request import body, path_id
+from streams.events import Profile, encode, user_key
+from streams.outlet import Outgoing
+
+if TYPE_CHECKING:
+    from streams.api_parts import Api
+
+
+async def put_profile(api: Api, request: Request, tenant: str) -> Response:
+    """PUT /v1/users/{id}"""
+    user = path_id(request)
+    change = await body(request, ProfileChange)
+    flags = await api.store.read_profile(tenant, user)
+    profile = Profile(
+        user_id=user,
+        tenant=tenant,
+        interests=flags.interests if change.interests is None else change.interests,
+        level=change.level,
+        personalise=flags.personalise if change.personalise is None else change.personalise,
+    )
+    await api.store.write_profile(
+        tenant, user, personalise=profile.personalise, interests=profile.interests
+    )
+    await api.to_kafka([_record(profile)])
+    return answer(ProfileNow(user, profile.interests, profile.personalise))
+
+
+async def delete_user(api: Api, request: Request, tenant: str) -> Response:
+    """DELETE /v1/users/{id}"""
+    user = path_id(request)
+    await api.store.delete_user(tenant, user)
+    await api.to_kafka([_record(Profile(user_id=user, tenant=tenant, deleted=True))])
+    return answer(Deleted(user, True), 202)
+
+
+def _record(profile: Profile) -> Outgoing:
+    return Outgoing(topics.USERS, user_key(profile.tenant, profile.user_id), encode(profile))
