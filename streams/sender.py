@@ -204,7 +204,9 @@ class Sender:
         self._done()
 
     def _failed(self, outbound: Outbound, error: BaseException) -> None:
-        if getattr(error, "retriable", False):
+        from aiokafka.errors import KafkaTimeoutError
+
+        if getattr(error, "retriable", False) or isinstance(error, KafkaTimeoutError):
             log.warning("sender.retry", topic=outbound.topic, error=type(error).__name__)
             task = asyncio.get_running_loop().create_task(self._again(outbound))
             self._retries.add(task)
