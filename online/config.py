@@ -12,7 +12,7 @@ class LearnerConfig(msgspec.Struct, frozen=True):
         factors: d, width of the embeddings.
         negatives: sampled per step.
         max_history: interactions kept of a user; beyond it the oldest quarter leaves history and
-            statistics, dislikes excepted.
+            statistics, the latest dislikes excepted.
         seed: of the embeddings' start values, the negatives and the replays.
         max_users: beyond it those silent longest are dropped, with their statistics.
         max_items: beyond it new items are refused and counted.

@@ -176,20 +176,21 @@ def _slot(p: Pairs, start: int, size: int, key: int) -> int:
 
 @njit(cache=True)
 def _add(p: Pairs, h: int, key: int, c: int, t: int) -> None:
+    """Below zero only what was refused, or full, can fall: it stops there."""
     if p.size[h] >= 0 and not _make_entry(p, h, key, c):
         return
     if p.size[h] == DENSE:
         row = p.dense[p.start[h]]
-        if row[0, key] == 0:
-            p.used[h] += 1
+        p.used[h] -= row[0, key] != 0
         if row[0, key] < FULL:
-            row[0, key] += c
-            row[1, key] += t
+            row[0, key] = max(0, row[0, key] + c)
+            row[1, key] = max(0, row[1, key] + t)
+        p.used[h] += row[0, key] != 0
         return
     word = _slot(p, p.start[h], p.size[h], key)
     if p.cells[word + 1] < FULL:
-        p.cells[word + 1] += c
-        p.cells[word + 2] += t
+        p.cells[word + 1] = max(0, p.cells[word + 1] + c)
+        p.cells[word + 2] = max(0, p.cells[word + 2] + t)
 
 
 @njit(cache=True)

@@ -69,6 +69,7 @@ def with_users(h: Histories, users: int) -> Histories:
 
 def with_entries(h: Histories, entries: int) -> Histories:
     """The same with room for more entries."""
+    entries = max(entries, len(h.items))
     return h._replace(items=grown(h.items, entries), stamps=grown(h.stamps, entries))
 
 
@@ -172,6 +173,26 @@ def find_context(
     return count
 
 
+def cut(h: Histories, user: int, longest: int) -> tuple[I32, I64]:
+    """Cut a history to its newest three quarters of `longest`, and an eighth of older dislikes.
+
+    Returns:
+        Items and stamps of the entries that left.
+    """
+    start, n = int(h.start[user]), int(h.length[user])
+    items, stamps = h.items[start : start + n], h.stamps[start : start + n]
+    older = max(0, n - longest * 3 // 4)
+    disliked = np.flatnonzero((stamps[:older] & 7) == NEGATIVE)
+    keep = np.arange(n) >= older
+    keep[disliked[max(0, len(disliked) - longest // 8) :]] = True
+    left = items[~keep], stamps[~keep]
+    kept = n - len(left[0])
+    items[:kept], stamps[:kept] = items[keep], stamps[keep]
+    h.length[user] = kept
+    h.dislikes[user] -= np.count_nonzero((left[1] & 7) == NEGATIVE)
+    return left
+
+
 @njit(cache=True)
 def gather(h: Histories, users: int, items: I32, stamps: I64) -> None:
     """Write the histories one after the other, in user order: the form that is saved."""
@@ -186,9 +207,26 @@ def gather(h: Histories, users: int, items: I32, stamps: I64) -> None:
 
 @njit(cache=True)
 def scatter(h: Histories, lengths: I32, items: I32, stamps: I64) -> None:
-    """The reverse of `gather`, into empty histories with room enough."""
+    """The reverse of `gather`, into empty histories with room for `entries_needed`."""
     at = 0
     for user in range(len(lengths)):
-        for e in range(at, at + lengths[user]):
-            append(h, user, items[e], stamps[e] & 7, stamps[e] >> 3)
-        at += lengths[user]
+        n = lengths[user]
+        if n == 0:
+            continue
+        c = max(SMALLEST, size_class(n))
+        start = take(h.free, h.top, h.items, 1, c)
+        h.start[user] = start
+        h.size[user] = 1 << c
+        h.length[user] = n
+        for e in range(n):
+            h.items[start + e] = items[at + e]
+            h.stamps[start + e] = stamps[at + e]
+            h.dislikes[user] += (stamps[at + e] & 7) == NEGATIVE
+        at += n
+
+
+def entries_needed(lengths: I32) -> int:
+    """Entries of the blocks that histories of these lengths take."""
+    classes = np.ceil(np.log2(np.maximum(lengths, 1)))
+    blocks = 2 ** np.maximum(classes, SMALLEST).astype(np.int64)
+    return int(blocks[lengths > 0].sum())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from online.arrays import I32, grown
+from online.arrays import I32, I64, grown
 
 FREE = -1
 
@@ -78,6 +78,10 @@ class Ids:
         """Slots of many names, new ones where unknown; int32[n]."""
         found = self._slots
         return np.array([found[n] if n in found else self.add(n) for n in names], dtype=np.int32)
+
+    def taken(self) -> I64:
+        """Slots that hold a string, ascending."""
+        return np.flatnonzero(self._length[: self.size] >= 0)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Copies: bytes uint8[·] (utf-8), start int64[size], length int32[size] (-1: free)."""

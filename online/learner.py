@@ -56,20 +56,28 @@ class Learner:
             users: user ids; items: item ids.
             kinds: int8[n], see Kind.
             times: float64[n], event times in epoch seconds; decide who is silent longest.
+
+        Raises:
+            ValueError: the arguments differ in length, or a kind is none.
         """
-        part = self._partition(partition)
         n = len(users)
+        active_at = np.nan_to_num(np.asarray(times, np.float64), nan=0.0)
+        if not n == len(items) == len(kinds) == len(active_at):
+            raise ValueError("users, items, kinds and times must have the same length")
+        if n and not 0 <= min(kinds) <= max(kinds) < len(Kind):
+            raise ValueError("a kind is none of online.interactions.Kind")
+        part = self._partition(partition)
         events = learning.Events(
             np.zeros(n, np.int32),
             np.array([self._shared.intern(item) for item in items], dtype=np.int32),
-            np.asarray(kinds, np.int8),
+            np.array(kinds, np.int8),  # a copy: kernels are compiled for writable arrays
             np.zeros(n, np.int64),
             np.zeros(n, np.int32),
             np.zeros(n, np.int32),
         )
         self._shared.reserve_items()
         start = 0
-        for at, (user, time) in enumerate(zip(users, np.asarray(times).tolist(), strict=True)):
+        for at, (user, time) in enumerate(zip(users, active_at.tolist(), strict=True)):
             slot = part.users.find(user)
             if slot < 0:
                 if self.users >= self.config.max_users:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from online import blend as bl
@@ -219,11 +217,3 @@ def similar_items(n: int, m: Model, item: int, items: I32, best: F32) -> int:
         s.scores[i] = x if ok else bl.MASKED
     found: int = select(n, s.scores, items, best)
     return found
-
-
-def mark_kept(h: hi.Histories, user: int, entries: int) -> npt.NDArray[np.bool_]:
-    """Which entries stay when a history is cut to its newest `entries`: those, and dislikes."""
-    start, n = int(h.start[user]), int(h.length[user])
-    keep: npt.NDArray[np.bool_] = (h.stamps[start : start + n] & 7) == hi.NEGATIVE
-    keep[max(0, n - entries) :] = True
-    return keep

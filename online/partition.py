@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,6 +40,7 @@ class Partition:
         self.personalise: U8 = np.ones(64, np.uint8)
         self.interests: I32 = np.full(64, -1, np.int32)
         self.interest_sets = Ids()
+        self._declared: Counter[int] = Counter()
 
     def reserve_items(self, items: int) -> None:
         """Room for more items."""
@@ -80,12 +82,26 @@ class Partition:
         self.hashes[slot] = 0
         self.last_active[slot] = 0
         self.personalise[slot] = 1
-        self.interests[slot] = -1
+        self.set_interests(slot, ())
 
     def set_interests(self, slot: int, interests: Sequence[str]) -> None:
-        """Keep what the user declared."""
-        joined = BETWEEN_INTERESTS.join(interests)
-        self.interests[slot] = self.interest_sets.add(joined) if interests else -1
+        """Keep what the user declared; a set that nobody declares any more is deleted."""
+        before, now = int(self.interests[slot]), -1
+        if interests:
+            now = self.interest_sets.add(BETWEEN_INTERESTS.join(interests))
+            self._declared[now] += 1
+        self.interests[slot] = now
+        if before >= 0:
+            self._declared[before] -= 1
+            if not self._declared[before]:
+                del self._declared[before]
+                self.interest_sets.remove(self.interest_sets.name(before))
+
+    def restore_interests(self, sets: Ids, interests: I32) -> None:
+        """Take over what all users declared."""
+        self.interest_sets = sets
+        self.interests[: len(interests)] = interests
+        self._declared = Counter(interests[interests >= 0].tolist())
 
     def interests_of(self, slot: int) -> list[str]:
         """What the user declared, [] for nothing."""
@@ -97,10 +113,13 @@ class Partition:
         return int(self.counts.sum(dtype=np.int64) + self.departed.sum())
 
     def least_active(self, count: int) -> list[tuple[float, str]]:
-        """The `count` users that have been silent longest, with the time of their last event."""
-        live = np.array([s for s in range(self.users.size) if self.users.name(s)], dtype=np.int64)
-        order = live[np.argsort(self.last_active[live], kind="stable")[:count]]
-        return [(float(self.last_active[s]), self.users.name(int(s))) for s in order]
+        """The `count` users silent longest, in any order, with the time of their last event."""
+        live = self.users.taken()
+        silent = self.last_active[live]
+        if count < len(live):
+            silent = silent[near := np.argpartition(silent, count)[:count]]
+            live = live[near]
+        return [(float(t), self.users.name(int(s))) for t, s in zip(silent, live, strict=True)]
 
 
 def user_hash(user: str) -> int:

@@ -134,11 +134,12 @@ class Shared:
     def _make_room_for_pairs(self) -> None:
         p = self.model.pairs
         have = len(p.cells) // co.WORDS
+        if have + p.dense.size // co.WORDS >= self.config.max_pairs:
+            p.state[co.CLOSED] = 1
+            return
         largest = max(int(p.size.max()), 64)
         cells = int(p.state[co.TOP]) + (co.NEIGHBOURS + 2) * 2 * largest
         if cells > have:
-            if have >= self.config.max_pairs:
-                p.state[co.CLOSED] = 1
             p = co.with_cells(p, max(cells, have * 3 // 2))
         rows = int(p.state[co.ROWS]) + co.NEIGHBOURS + 1
         if rows > len(p.dense):
@@ -147,14 +148,9 @@ class Shared:
 
     def _shorten(self, part: Partition, user: int) -> None:
         """Cut the oldest quarter of a history, and what it added."""
-        h, users = part.histories, np.array([user], dtype=np.int32)
+        users = np.array([user], dtype=np.int32)
         self.replay(part, users, -1)
-        keep = learning.mark_kept(h, user, self.config.max_history * 3 // 4)
-        start, n = int(h.start[user]), int(h.length[user])
-        items, stamps = h.items[start : start + n], h.stamps[start : start + n]
-        np.subtract.at(part.counts, (stamps[~keep] & 7, items[~keep]), 1)
-        kept = int(keep.sum())
-        part.departed[SHORTENED] += n - kept
-        items[:kept], stamps[:kept] = items[keep], stamps[keep]
-        h.length[user] = kept
+        items, stamps = hi.cut(part.histories, user, self.config.max_history)
+        np.subtract.at(part.counts, (stamps & 7, items), 1)
+        part.departed[SHORTENED] += len(items)
         self.replay(part, users, 1)

@@ -21,7 +21,7 @@ from online.partition import REFUSED, Partition, user_hash
 
 Arrays = dict[str, npt.NDArray[Any]]
 FACTOR_ROWS = ("e_in", "e_out", "bias", "g_in", "g_out")
-FACTOR_WHOLE = ("attention", "attention_g", "random", "recent_user", "pushed")
+FACTOR_WHOLE = ("attention", "attention_g", "random", "pushed")
 
 
 def events_in(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
@@ -38,7 +38,11 @@ def items_in(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
     """Items that the users of a partition state interacted with."""
     counted = arrays["counts"].sum(axis=0) > 0
     names = Ids.names_in(arrays, "items")
-    return [name for name, any_event in zip(names, counted, strict=False) if name and any_event]
+    return [
+        name
+        for name, any_event in zip(names, counted, strict=False)
+        if name is not None and any_event
+    ]
 
 
 def partition_arrays(part: Partition, items: Ids, clock: I64) -> Arrays:
@@ -77,12 +81,12 @@ def partition_from(
     names = Ids.names_in(arrays, "users")
     users = len(names)
     part.users = Ids.restored(names)
-    part.interest_sets = Ids.restored(Ids.names_in(arrays, "interest_sets"))
     part.reserve_users(users)
-    part.hashes[:users] = [user_hash(name) if name else 0 for name in names]
+    part.hashes[:users] = [user_hash(name) if name is not None else 0 for name in names]
     part.last_active[:users] = arrays["users.last_active"]
     part.personalise[:users] = arrays["users.personalise"]
-    part.interests[:users] = arrays["users.interests"]
+    sets = Ids.restored(Ids.names_in(arrays, "interest_sets"))
+    part.restore_interests(sets, arrays["users.interests"])
     part.departed[:] = arrays["departed"]
     _load_histories(part, arrays, slots, users)
     return part
@@ -100,9 +104,7 @@ def _load_histories(
         part.departed[REFUSED] += len(items) - int(kept.sum())
         items, stamps = items[kept], stamps[kept]
         lengths = np.bincount(owners, minlength=users).astype(np.int32)
-    # Blocks of powers of two, and the smaller ones a history grew through.
-    room = 4 * len(items) + (users + 1) * (1 << hi.SMALLEST)
-    part.histories = hi.with_entries(part.histories, room)
+    part.histories = hi.with_entries(part.histories, hi.entries_needed(lengths))
     hi.scatter(part.histories, lengths, items, stamps)
     np.add.at(part.counts, (stamps & 7, items), 1)
 
@@ -135,7 +137,7 @@ def load_shared_arrays(model: Model, arrays: Mapping[str, npt.NDArray[Any]], slo
     known = slots >= 0
     for name in FACTOR_ROWS:
         getattr(f, name)[slots[known]] = arrays[f"factors.{name}"][known]
-    for name in ("attention", "attention_g", "random", "pushed"):
+    for name in FACTOR_WHOLE:
         getattr(f, name)[:] = arrays[f"factors.{name}"]
     mapped = np.append(slots, -1).astype(np.int32)  # -1 stays -1
     n = min(len(arrays["factors.recent"]), len(f.recent))
