@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import socket
 import socketserver
@@ -40,11 +41,15 @@ class Gateway(socketserver.ThreadingTCPServer):
         from chdb.state.sqlitelike import Connection
 
         path.mkdir(parents=True, exist_ok=True)
+        self._drafts = path.absolute().with_name(f"{path.name}-drafts")
         self._connect: Callable[[], Any] = partial(Connection, str(path))
         # The engine goes with its last session: this one stays.
         self._keeper = self._connect()
         self._places = threading.BoundedSemaphore(MAX_CLIENTS)
         super().__init__((LOOPBACK, port), socketserver.BaseRequestHandler)
+        # Path and port are ours: what a gateway that was killed has left is nobody's.
+        shutil.rmtree(self._drafts, ignore_errors=True)
+        self._drafts.mkdir()
 
     @property
     def port(self) -> int:
@@ -58,7 +63,7 @@ class Gateway(socketserver.ThreadingTCPServer):
             return
         try:
             request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            Session(request, self._connect).serve()
+            Session(request, self._connect, self._drafts).serve()
         finally:
             self._places.release()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import socket
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from infra.local import clickhouse_wire as wire
@@ -26,11 +28,17 @@ class GatewayError(Exception):
 
 
 class Session:
-    """Serves one socket until its client goes. `connect` opens a chDB session on our path."""
+    """Serves one socket until its client goes.
 
-    def __init__(self, client: socket.socket, connect: Callable[[], Any]) -> None:
+    Args:
+        connect: opens a chDB session on our path.
+        drafts: a folder for rows on their way in.
+    """
+
+    def __init__(self, client: socket.socket, connect: Callable[[], Any], drafts: Path) -> None:
         self._client = client
         self._connect = connect
+        self._drafts = drafts
         self._reader = wire.PacketReader(client)
         self._chdb: Any = None
 
@@ -191,34 +199,18 @@ class Session:
         unknown = [name for name in names if name not in types]
         if unknown:
             raise GatewayError(16, f"No such column {unknown[0]} in table {insert.table}")
-        quoted = ", ".join(insert.columns or map(quoted_name, names))
-        inserter = self._chdb.send_insert(
-            f"INSERT INTO {insert.table} ({quoted}) {insert.settings}", "Native"
-        )
-        finished = False
-        try:
-            self._client.sendall(wire.header([(name, types[name]) for name in names]))
-            refused = self._pour(inserter)
-            if refused is not None:
-                raise refused
-            inserter.finish()
-            finished = True
-        finally:
-            if not finished:
-                inserter.cancel()
-
-    def _pour(self, inserter: Any) -> Exception | None:
-        """Pass the client's blocks on. After a refusal the rest is read all the same."""
-        refused: Exception | None = None
-        while True:
-            block = self._next_block()
-            if not block.columns:
-                return refused
-            if block.rows and refused is None:
-                try:
-                    inserter.append(block.raw)
-                except Exception as error:
-                    refused = error
+        self._client.sendall(wire.header([(name, types[name]) for name in names]))
+        with tempfile.NamedTemporaryFile(dir=self._drafts, suffix=".native") as draft:
+            while (block := self._next_block()).columns:
+                draft.write(block.raw if block.rows else b"")
+            draft.flush()
+            # From a file, for chDB's streaming insert is silent about what fails at its end (a
+            # constraint, a view), and SQL text holds no bytes.
+            quoted = ", ".join(insert.columns or map(quoted_name, names))
+            self._chdb.query(
+                f"INSERT INTO {insert.table} ({quoted}) FROM INFILE '{draft.name}' "
+                f"{insert.settings} FORMAT Native"
+            )
 
     def _ask(self, sql: str) -> list[list[Any]]:
         lines = self._chdb.query(sql, "JSONCompactEachRow").bytes().decode().splitlines()
