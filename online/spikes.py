@@ -13,20 +13,21 @@ resolution, and the baseline learns nothing from it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from online import spikes_baseline as baseline
 from online import spikes_bets as bets
+from online import spikes_keys as tables
 from online.arrays import F64, I64, grown
 from online.ids import Ids
+from online.spikes_alarm import Alarm, Observation, author_hash, fingerprint
 from online.spikes_telling import most_telling
 from online.spikes_votes import fitted, live, new_table, restored
 
-__all__ = ["Alarm", "Observation", "SpikeMonitor", "most_telling"]
+__all__ = ["Alarm", "Observation", "SpikeMonitor", "author_hash", "most_telling"]
 
 STEP_SECONDS = 300.0
 STEPS_A_DAY = 288
@@ -38,53 +39,6 @@ TENANT = "tenant"
 CHANNEL = "share"
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-class Observation(NamedTuple):
-    """A scored comment.
-
-    Attributes:
-        item: the item's id.
-        topics: of the item.
-        negative: whether it is labelled negative.
-        author: who counts once: the author's cluster, else the author; "" where unknown.
-        occurred_at: epoch seconds.
-    """
-
-    item: str
-    topics: tuple[str, ...]
-    negative: bool
-    author: str
-    occurred_at: float
-
-
-class Alarm(NamedTuple):
-    """A spike of negative comments, as it is when it is raised, grows or ends.
-
-    Attributes:
-        state: firing or resolved; a second firing of one fingerprint says that it grew.
-        fingerprint: of key, channel and start: one incident.
-        started_at, raised_at: epoch seconds of event time.
-        evidence: log₁₀ of the e-value.
-        negatives, comments: since the start.
-        share, baseline: of negative comments, now and usually.
-        effect: share ÷ baseline.
-        severity: minor, major or severe.
-    """
-
-    key: str
-    channel: str
-    state: str
-    fingerprint: str
-    started_at: float
-    raised_at: float
-    evidence: float
-    negatives: int
-    comments: int
-    share: float
-    baseline: float
-    effect: float
-    severity: str
 
 
 class SpikeMonitor:
@@ -101,11 +55,11 @@ class SpikeMonitor:
         self._budget = false_alarms_per_day
         self._max_keys = max_keys
         self._ids = Ids()
-        self._keys = bets.new_keys(64)
+        self._keys = tables.new_keys(64)
         self._items = np.zeros(64, np.bool_)
         self._table = new_table()
-        self._season = np.ones(bets.HOURS)
-        self._seasonal = np.zeros((bets.HOURS, 3))
+        self._season = np.ones(tables.HOURS)
+        self._seasonal = np.zeros((tables.HOURS, 3))
         self._clock = -1
         self._day = -1
         self._counted = 1  # K, as of the last refresh
@@ -117,6 +71,13 @@ class SpikeMonitor:
     def threshold_log10(self) -> float:
         """log₁₀ of A = K·B/β."""
         return float(np.log10(self._counted * STEPS_A_DAY / self._budget))
+
+    def firing(self) -> dict[str, str]:
+        """Key → fingerprint of the incidents that are open."""
+        slots = np.flatnonzero(self._keys.status[: self._ids.size, 0] == tables.FIRING).tolist()
+        names = [self._ids.name(slot) for slot in slots]
+        starts = [float(self._keys.incident[slot, 0]) for slot in slots]
+        return {n: fingerprint(n, CHANNEL, at) for n, at in zip(names, starts, strict=True)}
 
     def observe(self, observations: Sequence[Observation]) -> list[Alarm]:
         """Take comments in order; the alarms that they raise, let grow or resolve."""
@@ -156,7 +117,7 @@ class SpikeMonitor:
         names = Ids.names_in(arrays, "names")
         self._ids = Ids.restored(names)
         room = max(64, len(names))
-        self._keys = bets.new_keys(room)
+        self._keys = tables.new_keys(room)
         for name, array in self._keys._asdict().items():
             array[: len(names)] = arrays[f"keys.{name}"]
         self._items = np.zeros(room, np.bool_)
@@ -206,7 +167,7 @@ class SpikeMonitor:
     def _quiet(self, step: int, now: float) -> list[Alarm]:
         """Resolve incidents of keys on which nobody has commented for a day."""
         size = self._ids.size
-        firing = self._keys.status[:size, 0] == bets.FIRING
+        firing = self._keys.status[:size, 0] == tables.FIRING
         ended = np.flatnonzero(firing & (self._keys.step[:size] < step - STEPS_A_DAY))
         alarms = []
         out = np.zeros((1, bets.REPORT))
@@ -219,9 +180,9 @@ class SpikeMonitor:
 
     def _segment(self, group: Sequence[Observation], at: F64, steps: I64) -> list[Alarm]:
         slots, rows = self._pairs(group)
-        comments = bets.Comments(
+        comments = tables.Comments(
             np.array([each.negative for each in group], np.int8),
-            np.array([author_hash(each.author) for each in group], np.uint64),
+            np.array([each.author for each in group], np.uint64),
             at,
             steps,
         )
@@ -248,7 +209,11 @@ class SpikeMonitor:
         slots: list[int] = []
         rows: list[int] = []
         for row, each in enumerate(group):
-            names = (f"item:{each.item}", *(f"topic:{name}" for name in set(each.topics)), TENANT)
+            names = (
+                f"item:{each.item}",
+                *(f"topic:{name}" for name in dict.fromkeys(each.topics)),
+                TENANT,
+            )
             for name in names:
                 slot = self._ids.find(name)
                 if slot < 0:
@@ -264,7 +229,7 @@ class SpikeMonitor:
             return -1
         slot = self._ids.add(name)
         if slot >= len(self._items):
-            self._keys = bets.grown_keys(self._keys, 2 * len(self._items))
+            self._keys = tables.grown_keys(self._keys, 2 * len(self._items))
             self._items = grown(self._items, 2 * len(self._items))
         self._items[slot] = name.startswith("item:")
         mean, bound = baseline.posterior(np.zeros(1), np.zeros(1), *self._prior)
@@ -282,7 +247,7 @@ class SpikeMonitor:
             fingerprint=fingerprint(key, CHANNEL, started),
             started_at=started,
             raised_at=now,
-            evidence=float(row[bets.EVIDENCE]) / bets.TENFOLD,
+            evidence=max(float(row[bets.EVIDENCE]) / bets.TENFOLD, -99.0),
             negatives=int(row[bets.NEGATIVES]),
             comments=int(row[bets.COMMENTS]),
             share=share,
@@ -290,15 +255,3 @@ class SpikeMonitor:
             effect=share / max(mean, 1e-6),
             severity=SEVERITIES[int(row[bets.LEVEL])],
         )
-
-
-def author_hash(author: str) -> int:
-    """64 bits of an author, 0 where unknown."""
-    if not author:
-        return 0
-    return int.from_bytes(blake2b(author.encode("utf-8", "replace"), digest_size=8).digest(), "big")
-
-
-def fingerprint(key: str, channel: str, started_at: float) -> str:
-    """16 hex digits that name one incident."""
-    return blake2b(f"{key}|{channel}|{started_at:.3f}".encode(), digest_size=8).hexdigest()

@@ -9,9 +9,10 @@ mean + 2 standard errors. Incidents are left out, and yesterday weighs more than
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from online.arrays import F64
-from online.spikes_bets import FIRING, HOURS, Keys
+from online.spikes_keys import FIRING, HOURS, Keys
 
 KEPT_A_DAY = 0.9  # a half-life of 6.6 days
 ERRORS = 2.0
@@ -56,7 +57,7 @@ def fold(keys: Keys, size: int, kept: float) -> None:
     keys.pending[:size] = 0.0
 
 
-def refresh(keys: Keys, size: int, items: F64, kept: float) -> None:
+def refresh(keys: Keys, size: int, items: npt.NDArray[np.bool_], kept: float) -> None:
     """Set mean and bound of the first `size` keys from their record.
 
     Args:
@@ -89,4 +90,5 @@ def season(seasonal: F64) -> F64:
     z2 = np.where(seen, (seasonal[:, 0] - expected) ** 2 / np.where(seen, seasonal[:, 2], 1.0), 0.0)
     trust = max(0.0, 1.0 - max(seen.sum() - 1.0, 1.0) / max(z2.sum(), 1e-9))
     factor = np.where(seen, seasonal[:, 0] / expected, 1.0)
-    return np.clip(1.0 + trust * (factor - 1.0), 0.5, 2.0)
+    factors: F64 = np.clip(1.0 + trust * (factor - 1.0), 0.5, 2.0)
+    return factors

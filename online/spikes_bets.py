@@ -17,22 +17,18 @@ logarithms.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
-from online.arrays import F64, I8, I32, I64, U64
+from online.arrays import F64, I32, I64, U64
+from online.spikes_keys import BETS, FIRING, HOURS, NONE, Comments, Keys
 from online.spikes_votes import votes
 
 ODDS = np.array([1.5, 2.2, 3.5, 6.0])
-BETS = len(ODDS)
 LN_ODDS = np.log(ODDS)
 LOWEST, HIGHEST = 0.003, 0.98  # of a bound: beyond them a bet would rest on a handful of comments
-HOURS = 24
 SHRUNK = 20.0  # comments
 
-NONE, FIRING = 0, 1
 FIRED, GREW, RESOLVED = 1, 2, 3
 
 # Columns of a report.
@@ -41,81 +37,6 @@ REPORT = 9
 
 TENFOLD = np.log(10.0)
 MAJOR, SEVERE = 2 * TENFOLD, 6 * TENFOLD  # evidence above the alarm's threshold, natural log
-
-
-class Keys(NamedTuple):
-    """One row a key. Times are epoch seconds, evidence natural logarithms.
-
-    Attributes:
-        evidence: float64[keys, bets], ln M.
-        cusum: float64[keys, bets], ln W, 0 where it rests.
-        start: float64[keys, bets], when W last left 1.
-        since: int32[keys, bets, 2], negatives and comments since then.
-        calm: float64[keys, bets], ln of the mirrored process, of a firing key.
-        incident: float64[keys, 4], of a firing key: start, negatives, comments, evidence above
-            the threshold when last told.
-        folded: float64[keys, 2], negatives and comments behind the baseline.
-        pending: float64[keys, 2], the same since the last refresh, outside incidents.
-        mean: float64[keys], the baseline's mean share.
-        bound: float64[keys], p₀ before the hour's season.
-        step: int64[keys], the step of the latest comment, -1: none yet.
-        status: int8[keys, 2], NONE or FIRING; the level that was told last.
-    """
-
-    evidence: F64
-    cusum: F64
-    start: F64
-    since: I32
-    calm: F64
-    incident: F64
-    folded: F64
-    pending: F64
-    mean: F64
-    bound: F64
-    step: I64
-    status: I8
-
-
-def new_keys(room: int) -> Keys:
-    """Rows for `room` keys that nobody has commented on."""
-    return Keys(
-        evidence=np.full((room, BETS), -np.inf),
-        cusum=np.zeros((room, BETS)),
-        start=np.zeros((room, BETS)),
-        since=np.zeros((room, BETS, 2), np.int32),
-        calm=np.full((room, BETS), -np.inf),
-        incident=np.zeros((room, 4)),
-        folded=np.zeros((room, 2)),
-        pending=np.zeros((room, 2)),
-        mean=np.zeros(room),
-        bound=np.zeros(room),
-        step=np.full(room, -1, np.int64),
-        status=np.zeros((room, 2), np.int8),
-    )
-
-
-def grown_keys(keys: Keys, room: int) -> Keys:
-    """A copy with room for more."""
-    fresh = new_keys(room)
-    for old, new in zip(keys, fresh, strict=True):
-        new[: len(old)] = old
-    return fresh
-
-
-class Comments(NamedTuple):
-    """Comments in the order they are observed.
-
-    Attributes:
-        negative: int8[n], 1 for a negative one.
-        author: uint64[n], hash of the author's cluster, or of the author; 0: unknown.
-        at: float64[n], event time.
-        step: int64[n], step of the clock, which never goes back.
-    """
-
-    negative: I8
-    author: U64
-    at: F64
-    step: I64
 
 
 @njit(cache=True)
@@ -178,7 +99,7 @@ def calm_down(keys: Keys, k: int, negative: int, bound: float, new_step: bool) -
         log_l = -negative * LN_ODDS[b] - np.log(1.0 - bound + bound / ODDS[b])
         before = keys.calm[k, b]
         keys.calm[k, b] = (softplus(before) if new_step else before) + log_l
-    return log_mean(keys.calm[k])
+    return float(log_mean(keys.calm[k]))
 
 
 @njit(cache=True)

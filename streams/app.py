@@ -82,7 +82,10 @@ class App:
         """Start the parts, then Faust."""
         await self.outlet.start()
         await self.classifier.start()
-        runs = (self.catalog, self.recommend, self.archive, self.popular, self.checkpointer)
+        runs = (
+            self.catalog, self.recommend, self.monitor, self.archive, self.popular,
+            self.checkpointer,
+        )  # fmt: skip
         for part in runs:
             self._tasks.append(asyncio.create_task(_or_die(part.run())))
         await self.faust.start()

@@ -1,9 +1,15 @@
-"""monitor: scored comments to the spike detectors; alarms to Kafka, ClickHouse, Redis, webhooks."""
+"""monitor: scored comments, in order of event time, to the spike detectors; alarms to the pager.
+
+Nothing is lost by a crash, because what has no effect yet is part of the checkpoint: comments that
+wait for their turn, and alarms that are not told yet.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+import contextlib
+import time
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -11,32 +17,42 @@ from msgspec import Struct
 
 from infra.alerting import AlertSender
 from infra.telemetry import get_logger
-from infra.warehouse import TransientError, Warehouse
+from infra.warehouse import Warehouse
 from online.checkpoint import Checkpoint
-from online.spikes import Alarm, Observation, SpikeMonitor, most_telling
-from streams import topics
+from online.spikes import Observation, SpikeMonitor, author_hash
 from streams.batch_consumer import Batch
 from streams.catalog import Catalog
-from streams.events import Alert, AlertComment, Sentiment, encode, item_key
+from streams.events import Sentiment
 from streams.intake import Rejected
-from streams.outlet import Outgoing
-from streams.river import River
+from streams.monitor_order import Reordering, Waiting
+from streams.monitor_pager import Pager, Untold
+from streams.river import MAX_TENANTS, River
 
 log = get_logger("monitor")
 
-EXAMPLES = 5
-CANDIDATES = 200
-PAGER_AGE_SECONDS = 6 * 3600.0  # against the watermark: in a replay the wall clock says nothing
+TICK_SECONDS = 0.25
+MOST_UNTOLD = 1_000
+OWN = "_order"  # prefix of what belongs to no tenant: no tenant can be called that
 
 
 class MonitorMeta(Struct, frozen=True):
-    """The JSON part of the monitor's checkpoint."""
+    """The JSON part of the monitor's checkpoint.
+
+    Attributes:
+        offset: last one of sentiment.v1 whose effect is in here.
+        sources: source partition → last source offset.
+        watermark: newest event time that the detectors have seen, epoch seconds.
+        untold: alarms that have been raised and not been told.
+        aliases: fingerprint → the one under which the same incident was told before a crash.
+    """
 
     offset: int
     sources: dict[str, int]
     tenants: list[str]
     watermark: float
-    format: int = 1
+    untold: list[Untold] = []
+    aliases: dict[str, str] = {}
+    format: int = 2
 
 
 class Monitor:
@@ -46,39 +62,43 @@ class Monitor:
         self, river: River, catalog: Catalog, warehouse: Warehouse, sender: AlertSender
     ) -> None:
         self._river = river
-        self._catalog = catalog
-        self._warehouse = warehouse
-        self._sender = sender
+        self._pager = Pager(river, catalog, warehouse, sender)
         self._reset()
         self.owned = False
         self._ready = asyncio.Event()
+        self._alarmed = asyncio.Event()
+        self._told = asyncio.Condition()
 
     def _reset(self) -> None:
         self.epoch = 0
         self._offset = -1
         self._sources: dict[str, int] = {}
         self._tenants: dict[str, SpikeMonitor] = {}
+        self._order = Reordering()
         self._watermark = 0.0
+        self._untold: deque[Untold] = deque()
+        self._pager.start({}, {})
 
     def take_over(self, epoch: int, found: Checkpoint | None) -> None:
         """Start from the last owner's checkpoint."""
         self._reset()
         self.epoch = epoch
         if found is not None:
-            meta = msgspec.json.decode(found.header, type=MonitorMeta)
-            self._offset, self._sources = meta.offset, dict(meta.sources)
-            self._watermark = meta.watermark
-            for tenant in meta.tenants:
-                prefix = f"{tenant}/"
-                self._spikes(tenant).load(
-                    {
-                        name.removeprefix(prefix): array
-                        for name, array in found.arrays.items()
-                        if name.startswith(prefix)
-                    }
-                )
+            self._load(found)
         self.owned = True
         self._ready.set()
+
+    def _load(self, found: Checkpoint) -> None:
+        meta = msgspec.json.decode(found.header, type=MonitorMeta)
+        self._offset, self._sources = meta.offset, dict(meta.sources)
+        self._watermark = meta.watermark
+        self._untold = deque(meta.untold)
+        for tenant in meta.tenants:
+            self._spikes(tenant).load(_named(found.arrays, tenant))
+        if f"{OWN}/waiting" in found.arrays:
+            self._order.load(_named(found.arrays, OWN), time.monotonic())
+        firing = {tenant: spikes.firing() for tenant, spikes in self._tenants.items()}
+        self._pager.start(firing, meta.aliases)
 
     def let_go(self) -> None:
         """Another worker owns the monitor's partition now."""
@@ -88,13 +108,16 @@ class Monitor:
 
     def snapshot(self) -> tuple[dict[str, Any], str]:
         """Arrays and header of the checkpoint."""
-        arrays = {
-            f"{tenant}/{name}": array
-            for tenant, spikes in self._tenants.items()
-            for name, array in spikes.state().items()
-        }
+        arrays = {f"{OWN}/{name}": array for name, array in self._order.state().items()}
+        for tenant, spikes in self._tenants.items():
+            arrays |= {f"{tenant}/{name}": array for name, array in spikes.state().items()}
         meta = MonitorMeta(
-            self._offset, dict(self._sources), sorted(self._tenants), self._watermark
+            self._offset,
+            dict(self._sources),
+            sorted(self._tenants),
+            self._watermark,
+            list(self._untold),
+            dict(self._pager.aliases),
         )
         return arrays, msgspec.json.encode(meta).decode()
 
@@ -106,29 +129,30 @@ class Monitor:
         return found
 
     async def handle(self, batch: Batch) -> None:
-        """Observe a batch; alarms are out before the batch counts as done."""
+        """Take a batch of sentiment.v1."""
         await self._ready.wait()
+        async with self._told:
+            await self._told.wait_for(lambda: len(self._untold) < MOST_UNTOLD)
+        epoch = self.epoch
+        read: list[tuple[Sentiment, bytes | None]] = []
         rejected: list[tuple[int, str]] = []
-        observed: dict[str, list[Observation]] = {}
         for index, offset in enumerate(batch.offsets):
             if offset <= self._offset:
                 continue
             message = self._river.intake.read(batch.topic, batch.values[index])
             if isinstance(message, Rejected):
                 rejected.append((index, message.reason))
-            elif self._is_new(message):
-                observed.setdefault(message.tenant, []).append(observation(message))
+            elif message.tenant not in self._tenants and len(self._tenants) >= MAX_TENANTS:
+                rejected.append((index, "too many tenants on this worker"))
+            else:
+                read.append((message, batch.keys[index]))
         await self._river.dead_letter(batch, rejected)
-        alarms = [
-            (tenant, alarm)
-            for tenant, observations in observed.items()
-            for alarm in self._spikes(tenant).observe(observations)
-        ]
-        newest = [each.occurred_at for group in observed.values() for each in group]
-        self._watermark = max([self._watermark, *newest])
+        if epoch != self.epoch:
+            return
+        # From here to the end without an await: offsets and what they stand for move together.
+        arrived = [waiting(message, key) for message, key in read if self._is_new(message)]
         self._offset = max(self._offset, batch.offsets[-1])
-        for tenant, alarm in alarms:
-            await self._raise(tenant, alarm)
+        self._observe(self._order.take(arrived, time.time(), time.monotonic()))
 
     def _is_new(self, message: Sentiment) -> bool:
         """Comments scored again after a crash come back under new offsets: know their source."""
@@ -138,152 +162,63 @@ class Monitor:
         self._sources[source] = message.source_offset
         return True
 
-    async def _raise(self, tenant: str, alarm: Alarm) -> None:
-        alert = await self._describe(tenant, alarm)
-        log.warning(
-            "alert." + alert.state,
-            key=alert.key,
-            evidence=round(alert.evidence, 2),
-            negatives=alert.negatives,
-            comments=alert.comments,
-        )
-        payload = encode(alert)
-        record = Outgoing(topics.ALERTS, item_key(tenant, alert.key), payload, 0)
-        if not await self._known(alert):
-            await self._river.outlet.write([record])
-        self._river.metrics.alerts.labels(alert.state).inc()
-        await self._deliver(alert, payload)
+    def _observe(self, ready: list[Waiting]) -> None:
+        """Show the detectors what is in order; keep their alarms until they are told."""
+        by_tenant: dict[str, list[Observation]] = {}
+        for each in ready:
+            by_tenant.setdefault(each.tenant, []).append(each.observation)
+            self._watermark = max(self._watermark, each.at)
+        for tenant, observations in by_tenant.items():
+            spikes = self._spikes(tenant)
+            for alarm in spikes.observe(observations):
+                self._untold.append(Untold(tenant, spikes.threshold_log10(), alarm))
+        self._river.metrics.queue.labels("monitor_waiting").set(len(self._order))
+        self._river.metrics.queue.labels("alerts_untold").set(len(self._untold))
+        if self._untold:
+            self._alarmed.set()
 
-    async def _known(self, alert: Alert) -> bool:
-        """Whether a run before a crash has put it on alerts.v1 already."""
-        rows = await self._query(
-            "SELECT count() AS n FROM alerts WHERE tenant = %(tenant)s"
-            " AND fingerprint = %(fingerprint)s AND state = %(state)s AND evidence = %(evidence)s",
-            {
-                "tenant": alert.tenant,
-                "fingerprint": alert.fingerprint,
-                "state": alert.state,
-                "evidence": alert.evidence,
-            },
-        )
-        return bool(rows and rows[0]["n"])
+    async def run(self) -> None:
+        """Tell alarms as they come, and let go of what waits for a stream that has ended."""
+        while True:
+            await self._ready.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._alarmed.wait(), TICK_SECONDS)
+            self._alarmed.clear()
+            if self.owned:
+                self._observe(self._order.release(time.monotonic()))
+                await self._tell()
 
-    async def _deliver(self, alert: Alert, payload: bytes) -> None:
-        """Redis and webhooks: retried within bounds, counted when they fail, never in the way."""
-        try:
-            await self._river.store.publish_alert(alert.tenant, payload)
-        except (OSError, *self._river.store.transient_errors):
-            self._river.metrics.alert_failures.inc()
-        if alert.historic:
-            return
-        if not await self._sender.send(alert_fields(alert)):
-            self._river.metrics.alert_failures.inc()
-
-    async def _describe(self, tenant: str, alarm: Alarm) -> Alert:
-        examples = await self._examples(tenant, alarm) if alarm.state == "firing" else ()
-        item = alarm.key.partition(":")[2]
-        title = self._catalog.title(tenant, item) if alarm.key.startswith("item:") else ""
-        spikes = self._spikes(tenant)
-        return Alert(
-            fingerprint=alarm.fingerprint,
-            tenant=tenant,
-            key=alarm.key,
-            channel=alarm.channel,
-            state="resolved" if alarm.state == "resolved" else "firing",
-            started_at=datetime.fromtimestamp(alarm.started_at, UTC),
-            raised_at=datetime.fromtimestamp(alarm.raised_at, UTC),
-            evidence=alarm.evidence,
-            threshold=spikes.threshold_log10(),
-            negatives=alarm.negatives,
-            comments=alarm.comments,
-            share=alarm.share,
-            baseline=alarm.baseline,
-            effect=alarm.effect,
-            severity=alarm.severity,
-            title=title,
-            historic=alarm.raised_at < self._watermark - PAGER_AGE_SECONDS,
-            examples=examples,
-        )
-
-    async def _examples(self, tenant: str, alarm: Alarm) -> tuple[AlertComment, ...]:
-        """The most telling negative comments since the spike began, from ClickHouse."""
-        try:
-            await asyncio.to_thread(self._river.archive.flush)
-        except TransientError:
-            log.warning("alert.examples_incomplete", key=alarm.key)
-        kind, _, name = alarm.key.partition(":")
-        where = {"item": "AND item_id = %(name)s", "topic": "AND has(topics, %(name)s)"}
-        rows = await self._query(
-            "SELECT id, text, negative, occurred_at FROM scored_comments"
-            " WHERE tenant = %(tenant)s AND label = 'negative'"
-            " AND occurred_at BETWEEN %(start)s AND %(end)s "
-            + where.get(kind, "")
-            + " ORDER BY negative DESC, id LIMIT %(limit)s",
-            {
-                "tenant": tenant,
-                "name": name,
-                "start": datetime.fromtimestamp(alarm.started_at, UTC),
-                "end": datetime.fromtimestamp(alarm.raised_at, UTC),
-                "limit": CANDIDATES,
-            },
-        )
-        chosen = most_telling([(r["id"], r["text"], r["negative"]) for r in rows], EXAMPLES)
-        return tuple(
-            AlertComment(
-                rows[i]["id"],
-                rows[i]["text"],
-                rows[i]["negative"],
-                rows[i]["occurred_at"].replace(tzinfo=UTC),
-            )
-            for i in chosen
-        )
-
-    async def _query(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        """Rows, none where ClickHouse is away: an alert must not wait for it."""
-        try:
-            return await asyncio.to_thread(self._warehouse.query, sql, parameters)
-        except TransientError as error:
-            log.warning("clickhouse.away", error=str(error))
-            return []
+    async def _tell(self) -> None:
+        """Tell the alarms in order; each leaves the checkpoint once it has been told."""
+        await self._pager.recall()
+        while self._untold:
+            epoch, first = self.epoch, self._untold[0]
+            await self._pager.tell(first, self._watermark)
+            if epoch != self.epoch:
+                return
+            self._untold.popleft()
+            async with self._told:
+                self._told.notify_all()
 
 
-def observation(message: Sentiment) -> Observation:
-    """A record of sentiment.v1 as the detectors take it."""
-    return Observation(
-        message.id,
-        message.item_id,
-        message.topics,
-        message.label == "negative",
-        message.negative,
-        message.author_cluster,
-        message.occurred_at.timestamp(),
+def waiting(message: Sentiment, key: bytes | None) -> Waiting:
+    """A record of sentiment.v1 as it waits for the detectors.
+
+    Args:
+        key: the record's, tenant/user: an author without a cluster is his own.
+    """
+    author = message.author_cluster or (key or b"").decode("utf-8", "replace")
+    at = message.occurred_at.timestamp()
+    observation = Observation(
+        message.item_id, message.topics, message.label == "negative", author_hash(author), at
     )
+    return Waiting(at, message.source_partition, message.source_offset, message.tenant, observation)
 
 
-def alert_fields(alert: Alert) -> dict[str, Any]:
-    """Labels, annotations and times, as Alertmanager names them."""
-    texts = " | ".join(example.text[:200] for example in alert.examples)
+def _named(arrays: dict[str, Any], owner: str) -> dict[str, Any]:
+    prefix = f"{owner}/"
     return {
-        "status": alert.state,
-        "fingerprint": alert.fingerprint,
-        "starts_at": alert.started_at,
-        "ends_at": alert.raised_at if alert.state == "resolved" else None,
-        "labels": {
-            "alertname": "NegativeSpike",
-            "tenant": alert.tenant,
-            "key": alert.key,
-            "channel": alert.channel,
-            "severity": alert.severity,
-        },
-        "annotations": {
-            "summary": f"Negative comments on {alert.title or alert.key}: "
-            f"{alert.negatives} of {alert.comments} ({alert.share:.0%}, usually "
-            f"{alert.baseline:.0%})",
-            "evidence": f"10^{alert.evidence:.1f} (alarm at 10^{alert.threshold:.1f})",
-            "effect": f"{alert.effect:.2f}",
-            "negatives": str(alert.negatives),
-            "comments": str(alert.comments),
-            "raised_at": alert.raised_at.isoformat(),
-            "examples": texts,
-        },
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
     }

@@ -1,0 +1,217 @@
+"""The pager: an alarm becomes an alert on alerts.v1, in Redis and at the webhooks, once.
+
+alerts.v1 is the ledger of what has been told. After a crash an alarm may be raised again; it is
+known there by its fingerprint, or, where event time came in another order, by its key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from infra.alerting import AlertSender
+from infra.telemetry import get_logger
+from infra.warehouse import TransientError, Warehouse
+from online.spikes import Alarm, most_telling
+from streams import topics
+from streams.catalog import Catalog
+from streams.events import Alert, AlertComment, encode, item_key
+from streams.monitor_told import read_alerts
+from streams.outlet import Outgoing
+from streams.river import River
+
+log = get_logger("monitor")
+
+EXAMPLES = 5
+CANDIDATES = 200
+PAGER_AGE_SECONDS = 6 * 3600.0  # against the watermark: in a replay the wall clock says nothing
+SAME_INCIDENT_SECONDS = 86_400.0
+FILTER = {"item": "AND item_id = %(name)s", "topic": "AND has(topics, %(name)s)"}
+
+
+class Untold(Struct, frozen=True):
+    """An alarm on its way to the pager, with the log₁₀ of the threshold that it passed."""
+
+    tenant: str
+    threshold: float
+    alarm: Alarm
+
+
+class Pager:
+    """Tells alarms, one after the other.
+
+    Attributes:
+        aliases: fingerprint → the one under which the same incident was told before a crash.
+    """
+
+    def __init__(
+        self, river: River, catalog: Catalog, warehouse: Warehouse, sender: AlertSender
+    ) -> None:
+        self._river = river
+        self._catalog = catalog
+        self._warehouse = warehouse
+        self._sender = sender
+        self.start({}, {})
+
+    def start(self, firing: dict[str, dict[str, str]], aliases: dict[str, str]) -> None:
+        """Begin a new ownership; `recall` must follow.
+
+        Args:
+            firing: tenant → key → fingerprint of the incidents that the checkpoint knows.
+        """
+        self.aliases = dict(aliases)
+        self._recalled = False
+        self._firing = firing
+        self._told: set[tuple[str, str, str, str]] = set()
+        self._open: dict[tuple[str, str], Alert] = {}
+
+    async def recall(self) -> None:
+        """Read alerts.v1, once an ownership: what has been told, and what of it is still open."""
+        if self._recalled:
+            return
+        self._recalled = True
+        for alert in await read_alerts(self._river.settings.kafka_url):
+            self._told.add(_identity(alert))
+            where = (alert.tenant, alert.key)
+            if alert.state == "resolved":
+                self._open.pop(where, None)
+            elif alert.fingerprint not in self._known_firing(*where):
+                self._open[where] = alert
+
+    def _known_firing(self, tenant: str, key: str) -> tuple[str, str]:
+        fingerprint = self._firing.get(tenant, {}).get(key, "")
+        return fingerprint, self.aliases.get(fingerprint, fingerprint)
+
+    async def tell(self, untold: Untold, watermark: float) -> None:
+        """Put an alarm on alerts.v1, then to Redis and, unless it is history, the webhooks."""
+        alert = await self._describe(untold, watermark)
+        payload = encode(alert)
+        if _identity(alert) not in self._told:
+            key = item_key(alert.tenant, alert.key)
+            await self._river.outlet.write([Outgoing(topics.ALERTS, key, payload, 0)])
+            self._told.add(_identity(alert))
+            self._river.metrics.alerts.labels(alert.state).inc()
+            log.warning(
+                "alert." + alert.state,
+                key=alert.key,
+                evidence=round(alert.evidence, 2),
+                negatives=alert.negatives,
+                comments=alert.comments,
+            )
+        if alert.state == "resolved":
+            self.aliases.pop(untold.alarm.fingerprint, None)
+        await self._deliver(alert, payload)
+
+    def _fingerprint(self, tenant: str, alarm: Alarm) -> str:
+        """The incident's name; the one of before the crash where it has been told under another."""
+        ours = self.aliases.get(alarm.fingerprint, alarm.fingerprint)
+        before = self._open.pop((tenant, alarm.key), None)
+        if before is None or before.fingerprint == ours:
+            return ours
+        if abs(before.started_at.timestamp() - alarm.started_at) > SAME_INCIDENT_SECONDS:
+            return ours
+        self.aliases[alarm.fingerprint] = before.fingerprint
+        return before.fingerprint
+
+    async def _deliver(self, alert: Alert, payload: bytes) -> None:
+        """Redis and webhooks: retried within bounds, counted when they fail, never in the way.
+
+        After a crash a receiver may hear an alert again, under the same fingerprint.
+        """
+        away: tuple[type[Exception], ...] = (OSError, *self._river.store.transient_errors)
+        try:
+            await self._river.store.publish_alert(alert.tenant, payload)
+        except away:
+            self._river.metrics.alert_failures.inc()
+        if not alert.historic and not await self._sender.send(alert_fields(alert)):
+            self._river.metrics.alert_failures.inc()
+
+    async def _describe(self, untold: Untold, watermark: float) -> Alert:
+        tenant, alarm = untold.tenant, untold.alarm
+        firing = alarm.state == "firing"
+        item = alarm.key.partition(":")[2]
+        return Alert(
+            fingerprint=self._fingerprint(tenant, alarm),
+            tenant=tenant,
+            key=alarm.key,
+            channel=alarm.channel,
+            state="firing" if firing else "resolved",
+            started_at=datetime.fromtimestamp(alarm.started_at, UTC),
+            raised_at=datetime.fromtimestamp(alarm.raised_at, UTC),
+            evidence=alarm.evidence,
+            threshold=untold.threshold,
+            negatives=alarm.negatives,
+            comments=alarm.comments,
+            share=alarm.share,
+            baseline=alarm.baseline,
+            effect=alarm.effect,
+            severity=alarm.severity,
+            title=self._catalog.title(tenant, item) if alarm.key.startswith("item:") else "",
+            historic=alarm.raised_at < watermark - PAGER_AGE_SECONDS,
+            examples=await self._examples(tenant, alarm) if firing else (),
+        )
+
+    async def _examples(self, tenant: str, alarm: Alarm) -> tuple[AlertComment, ...]:
+        """The most telling negative comments since the spike began, from ClickHouse."""
+        kind, _, name = alarm.key.partition(":")
+        try:
+            await asyncio.to_thread(self._river.archive.flush)
+            rows = await asyncio.to_thread(
+                self._warehouse.query,
+                "SELECT id, text, negative, occurred_at FROM scored_comments"
+                " WHERE tenant = %(tenant)s AND label = 'negative'"
+                " AND occurred_at BETWEEN %(start)s AND %(end)s "
+                + FILTER.get(kind, "")
+                + " ORDER BY negative DESC, id LIMIT %(limit)s",
+                {
+                    "tenant": tenant,
+                    "name": name,
+                    "start": datetime.fromtimestamp(alarm.started_at, UTC),
+                    "end": datetime.fromtimestamp(alarm.raised_at, UTC),
+                    "limit": CANDIDATES,
+                },
+            )
+        except TransientError as error:  # an alert must not wait for ClickHouse
+            log.warning("alert.without_examples", key=alarm.key, error=str(error))
+            return ()
+        chosen = most_telling([(r["id"], r["text"], r["negative"]) for r in rows], EXAMPLES)
+        return tuple(
+            AlertComment(row["id"], row["text"], row["negative"], row["occurred_at"])
+            for row in (rows[i] for i in chosen)
+        )
+
+
+def _identity(alert: Alert) -> tuple[str, str, str, str]:
+    """An incident is told when it begins, when it becomes graver, and when it ends."""
+    return alert.tenant, alert.fingerprint, alert.state, alert.severity
+
+
+def alert_fields(alert: Alert) -> dict[str, Any]:
+    """Labels, annotations and times, as Alertmanager names them."""
+    return {
+        "status": alert.state,
+        "fingerprint": alert.fingerprint,
+        "starts_at": alert.started_at,
+        "ends_at": alert.raised_at if alert.state == "resolved" else None,
+        "labels": {
+            "alertname": "NegativeSpike",
+            "tenant": alert.tenant,
+            "key": alert.key,
+            "channel": alert.channel,
+            "severity": alert.severity,
+        },
+        "annotations": {
+            "summary": f"Negative comments on {alert.title or alert.key}: "
+            f"{alert.negatives} of {alert.comments} ({alert.share:.0%}, usually "
+            f"{alert.baseline:.0%})",
+            "evidence": f"10^{alert.evidence:.1f} (alarm at 10^{alert.threshold:.1f})",
+            "effect": f"{alert.effect:.2f}",
+            "negatives": str(alert.negatives),
+            "comments": str(alert.comments),
+            "raised_at": alert.raised_at.isoformat(),
+            "examples": " | ".join(example.text[:200] for example in alert.examples),
+        },
+    }
