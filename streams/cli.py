@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "dead-letters": "Look at events that could not be used, and send them again.",
     "checkpoints": "Look at the learner's checkpoints.",
     "warehouse": "Make the ClickHouse tables.",
+    "evaluate": "Measure quality on a file of yours.",
     "train": "Fine-tune the classifier on your comments.",
     "bench": "Measure freshness on this machine.",
 }
@@ -96,3 +97,7 @@ def raise_unknown(name: str) -> None:
     near = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"did you mean `{near[0]}`?" if near else "see `springtide --help`"
     raise UserError(f"there is no command {name!r}: {hint}")
+
+
+if __name__ == "__main__":
+    main()

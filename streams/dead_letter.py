@@ -45,6 +45,21 @@ async def read_all(kafka_url: str) -> AsyncIterator[DeadLetter]:
     Raises:
         UserError: no broker answers, or the topic is missing.
     """
+    met: set[tuple[str, int, int]] = set()
+    async for value in read_topic(kafka_url, topics.DEAD_LETTER):
+        letter = msgspec.json.decode(value, type=DeadLetter)
+        source = (letter.topic, letter.partition, letter.offset)
+        if source not in met:
+            met.add(source)
+            yield letter
+
+
+async def read_topic(kafka_url: str, topic: str) -> AsyncIterator[bytes]:
+    """Every message there is now on a topic of one partition, oldest first.
+
+    Raises:
+        UserError: no broker answers, or the topic is missing.
+    """
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
     await asyncio.to_thread(topics.require, kafka_url)
@@ -52,25 +67,20 @@ async def read_all(kafka_url: str) -> AsyncIterator[DeadLetter]:
         bootstrap_servers=topics.bootstrap_servers(kafka_url),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        client_id="springtide-dead-letters",
+        client_id="springtide-reader",
     )
     await consumer.start()
     try:
-        here = TopicPartition(topics.DEAD_LETTER, 0)
+        here = TopicPartition(topic, 0)
         consumer.assign([here])
         await consumer.seek_to_beginning(here)
         end = (await consumer.end_offsets([here]))[here]
-        met: set[tuple[str, int, int]] = set()
         heard = time.monotonic()
         # A broker may state too low an end (Tansu does): a quiet moment must follow it.
         while await consumer.position(here) < end or time.monotonic() - heard < QUIET_SECONDS:
             for record in (await consumer.getmany(here, timeout_ms=100)).get(here, ()):
                 heard = time.monotonic()
-                letter = msgspec.json.decode(record.value, type=DeadLetter)
-                source = (letter.topic, letter.partition, letter.offset)
-                if source not in met:
-                    met.add(source)
-                    yield letter
+                yield record.value
     finally:
         await consumer.stop()
 
