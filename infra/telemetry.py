@@ -39,5 +39,5 @@ def configure(json_logs: bool | None = None, level: str = "INFO") -> None:
 
 
 def get_logger(name: str) -> Any:
-    """A logger bound to the name of its part."""
-    return structlog.get_logger().bind(part=name)
+    """A logger bound to the name of its part; `configure` may come later than this."""
+    return structlog.get_logger(part=name)

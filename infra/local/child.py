@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from infra.local import tether
 
 LAST_LINES = 3
 LINE_LENGTH = 300
+STACK_FRAME = re.compile(r"\s*($|at |\.\.\. \d+ more|File \"|\^|Traceback)")
 
 
 class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +45,7 @@ class Child:
         self.spec = spec
         self.log = log
         self.starts = 0
+        self.settled = False  # it was ready once: from then on it is started again
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -89,7 +92,7 @@ class Child:
     def last_words(self) -> str:
         """The last lines of its log, as one."""
         lines = self._output().decode("utf-8", "replace").splitlines()
-        spoken = [line.strip()[:LINE_LENGTH] for line in lines if line.strip()]
+        spoken = [line.strip()[:LINE_LENGTH] for line in lines if not STACK_FRAME.match(line)]
         return " | ".join(spoken[-LAST_LINES:]) or "it said nothing"
 
     def _output(self) -> bytes:

@@ -132,9 +132,10 @@ class Supervisor:
             ended = child.exit_code()
             announced = child.announced() if spec.announces else {}
             if ended is None and announced is not None and (ready is None or ready()):
+                child.settled = True
                 return announced
-            # A restart may still bring it up; without one left it is over.
-            if ended is not None and child.starts > spec.restarts:
+            # What falls before it stood would fall again: no restart here.
+            if ended is not None:
                 raise UserError(
                     f"{spec.name} ended while it started (exit code {ended}): "
                     f"{child.last_words()} (log: {child.log})"
@@ -166,8 +167,10 @@ class Supervisor:
     def _look_after(self) -> None:
         for name, child in list(self._children.items()):
             ended = child.exit_code()
-            if ended is None or name in self._failed or self._stopping.is_set():
+            if ended is None or not child.settled or name in self._failed:
                 continue
+            if self._stopping.is_set():
+                return
             child.sweep()
             if child.starts > child.spec.restarts:
                 self._failed.append(name)

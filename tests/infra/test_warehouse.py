@@ -227,7 +227,7 @@ def test_a_clickhouse_that_is_away_is_transient_and_one_line_for_a_user() -> Non
     warehouse = Warehouse(away)
     with pytest.raises(TransientError) as transient:
         warehouse.query("SELECT 1")
-    with pytest.raises(UserError, match="does not answer.*springtide local") as caught:
+    with pytest.raises(UserError, match=r"does not answer.*springtide local") as caught:
         migrate(away)
     for line in (str(transient.value), str(caught.value)):
         assert "secret" not in line and "\n" not in line
@@ -244,7 +244,7 @@ def test_tables_that_are_missing_are_named(stack: Any) -> None:
     name = f"test_{uuid.uuid4().hex[:12]}"
     base.query(f"CREATE DATABASE {name}")
     empty = base.in_database(name)
-    with pytest.raises(UserError, match="alerts.*springtide warehouse migrate"):
+    with pytest.raises(UserError, match=r"alerts.*springtide warehouse migrate"):
         empty.check()
     base.query(f"DROP DATABASE {name}")
     empty.close()
