@@ -96,8 +96,7 @@ class Classifier:
         if threads is not None:
             torch.set_num_threads(threads)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._tokenizer = load_tokenizer(trunk, self.manifest.max_tokens)
-        self._embedding_tokenizer = load_tokenizer(trunk, EMBEDDING_TOKENS)
+        self._tokenizer = load_tokenizer(trunk, EMBEDDING_TOKENS)
         self._trunk = load_trunk(trunk)
         self._pad_id = pad_id(self._trunk)
         self._model = self._merged(folder)
@@ -120,7 +119,7 @@ class Classifier:
         cleaned = [clean(text) for text in texts]
         encoded = self._tokenizer.encode_batch([each.text for each in cleaned])
         return [
-            Prepared([] if each.flagged else tokens.ids)
+            Prepared([] if each.flagged else shortened(tokens.ids, self.manifest.max_tokens))
             for each, tokens in zip(cleaned, encoded, strict=True)
         ]
 
@@ -181,7 +180,7 @@ class Classifier:
 
     def prepare_embedding(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids for `embed`; texts may be longer here (512 tokens)."""
-        encoded = self._embedding_tokenizer.encode_batch([clean(text).text for text in texts])
+        encoded = self._tokenizer.encode_batch([clean(text).text for text in texts])
         return [each.ids for each in encoded]
 
     def embed(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -200,6 +199,11 @@ class Classifier:
             return self._trunk
         tensors = registry.read_tensors(folder / registry.ADAPTER)
         return with_adapter(self._trunk, tensors, adapter.alpha / adapter.rank)
+
+
+def shortened(ids: list[int], most: int) -> list[int]:
+    """At most `most` tokens; the last one stays, it ends the text."""
+    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
 
 def _best_dtype(device: str) -> str:

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+
+import pytest
+
+from models.data import NEGATIVE, NEUTRAL, POSITIVE, SOURCES, label_reading, load_sets, read_csv
+from models.errors import DataError
+
+
+def write(
+    path: Path, rows: list[tuple[str, str]], header: tuple[str, str] = ("text", "label")
+) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as lines:
+        csv.writer(lines).writerows([header, *rows])
+    return path
+
+
+def test_the_split_follows_the_text_not_the_order(tmp_path: Path) -> None:
+    rows = [(f"comment number {i}", ("negative", "neutral", "positive")[i % 3]) for i in range(600)]
+    one = read_csv(write(tmp_path / "a.csv", rows))
+    other = read_csv(write(tmp_path / "b.csv", rows[::-1]))
+
+    assert {c.text for c in one.test} == {c.text for c in other.test}
+    assert 30 <= len(one.test) <= 100
+    assert not {c.text for c in one.test} & {c.text for c in one.train}
+    assert not one.two_class
+
+
+def test_rows_with_nothing_to_read_are_left_out(tmp_path: Path) -> None:
+    found = read_csv(
+        write(tmp_path / "a.csv", [("", "neg"), ("😀", "pos"), ("good book", "pos")] * 9)
+    )
+    assert {c.text for c in (*found.train, *found.test)} == {"good book"}
+
+
+def test_a_gzip_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    with gzip.open(path, "wt", encoding="utf-8-sig") as lines:
+        lines.write("text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(50)))
+    assert read_csv(path).two_class
+
+
+@pytest.mark.parametrize(
+    ("labels", "first", "last"),
+    [
+        ({"0", "1"}, ("0", NEGATIVE), ("1", POSITIVE)),
+        ({"0", "1", "2"}, ("1", NEUTRAL), ("2", POSITIVE)),
+        ({"-1", "0", "1"}, ("-1", NEGATIVE), ("0", NEUTRAL)),
+        ({"Negative", " neu", "POS"}, ("Negative", NEGATIVE), (" neu", NEUTRAL)),
+    ],
+)
+def test_labels_are_read_in_every_usual_form(
+    labels: set[str], first: tuple[str, int], last: tuple[str, int]
+) -> None:
+    reading = label_reading(labels)
+    assert reading(first[0]) == first[1]
+    assert reading(last[0]) == last[1]
+
+
+@pytest.mark.parametrize("rows", [[("a", "5")], [("a", "good")], []])
+def test_labels_nobody_understands_are_an_error(
+    tmp_path: Path, rows: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(DataError):
+        read_csv(write(tmp_path / "a.csv", rows))
+
+
+def test_missing_columns_files_and_sets_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no column 'label'"):
+        read_csv(write(tmp_path / "a.csv", [("a", "b")], header=("text", "stars")))
+    with pytest.raises(DataError, match="does not exist"):
+        load_sets(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="none of the known sets"):
+        load_sets(tmp_path)
+    with pytest.raises(DataError, match="unknown set 'sent-xx'"):
+        load_sets(tmp_path, without=["sent-xx"])
+
+
+@pytest.mark.data
+def test_known_sets_share_no_text_between_training_and_any_test(shared_dir: Path) -> None:
+    sets = load_sets(shared_dir / "data")
+
+    assert [each.name for each in sets] == list(SOURCES)
+    held_out = {comment.text.casefold() for each in sets for comment in each.test}
+    trained = {comment.text.casefold() for each in sets for comment in each.train}
+    assert not held_out & trained
+    assert all(len(each.test) >= 1_000 for each in sets)
+    two_class = {each.name for each in sets if each.two_class}
+    assert two_class == {"sent-zh-shopping10", "sent-zh-htl", "sent-en-sst2"}
+
+
+@pytest.mark.data
+def test_a_set_left_out_leaves_no_row(shared_dir: Path) -> None:
+    names = [each.name for each in load_sets(shared_dir / "data", ["stream-en-airline"])]
+    assert "stream-en-airline" not in names
+    assert len(names) == len(SOURCES) - 1
