@@ -69,7 +69,9 @@ class Deployment:
         }
         self.servers = topics.bootstrap_servers(stack.kafka_url)
         self.sent: dict[tuple[str, int], set[int]] = {}
-        self._producer = KafkaProducer(bootstrap_servers=self.servers, acks="all", linger_ms=2)
+        self._producer = KafkaProducer(
+            bootstrap_servers=self.servers, acks="all", linger_ms=2, max_request_size=2_000_000
+        )
         self.workers: list[Process] = []
 
     def start(self, name: str, *arguments: str) -> Process:
@@ -130,7 +132,7 @@ class Deployment:
         return list(found.values())
 
     def balance(self, kept: dict[str, Any]) -> int:
-        """Events in, less learned, duplicates, ignored and dead letters: 0, or something is lost."""
+        """Events in, less learned, duplicates, ignored, dead letters: 0, or something is lost."""
         events_in = sum(
             len(offsets)
             for (topic, _), offsets in self.sent.items()

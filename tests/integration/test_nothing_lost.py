@@ -11,6 +11,8 @@ from typing import Any
 import msgpack
 import pytest
 import redis
+from kafka import KafkaProducer
+from kafka.errors import MessageSizeTooLargeError
 
 from infra.warehouse import Warehouse
 from streams import topics
@@ -145,6 +147,12 @@ def test_ten_thousand_mutated_events_disturb_nothing(deployment: Any, make_event
         [mutate(chance, 100_000 + number, make_event) for number in range(10_000)]
         + [(topics.CLICKS, b"default/big", b"x" * 1_050_000)]
     )
+    with KafkaProducer(
+        bootstrap_servers=deployment.servers, max_request_size=20_000_000
+    ) as producer:
+        huge = producer.send(topics.CLICKS, key=b"default/huge", value=b"x" * 10_000_000)
+        with pytest.raises(MessageSizeTooLargeError):  # the broker's own word, to its producer
+            huge.get(30)
     good = [make_event("click", 200_000 + i, "neighbour", f"i{i}") for i in range(20)]
     deployment.send(good)
     deployment.wait_until_kept(240)
