@@ -75,14 +75,6 @@ async def _announce(app: App, url: str) -> None:
 
 def _warm_up() -> None:
     """Compile the kernels before the first event has to wait for them."""
-    import numpy as np
+    from online.warm_up import warm_up
 
-    from online.learner import Kind, Learner
-
-    learner = Learner()
-    kinds = np.array(list(Kind), dtype=np.int8)
-    items = [f"item-{i}" for i in range(len(kinds))]
-    learner.learn(0, ["user"] * len(kinds), items, kinds, np.zeros(len(kinds)))
-    learner.top_k("user", 10)
-    learner.top_k("nobody", 10)
-    learner.drop_partition(0)
+    warm_up()

@@ -1,0 +1,27 @@
+"""Compile every kernel before the first interaction has to wait for it.
+
+numba keeps what it compiled beside the modules: some 20 s the first time, half a second later on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from online.interactions import Kind
+from online.learner import Learner
+
+
+def warm_up() -> None:
+    """Learn, list, save, load and forget on a learner that is thrown away."""
+    learner = Learner()
+    kinds = np.array(list(Kind), dtype=np.int8)
+    items = [f"item-{i}" for i in range(len(kinds))]
+    learner.learn(0, ["user"] * len(kinds), items, kinds, np.zeros(len(kinds)))
+    learner.learn(0, ["other"], [items[0]], kinds[:1], np.zeros(1))
+    learner.top_k("user", 10)
+    learner.top_k("nobody", 10)
+    learner.similar(items[0], 10)
+    learner.load_partition(1, learner.partition_state(0))
+    learner.load_shared(learner.shared_state())
+    learner.forget_user(0, "user")
+    learner.drop_partition(1)

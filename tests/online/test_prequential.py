@@ -1,0 +1,149 @@
+"""The evaluator: its rules hold against a slow and plain one, and it cannot be fooled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from online.learner import MISS
+from online.prequential import Evaluated, Springtide, evaluate, report
+from online.prequential_metrics import clustered_error, summarise
+from online.prequential_popularity import PopularityPeer, decayed
+from online.prequential_stream import Stream, StreamBuilder
+
+
+@pytest.fixture
+def evaluated_stream(new_stream: Any) -> Stream:
+    made = new_stream(1_200, users=40, items=120, seed=8)
+    builder = StreamBuilder()
+    for row in zip(made.users, made.items, made.times.tolist(), strict=True):
+        builder.add(*row)
+    return builder.build()
+
+
+def plain_ranks(stream: Stream, half_life: float = np.inf) -> list[int]:
+    """Popularity ranks by dictionaries."""
+    ranks, taken, events = [], {}, []
+    for at, (user, item) in enumerate(zip(stream.users, stream.items, strict=True)):
+        counts: dict[int, float] = {}
+        for then, other in events:
+            counts[other] = counts.get(other, 0.0) + 2.0 ** (-(at - then) / half_life)
+        mine = taken.setdefault(user, set())
+        rivals = [c for i, c in counts.items() if i not in mine]
+        rank = sum(c >= counts[item] for c in rivals) if item in counts else MISS
+        ranks.append(rank)
+        mine.add(item)
+        events.append((at, item))
+    return ranks
+
+
+def test_popularity_ranks_follow_the_rules(evaluated_stream: Stream) -> None:
+    peer = PopularityPeer(evaluated_stream)
+    ranks = evaluate(evaluated_stream, peer, lambda _: None).ranks
+    assert ranks.tolist() == plain_ranks(evaluated_stream)
+
+
+def test_decayed_popularity_follows_the_rules(evaluated_stream: Stream) -> None:
+    peer = decayed(evaluated_stream)
+    evaluate(evaluated_stream, peer, lambda _: None)
+    for c, half_life in enumerate(peer.half_lives):
+        expected = plain_ranks(evaluated_stream, half_life)
+        assert np.mean(peer.ranks[c] == expected) > 0.99  # rounding decides some ties
+    half_life, ranks = peer.best()
+    assert half_life in peer.half_lives
+    assert len(ranks) == len(evaluated_stream)
+
+
+def test_the_learner_and_the_peer_agree_on_popularity(evaluated_stream: Stream) -> None:
+    s, method = evaluated_stream, Springtide(evaluated_stream)
+    learned = method.learner.learn(
+        0,
+        [s.user_ids[u] for u in s.users],
+        [s.item_ids[i] for i in s.items],
+        np.zeros(len(s), np.int8),
+        s.times,
+    )
+    assert learned.popularity_ranks.tolist() == plain_ranks(s)
+
+
+def test_metrics_of_known_ranks() -> None:
+    ranks = np.array([1, 3, 10, 11, 20, 21, MISS, 0], np.int32)
+    overall = summarise(ranks, np.arange(8, dtype=np.int32))["overall"]
+    assert overall["hr10"] == pytest.approx(3 / 7, abs=1e-6)
+    assert overall["ndcg10"] == pytest.approx((1 + 0.5 + 1 / np.log2(11)) / 7, abs=1e-6)
+    mrr = 1 + 1 / 3 + 1 / 10 + 1 / 11 + 1 / 20
+    assert overall["mrr20"] == pytest.approx(mrr / 7, abs=1e-6)
+
+
+def test_the_last_half_is_the_last_half_by_index() -> None:
+    ranks = np.array([MISS] * 3 + [1] * 3, np.int32)
+    found = summarise(ranks, np.zeros(6, np.int32))
+    assert found["overall"]["hr10"] == 0.5
+    assert found["last_half"]["hr10"] == 1.0
+
+
+def test_errors_are_clustered_by_user() -> None:
+    values = np.array([1.0, 1.0, 0.0, 0.0])
+    alone = clustered_error(values, np.arange(4, dtype=np.int32))
+    together = clustered_error(values, np.array([0, 0, 1, 1], np.int32))
+    assert alone == pytest.approx(0.25)
+    assert together == pytest.approx(0.5 / np.sqrt(2))
+    assert clustered_error(np.zeros(0), np.zeros(0, np.int32)) == 0.0
+
+
+def test_a_diverged_model_cannot_win(evaluated_stream: Stream) -> None:
+    method = Springtide(evaluated_stream)
+    method.learn(0, 600)
+    blend = method.learner.shared_state()
+    blend["blend.weights"][:] = np.nan
+    method.learner.load_shared(blend)
+    ranks = method.learn(600, 1_000)
+    assert (ranks[ranks > 0] == MISS).all()
+
+
+def test_repeats_are_dropped_before_the_limit_and_counted() -> None:
+    pairs = ["u a", "u a", "u b", "v a", "u b", "v b"]
+    for keep, expected in ((False, ["u a", "u b", "v a"]), (True, ["u a", "u a", "u b"])):
+        builder = StreamBuilder(keep_repeats=keep, limit=3)
+        for pair in pairs:
+            if not builder.full:
+                builder.add(*pair.split(), 0.0)
+        stream = builder.build()
+        names = [
+            f"{stream.user_ids[u]} {stream.item_ids[i]}"
+            for u, i in zip(stream.users, stream.items, strict=True)
+        ]
+        assert names == expected
+        assert stream.repeats == 1
+
+
+def test_repeats_are_learned_but_not_ranked() -> None:
+    builder = StreamBuilder(keep_repeats=True)
+    for pair in ["u a", "v a", "u a", "v b", "u b"]:
+        builder.add(*pair.split(), 0.0)
+    stream = builder.build()
+    for method in (Springtide(stream), PopularityPeer(stream)):
+        ranks = evaluate(stream, method, lambda _: None).ranks
+        assert ranks.tolist() == [MISS, 1, 0, MISS, 1]
+
+
+def test_progress_reaches_the_end_and_the_report_is_complete(evaluated_stream: Stream) -> None:
+    done: list[int] = []
+    found = evaluate(evaluated_stream, Springtide(evaluated_stream), done.append)
+    assert sum(done) == len(evaluated_stream)
+    told = report(evaluated_stream, {"springtide": found})
+    assert told["events"] == len(evaluated_stream)
+    method = told["methods"]["springtide"]
+    assert set(method) == {"overall", "last_half", "update_us", "list_us"}
+    assert set(method["overall"]) == {"hr10", "ndcg10", "mrr20"}
+    assert set(method["last_half"]) == {"hr10", "ndcg10", "mrr20", "hr10_se", "ndcg10_se"}
+    assert method["update_us"] > 0 < method["list_us"]
+
+
+def test_an_empty_stream_is_no_accident() -> None:
+    stream = StreamBuilder().build()
+    found = evaluate(stream, PopularityPeer(stream), lambda _: None)
+    assert report(stream, {"popularity": found})["events"] == 0
+    assert isinstance(found, Evaluated)
