@@ -58,8 +58,7 @@ class SpikeMonitor:
         self._keys = tables.new_keys(64)
         self._items = np.zeros(64, np.bool_)
         self._table = new_table()
-        self._season = np.ones(tables.HOURS)
-        self._seasonal = np.zeros((tables.HOURS, 3))
+        self._usual = tables.new_usual()
         self._clock = -1
         self._day = -1
         self._counted = 1  # K, as of the last refresh
@@ -106,8 +105,7 @@ class SpikeMonitor:
             **{f"keys.{name}": array[:size].copy() for name, array in self._keys._asdict().items()},
             "votes.tags": tags,
             "votes.steps": steps,
-            "season": self._season.copy(),
-            "seasonal": self._seasonal.copy(),
+            **{f"usual.{name}": array.copy() for name, array in self._usual._asdict().items()},
             "prior": np.array(self._prior),
             "counters": np.array([*counters, self.refused], np.int64),
         }
@@ -123,7 +121,9 @@ class SpikeMonitor:
         self._items = np.zeros(room, np.bool_)
         self._items[: len(names)] = [bool(name) and str(name).startswith("item:") for name in names]
         self._table = restored(arrays["votes.tags"], arrays["votes.steps"])
-        self._season, self._seasonal = arrays["season"].copy(), arrays["seasonal"].copy()
+        self._usual = tables.Usual(
+            **{name: arrays[f"usual.{name}"].copy() for name in tables.Usual._fields}
+        )
         self._prior = (float(arrays["prior"][0]), float(arrays["prior"][1]))
         counters = [int(value) for value in arrays["counters"]]
         self._clock, self._day, self._counted, self._seen, self._next_refresh = counters[:5]
@@ -159,9 +159,7 @@ class SpikeMonitor:
         items = self._items[:size]
         folded = self._keys.folded[:size][items]
         self._prior = baseline.prior(folded[:, 0], folded[:, 1])
-        self._season = baseline.season(self._seasonal)
-        if kept < 1.0:
-            self._seasonal *= kept
+        baseline.relearn(self._usual, kept)
         self._counted = max(1, size)
 
     def _quiet(self, step: int, now: float) -> list[Alarm]:
@@ -196,8 +194,8 @@ class SpikeMonitor:
         done = 0
         while done < len(slots):
             done, reports = bets.observe(
-                self._keys, comments, slots, rows, done, self._table, self._season,
-                self._seasonal, threshold, calm, out,
+                self._keys, comments, slots, rows, done, self._table, self._usual,
+                threshold, calm, out,
             )  # fmt: skip
             alarms += [self._alarm(row, float(at[int(row[bets.ROW])])) for row in out[:reports]]
         return alarms

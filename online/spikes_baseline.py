@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from online.arrays import F64
-from online.spikes_keys import FIRING, HOURS, Keys
+from online.spikes_keys import FIRING, HOURS, Keys, Usual
 
 KEPT_A_DAY = 0.9  # a half-life of 6.6 days
 ERRORS = 2.0
 FEWEST, MOST = 4.0, 500.0  # comments that the prior may be worth
+LEAST_SPREAD, MOST_SPREAD = 0.002, 0.5  # baselines that are a little off look like the least
 USUAL = 20.0  # what it is worth before there are keys to learn it from …
 USUAL_KEYS = 2.0  # … which weighs as much as this many keys
 
@@ -92,3 +93,23 @@ def season(seasonal: F64) -> F64:
     factor = np.where(seen, seasonal[:, 0] / expected, 1.0)
     factors: F64 = np.clip(1.0 + trust * (factor - 1.0), 0.5, 2.0)
     return factors
+
+
+def spread(spreading: F64) -> float:
+    """ρ, the correlation of comments within a step; 0 where chance explains it (two errors).
+
+    Args:
+        spreading: float64[3] of `Usual`.
+    """
+    excess, scale, variance = spreading
+    if excess <= max(ERRORS * np.sqrt(variance), LEAST_SPREAD * scale):
+        return 0.0
+    return float(min(excess / scale, MOST_SPREAD))
+
+
+def relearn(usual: Usual, kept: float) -> None:
+    """Set season and spread from what was learned of them; forget a part of it."""
+    usual.season[:] = season(usual.seasonal)
+    usual.spread[:] = spread(usual.spreading)
+    usual.seasonal[:] *= kept
+    usual.spreading[:] *= kept

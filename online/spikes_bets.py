@@ -21,12 +21,13 @@ import numpy as np
 from numba import njit
 
 from online.arrays import F64, I32, I64, U64
-from online.spikes_keys import BETS, FIRING, HOURS, NONE, Comments, Keys
+from online.spikes_keys import BETS, FIRING, HOURS, NONE, Comments, Keys, Usual
 from online.spikes_votes import votes
 
 ODDS = np.array([1.5, 2.2, 3.5, 6.0])
 LN_ODDS = np.log(ODDS)
 LOWEST, HIGHEST = 0.003, 0.98  # of a bound: beyond them a bet would rest on a handful of comments
+SETTLED = 50.0  # comments behind a baseline that season and spread are measured against
 SHRUNK = 20.0  # comments
 
 FIRED, GREW, RESOLVED = 1, 2, 3
@@ -62,6 +63,42 @@ def level_of(excess: float) -> int:
     if excess >= SEVERE:
         return 2
     return 1 if excess >= MAJOR else 0
+
+
+@njit(cache=True)
+def expected(keys: Keys, k: int, bound: float, usual: Usual) -> float:
+    """The share to expect of the next comment: after others of its step, those weigh in.
+
+    Comments of one step resemble each other more than chance allows (pile-ons, bots). Under a
+    beta-binomial law with correlation ρ the x of n so far make the next one negative with
+    probability (s·p₀ + x)/(s + n), s = 1/ρ − 1; a bet against that is fair again.
+    """
+    if usual.spread[0] <= 0.0:
+        return bound
+    worth = 1.0 / usual.spread[0] - 1.0
+    return float(min((worth * bound + keys.now[k, 0]) / (worth + keys.now[k, 1]), HIGHEST))
+
+
+@njit(cache=True)
+def learn_spread(keys: Keys, k: int, usual: Usual, hour: int) -> None:
+    """A key's step is over: how far was it from what was expected? Then begin a new one."""
+    n = float(keys.now[k, 1])
+    if n > 1.0 and keys.status[k, 0] != FIRING and keys.folded[k, 1] >= SETTLED:
+        p = min(max(keys.mean[k] * usual.season[hour], LOWEST), HIGHEST)
+        usual.spreading[0] += (keys.now[k, 0] - n * p) ** 2 - n * p * (1.0 - p)
+        usual.spreading[1] += n * (n - 1.0) * p * (1.0 - p)
+        usual.spreading[2] += 2.0 * n * (n - 1.0) * (p * (1.0 - p)) ** 2
+    keys.now[k] = 0
+
+
+@njit(cache=True)
+def learn_season(keys: Keys, k: int, negative: int, usual: Usual, hour: int) -> None:
+    """One comment more in this hour of the day."""
+    if keys.folded[k, 1] >= SETTLED:
+        mean = keys.mean[k]
+        usual.seasonal[hour, 0] += negative
+        usual.seasonal[hour, 1] += mean
+        usual.seasonal[hour, 2] += mean * (1.0 - mean)
 
 
 @njit(cache=True)
@@ -167,8 +204,7 @@ def observe(
     rows: I32,
     first: int,
     table: tuple[U64, I64],
-    season: F64,
-    seasonal: F64,
+    usual: Usual,
     threshold: float,
     calm: float,
     out: F64,
@@ -179,8 +215,7 @@ def observe(
         slots, rows: int32[pairs], a key and the comment it takes.
         first: the pair to begin with.
         table: of the votes.
-        season: float64[24], factor on the share by hour of the day.
-        seasonal: float64[24, 3], per hour: negatives, their expectation, its variance; added to.
+        usual: season and spread; what they are learned from is added to.
         threshold, calm: ln A of an alarm and of its resolution.
         out: float64[·, REPORT], reports.
 
@@ -196,9 +231,15 @@ def observe(
         if not votes(table, k, comments.author[i], step):
             continue
         hour = int(comments.at[i] // 3600) % HOURS
-        bound = min(max(keys.bound[k] * season[hour], LOWEST), HIGHEST)
         new_step = step > keys.step[k]
+        if new_step:
+            learn_spread(keys, k, usual, hour)
         keys.step[k] = step
+        bound = expected(
+            keys, k, min(max(keys.bound[k] * usual.season[hour], LOWEST), HIGHEST), usual
+        )
+        keys.now[k, 0] += x
+        keys.now[k, 1] += 1
         bet(keys, k, x, comments.at[i], bound, new_step)
         evidence = log_mean(keys.evidence[k])
         if keys.status[k, 0] == FIRING:
@@ -212,10 +253,7 @@ def observe(
         keys.pending[k, 0] += x
         keys.pending[k, 1] += 1
         if j == 0 or rows[j - 1] != i:  # a comment's first key, its item
-            mean = keys.mean[k]
-            seasonal[hour, 0] += x
-            seasonal[hour, 1] += mean
-            seasonal[hour, 2] += mean * (1.0 - mean)
+            learn_season(keys, k, x, usual, hour)
         if evidence >= threshold:
             fire(keys, k, evidence - threshold)
             report(keys, k, FIRED, i, evidence, out, reports)

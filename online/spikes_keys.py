@@ -28,6 +28,7 @@ class Keys(NamedTuple):
         pending: float64[keys, 2], the same since the last refresh, outside incidents.
         mean: float64[keys], the baseline's mean share.
         bound: float64[keys], p₀ before the hour's season.
+        now: int32[keys, 2], negatives and comments of its latest step.
         step: int64[keys], the step of the latest comment, -1: none yet.
         status: int8[keys, 2], NONE or FIRING; the level that was told last.
     """
@@ -42,6 +43,7 @@ class Keys(NamedTuple):
     pending: F64
     mean: F64
     bound: F64
+    now: I32
     step: I64
     status: I8
 
@@ -59,6 +61,7 @@ def new_keys(room: int) -> Keys:
         pending=np.zeros((room, 2)),
         mean=np.zeros(room),
         bound=np.zeros(room),
+        now=np.zeros((room, 2), np.int32),
         step=np.full(room, -1, np.int64),
         status=np.zeros((room, 2), np.int8),
     )
@@ -70,6 +73,27 @@ def grown_keys(keys: Keys, room: int) -> Keys:
     for name, old in keys._asdict().items():
         fresh[name][: len(old)] = old
     return Keys(**fresh)
+
+
+class Usual(NamedTuple):
+    """What holds for all keys, and what it is learned from.
+
+    Attributes:
+        season: float64[24], factor on the share by hour of the day.
+        seasonal: float64[24, 3], per hour: negatives, their expectation, its variance.
+        spread: float64[1], ρ, the correlation of comments within a step.
+        spreading: float64[3], of steps: Σ (x − np)² − npq, Σ n(n−1)pq, Σ 2n(n−1)(pq)².
+    """
+
+    season: F64
+    seasonal: F64
+    spread: F64
+    spreading: F64
+
+
+def new_usual() -> Usual:
+    """No season, no spread, nothing learned."""
+    return Usual(np.ones(HOURS), np.zeros((HOURS, 3)), np.zeros(1), np.zeros(3))
 
 
 class Comments(NamedTuple):
