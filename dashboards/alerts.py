@@ -36,6 +36,7 @@ class AlertView(Struct, frozen=True):
     severity: str
     started_at: datetime
     raised_at: datetime
+    noticed_at: Annotated[datetime, Meta(description="by the wall clock, as raised_at is not")]
     evidence: float
     threshold: float
     negatives: int
@@ -56,7 +57,7 @@ ALERTS = """SELECT fingerprint,
   argMax(key, (state = 'firing', evidence)) AS alert_key,
   argMax(tuple(title, channel, severity, started_at, raised_at, evidence, threshold, negatives,
     comments, share, baseline, effect, historic, examples), (state = 'firing', evidence)) AS peak,
-  max(received_at) AS newest
+  minIf(received_at, state = 'firing') AS noticed_at, max(received_at) AS newest
 FROM alerts WHERE tenant = %(tenant)s AND received_at >= %(since)s
 GROUP BY fingerprint
 HAVING %(state)s IN ('', last_state)
@@ -95,6 +96,7 @@ def _view(row: Mapping[str, Any]) -> AlertView:
         resolved_at=_utc(row["resolved_at"]) if resolved else None,
         started_at=_utc(peak.pop("started_at")),
         raised_at=_utc(peak.pop("raised_at")),
+        noticed_at=_utc(row["noticed_at"]),
         historic=bool(peak.pop("historic")),
         examples=_examples(peak.pop("examples")),
         **peak,

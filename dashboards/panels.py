@@ -89,8 +89,9 @@ FROM (SELECT {_RECEIVED[0]}, countIf(rank > 0) AS evaluated,
   FROM interactions WHERE {_RECEIVED[1]} GROUP BY t)
 WINDOW trailing AS {_TRAILING} ORDER BY t"""
 
-# An item without topics stands for itself.
-SENTIMENT = f"""SELECT t, series, sum(negatives) OVER trailing / sum(n) OVER trailing AS value,
+# An item without topics stands for itself; a share of fewer than five comments says nothing.
+SENTIMENT = f"""SELECT t, series,
+  if(sum(n) OVER trailing < 5, NULL, sum(negatives) OVER trailing / sum(n) OVER trailing) AS value,
   sum(n) OVER (PARTITION BY series) AS weight
 FROM (SELECT {_RECEIVED[0]},
   arrayJoin(if(empty(topics), [item_id], arrayDistinct(topics))) AS series,

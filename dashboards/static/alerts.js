@@ -1,0 +1,75 @@
+// Alerts with their comments; one that opens stays open, a new one is said aloud.
+import { element } from "./ask.js";
+import { ago, moment, percent, word } from "./words.js";
+
+const MOST = 20;
+const $ = (id) => document.getElementById(id);
+
+/** What an alert is about, for people. */
+export function subject(alert) {
+  if (alert.title) return alert.title;
+  const [kind, ...name] = alert.key.split(":");
+  return kind === "tenant" ? word("tenant") : kind === "topic" ? word("topic", name.join(":")) : name.join(":") || alert.key;
+}
+
+export class AlertCards {
+  constructor() {
+    this.open = new Map(); // fingerprint → whether its comments show
+    this.seen = null;
+    this.shown = "";
+  }
+
+  show(alerts) {
+    const fresh = this.seen ? alerts.filter((alert) => !this.seen.has(alert.fingerprint)) : [];
+    this.seen = new Set(alerts.map((alert) => alert.fingerprint));
+    if (fresh.length) $("announce").textContent = word("newAlert", fresh.map(subject).join(", "));
+    const key = JSON.stringify(alerts);
+    if (key === this.shown) {
+      for (const time of document.querySelectorAll("#alert-cards time[datetime]")) time.textContent = ago(time.dateTime);
+      return;
+    }
+    this.shown = key;
+    const focused = document.activeElement?.closest?.("#alert-cards [data-alert]")?.dataset.alert;
+    const cards = alerts.slice(0, MOST).map((alert, i) => this.#card(alert, i === 0));
+    $("alert-cards").replaceChildren(...(cards.length ? cards : [element("p", "quiet", word("noAlerts"))]));
+    if (focused) document.querySelector(`[data-alert="${CSS.escape(focused)}"] summary`)?.focus();
+    for (const alert of fresh) document.querySelector(`[data-alert="${CSS.escape(alert.fingerprint)}"]`)?.classList.add("fresh");
+  }
+
+  redraw(alerts) {
+    this.shown = "";
+    this.show(alerts);
+  }
+
+  #card(alert, first) {
+    const time = element("time", "", ago(alert.noticed_at));
+    time.dateTime = alert.noticed_at;
+    const head = element("div", "alert-head", "", element("h3", "", subject(alert)), element("span", `state ${alert.state}`, word(alert.state)), time);
+    const when = [word("since", moment(alert.started_at))];
+    if (alert.resolved_at) when.push(word("ended", moment(alert.resolved_at)));
+    if (alert.historic) when.push(word("historic"));
+    const card = element("article", `alert ${alert.state}`, "", head, this.#share(alert),
+      element("p", "facts", `${word("evidence", alert.evidence.toFixed(1), alert.threshold.toFixed(1))} · ${when.join(" · ")} · ${alert.key}`),
+      this.#comments(alert, first));
+    card.dataset.alert = alert.fingerprint;
+    return card;
+  }
+
+  #share(alert) {
+    const bar = element("div", "share", "", element("i", "share-now"), element("i", "share-usual"));
+    bar.children[0].style.width = `${100 * alert.share}%`;
+    bar.children[1].style.left = `${100 * alert.baseline}%`;
+    const line = element("p", "share-text", "", element("b", "", percent(alert.share)),
+      element("span", "", word("negatives", alert.negatives, alert.comments)), element("span", "usual", word("usually", percent(alert.baseline))));
+    return element("div", "", "", line, bar);
+  }
+
+  #comments(alert, first) {
+    if (!alert.examples.length) return element("p", "facts", word("noComments"));
+    const box = element("details", "comments", "", element("summary", "", word("comments", alert.examples.length)),
+      ...alert.examples.map((each) => element("blockquote", "", "", element("span", "", each.text), element("b", "", percent(each.negative)))));
+    box.open = this.open.get(alert.fingerprint) ?? first;
+    box.addEventListener("toggle", () => this.open.set(alert.fingerprint, box.open));
+    return box;
+  }
+}
