@@ -36,7 +36,7 @@ FIRED, GREW, RESOLVED = 1, 2, 3
 SLOT, KIND, ROW, EVIDENCE, START, NEGATIVES, COMMENTS, MEAN, LEVEL = range(9)
 REPORT = 9
 
-TENFOLD = np.log(10.0)
+TENFOLD = float(np.log(10.0))  # a plain float: it ends in an alert, and numpy's are no JSON
 MAJOR, SEVERE = 2 * TENFOLD, 6 * TENFOLD  # evidence above the alarm's threshold, natural log
 
 
