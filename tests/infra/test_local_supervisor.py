@@ -115,8 +115,9 @@ def test_stopping_leaves_nothing_not_even_the_deaf_and_their_children(tmp_path: 
         python("parent", nested + ANNOUNCE + SLEEP, announces=True),
     ]
     supervisor.start_together([(spec, None) for spec in specs])
-    mine = psutil.Process().children(recursive=True)
-    assert len(mine) >= 4
+    mine = [psutil.Process(supervisor.pid(spec.name)) for spec in specs]
+    mine += mine[2].children()
+    assert len(mine) == 4
     began = time.monotonic()
     supervisor.stop()
     assert time.monotonic() - began < 5
