@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: help install demo test test-kafka check format bench nightly clean
+.PHONY: help install demo test test-kafka check format bench nightly readme clean
 
 help: ## explain the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ bench: install ## the figures of the README, measured here (minutes)
 
 nightly: install ## what is too long for every commit: the benchmarks and the real-data runs
 	$(BIN)/python -m pytest tests/benchmarks --run-nightly
+
+readme: install ## rewrite the README's tables and file map from the code
+	$(BIN)/python docs/generate.py
 
 clean: ## remove the environment and what the demo left
 	rm -rf .venv springtide-data
