@@ -94,8 +94,7 @@ class FreshnessWatch:
 
     async def stop(self, patience_seconds: float = 1.0) -> FreshnessSummary:
         """Wait a little for the last lists, disconnect, and sum up."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), patience_seconds)
+        await self.settled(patience_seconds)
         self._stopping = True  # not cancelled: a read that is cut off would break the connection
         self._wake.set()
         if self._task is not None:
@@ -106,9 +105,16 @@ class FreshnessWatch:
         self._pending.clear()
         return self.summary()
 
+    async def settled(self, patience_seconds: float = 1.0) -> FreshnessSummary:
+        """Wait a little for the last lists and sum up; what still pends stays so."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), patience_seconds)
+        return self.summary()
+
     def reset(self) -> None:
         """Forget what was measured: a warm-up is over. What is pending is forgotten too."""
         self._pending.clear()
+        self._idle.set()
         self._milliseconds.clear()
         self._unanswered = 0
 

@@ -29,7 +29,7 @@ class User:
     """A user as he is, which is more than his profile says."""
 
     def __init__(self, number: int, random: Random) -> None:
-        self.name = f"user-{number:06d}"
+        self.name = user_name(number)
         self.language = "zh" if random.random() < CHINESE else "en"
         self.interests = random.sample(TOPICS, random.choice((1, 2, 2, 3)))
         self.declared = tuple(self.interests) if random.random() < DECLARES else ()
@@ -54,6 +54,11 @@ class User:
         if random.random() < DRIFT:
             fresh = random.choice([topic for topic in TOPICS if topic not in self.interests])
             self.interests[random.randrange(len(self.interests))] = fresh
+
+
+def user_name(number: int) -> str:
+    """The user id of the user with this number."""
+    return f"user-{number:06d}"
 
 
 class Shelf:
