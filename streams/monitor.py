@@ -100,6 +100,10 @@ class Monitor:
         firing = {tenant: spikes.firing() for tenant, spikes in self._tenants.items()}
         self._pager.start(firing, meta.aliases)
 
+    def firing_keys(self) -> dict[str, set[str]]:
+        """Tenant → keys with an open incident."""
+        return {tenant: set(spikes.firing()) for tenant, spikes in self._tenants.items()}
+
     def let_go(self) -> None:
         """Another worker owns the monitor's partition now."""
         self.owned = False
