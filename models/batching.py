@@ -157,7 +157,11 @@ class Batcher:
     async def _prepare(self, step: Callable[[Sequence[T]], list[U]], texts: Sequence[T]) -> list[U]:
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._tokeniser, step, texts)
+        try:
+            prepared = await loop.run_in_executor(self._tokeniser, step, texts)
+        except asyncio.CancelledError:
+            self._metrics.dropped.inc(len(texts))
+            raise
         self._metrics.prepare_seconds.observe(time.perf_counter() - started)
         return prepared
 

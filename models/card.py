@@ -46,15 +46,17 @@ TEXT = """# Model card: {version}
 What it does: probabilities of negative, neutral and positive for a comment of up to 1,000
 characters ({max_tokens} tokens are read). Made by `springtide train sentiment`.
 
-- Trunk: {trunk} (multilingual-e5-small, MIT, 100 languages; 4-bit weights read into fp16), frozen.
-- Method: {method}, seed {seed}, {epochs} epochs over {rows:,} rows, {seconds:.0f} s of training.
+- Trunk: {trunk}, frozen (multilingual-e5-small, MIT, 100 languages; 4-bit
+  weights read into fp16).
+- Method: {method},
+  seed {seed}, {epochs} epochs over {rows:,} rows, {seconds:.0f} s of training.
 - Files: {size:.2f} MB in fp16; their SHA-256 stand in `manifest.json` and are checked at load.
 
 ## Use it for research, train your own for business
 
-**{licence_line}** The texts are not part of this project and cannot be read
-back from these files in any form we know of, but the weights were fitted to them. Before you use a
-model in a product, train one on comments of your own; a CSV with the columns `text` and `label`
+**{licence_line}**
+The texts are no part of these files, but the weights were fitted to them. Before you use a model
+in a product, train one on comments of your own; a CSV with the columns `text` and `label`
 (negative, neutral, positive) is enough:
 
     springtide train sentiment --data my_comments.csv --out my-model

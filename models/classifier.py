@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 
 from models import registry
 from models.data import LABELS
-from models.encoder import as_tensors, load_tokenizer, load_trunk, pad_id, pooled, with_adapter
+from models.encoder import as_tensors, load_tokenizer
 from models.errors import ArtifactError
+from models.forward import Forward, adapted, read_trunk
 from models.hygiene import clean
 from models.packing import TOKEN_BUDGET, pack
 
@@ -97,17 +97,19 @@ class Classifier:
             torch.set_num_threads(threads)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._tokenizer = load_tokenizer(trunk, EMBEDDING_TOKENS)
-        self._trunk = load_trunk(trunk)
-        self._pad_id = pad_id(self._trunk)
-        self._model = self._merged(folder)
-        heads = registry.read_tensors(folder / registry.HEADS)
-        self._weight, self._bias = heads["sentiment.weight"], heads["sentiment.bias"]
         self.dtype = dtype or _best_dtype(self.device)
         self.budget = GPU_BUDGET if self.device.startswith("cuda") else CPU_BUDGET
-        # The model first: it shares the trunk's embeddings.
-        for part in (self._model, self._trunk):
-            part.to(self.device, getattr(torch, self.dtype))
-        self._weight, self._bias = self._weight.to(self.device), self._bias.to(self.device)
+        shape, weights = read_trunk(trunk)
+        self._pad_id = shape.pad_token_id
+        self._trunk = Forward(shape, weights, self.device, self.dtype)
+        self._model = self._trunk
+        if adapter := self.manifest.adapter:
+            tensors = registry.read_tensors(folder / registry.ADAPTER)
+            merged = adapted(weights, tensors, adapter.alpha / adapter.rank)
+            self._model = Forward(shape, merged, self.device, self.dtype, embeddings_of=self._trunk)
+        heads = registry.read_tensors(folder / registry.HEADS)
+        self._weight = heads["sentiment.weight"].to(self.device)
+        self._bias = heads["sentiment.bias"].to(self.device)
 
     @property
     def model_version(self) -> str:
@@ -129,7 +131,7 @@ class Classifier:
 
         with torch.inference_mode():
             ids, mask = as_tensors(rows, self._pad_id, self.device)
-            vectors = pooled(self._model, ids, mask).float()
+            vectors = self._model.vectors(ids, mask)
             logits: NDArray[np.float32] = (vectors @ self._weight.T + self._bias).cpu().numpy()
         return logits
 
@@ -189,16 +191,9 @@ class Classifier:
 
         with torch.inference_mode():
             ids, mask = as_tensors(rows, self._pad_id, self.device)
-            vectors = pooled(self._trunk, ids, mask).float()
+            vectors = self._trunk.vectors(ids, mask)
             unit: NDArray[np.float32] = torch.nn.functional.normalize(vectors).cpu().numpy()
         return unit
-
-    def _merged(self, folder: Path) -> Any:
-        adapter = self.manifest.adapter
-        if adapter is None:
-            return self._trunk
-        tensors = registry.read_tensors(folder / registry.ADAPTER)
-        return with_adapter(self._trunk, tensors, adapter.alpha / adapter.rank)
 
 
 def shortened(ids: list[int], most: int) -> list[int]:

@@ -68,6 +68,8 @@ def train_sentiment(
     Raises:
         DataError: the comments cannot be read.
     """
+    # Before torch is imported: a wrong path is told at once.
+    sets = load_sets(data, without)
     import torch
 
     if threads is not None:
@@ -75,7 +77,6 @@ def train_sentiment(
     random.seed(seed)
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
-    sets = load_sets(data, without)
     chosen, counts = draw(sets, rows, generator)
     session = Session(trunk, chosen, method)
     run = session.train_lora if method == "lora" else session.train_head
@@ -111,7 +112,7 @@ class Session:
         self.labels = torch.tensor([row.label for row in rows])
         self.mask = torch.zeros(len(rows), len(LABELS))
         self.mask[torch.tensor([row.two_class for row in rows]), NEUTRAL] = MASKED
-        self.trunk = load_trunk(trunk, attention="eager")
+        self.trunk = load_trunk(trunk)
         self.pad_id = pad_id(self.trunk)
         self.head = torch.nn.Linear(hidden_size(self.trunk), len(LABELS))
         if method == "lora":

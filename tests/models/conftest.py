@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.classifier import Classifier
+from models.data import LabelledSet, load_sets
 from models.trunk import default_cache_dir, trunk_folder
 
 
@@ -27,11 +28,15 @@ def classifier(trunk: Path) -> Classifier:
 
 
 @pytest.fixture(scope="session")
+def known_sets(shared_dir: Path) -> list[LabelledSet]:
+    return load_sets(shared_dir / "data")
+
+
+@pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """`springtide classifier` with room for 256 texts."""
-    command = [sys.executable, "-m", "streams.cli", "classifier", "--port", "0", "--queue", "256"]
     program = "from streams.cli import main; main()"
-    command = [sys.executable, "-c", program, *command[3:]]
+    command = [sys.executable, "-c", program, "classifier", "--port", "0", "--queue", "256"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         announced = json.loads(process.stdout.readline())

@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.classifier import CANARIES, Classifier, shortened
-from models.data import load_sets
+from models.data import LabelledSet
+from models.encoder import as_tensors, load_tokenizer, load_trunk, pooled
 from models.evaluate import evaluate
+from models.forward import Forward, read_trunk
 
 # (accuracy, macro-F1) that the committed artifact must reach on 250 test rows of each set, about
 # two and a half standard errors below what the model card says of all of them.
@@ -22,6 +24,8 @@ LEAST = {
     "sent-en-sst2": (0.80, 0.80),
     "stream-en-airline": (0.74, 0.65),
 }
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=40)
 
 
 def test_plain_praise_and_blame_are_told_apart_in_both_languages(classifier: Classifier) -> None:
@@ -48,7 +52,7 @@ def test_a_batch_answers_like_single_questions(classifier: Classifier) -> None:
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.one_of(st.none(), st.integers(), st.text(st.characters(exclude_categories=()), max_size=40)), max_size=12))  # fmt: skip
+@given(st.lists(st.one_of(st.none(), st.integers(), any_text), max_size=12))
 def test_no_item_harms_its_neighbour(classifier: Classifier, odd: list[object]) -> None:
     good, bad = CANARIES[0], CANARIES[1]
     answers = classifier.predict([good, *odd, "</s><mask>" * 200, bad])
@@ -72,6 +76,14 @@ def test_a_long_text_is_cut_and_keeps_its_end_token(classifier: Classifier) -> N
     assert shortened([0, 5, 6, 7, 2], 3) == [0, 5, 2]
 
 
+def test_the_serving_forward_pass_is_that_of_transformers(trunk: Path) -> None:
+    rows = [each.ids for each in load_tokenizer(trunk, 80).encode_batch(list(CANARIES))]
+    shape, weights = read_trunk(trunk)
+    ids, mask = as_tensors(rows, shape.pad_token_id, "cpu")
+    ours = Forward(shape, weights, "cpu", "float32").vectors(ids, mask)
+    np.testing.assert_allclose(ours, pooled(load_trunk(trunk), ids, mask), atol=1e-4)
+
+
 def test_embeddings_come_from_the_trunk_alone_and_cross_languages(classifier: Classifier) -> None:
     texts = ["how do I get my money back", "我怎样才能退款", "the weather is nice today"]
     vectors = classifier.embed(classifier.prepare_embedding(texts))
@@ -82,9 +94,9 @@ def test_embeddings_come_from_the_trunk_alone_and_cross_languages(classifier: Cl
 
 @pytest.mark.data
 def test_the_committed_artifact_is_as_good_as_its_card_says(
-    classifier: Classifier, shared_dir: Path
+    classifier: Classifier, known_sets: list[LabelledSet]
 ) -> None:
-    scores = evaluate(classifier, load_sets(shared_dir / "data"), rows=250)
+    scores = evaluate(classifier, known_sets, rows=250)
 
     for name, (accuracy, macro_f1) in LEAST.items():
         found = scores[name]

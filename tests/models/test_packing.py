@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ def test_every_row_is_in_one_batch_and_no_batch_is_over_budget(
 @given(lengths)
 def test_batches_hold_rows_of_like_length(rows: list[int]) -> None:
     batches = pack(rows, 1_024)
-    for earlier, later in zip(batches, batches[1:], strict=False):
+    for earlier, later in itertools.pairwise(batches):
         assert max(rows[i] for i in earlier) <= min(rows[i] for i in later)
 
 

@@ -22,7 +22,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_own_comments_become_a_model_that_serves(tmp_path: Path, trunk: Path) -> None:
     rows = [
         (f"Lesson {i} was {words[i % 5]}", label)
-        for i in range(90)
+        for i in range(60)
         for words, label in ((PRAISE, "positive"), (BLAME, "negative"))
     ]
     comments, out = tmp_path / "own.csv", tmp_path / "model"
@@ -30,7 +30,7 @@ def test_own_comments_become_a_model_that_serves(tmp_path: Path, trunk: Path) ->
         csv.writer(lines).writerows([("text", "label"), *rows])
 
     ended = run(
-        "--data", str(comments), "--out", str(out), "--epochs", "4", "--threads", "1", "--json"
+        "--data", str(comments), "--out", str(out), "--epochs", "6", "--threads", "1", "--json"
     )  # fmt: skip
 
     assert ended.returncode == 0, ended.stderr
