@@ -35,6 +35,7 @@ from streams.sender import Sender
 
 LOOK_SECONDS = 1.0
 GUARD_SECONDS = 0.1
+NOTICE_SECONDS = 0.5  # until the supervisor has noticed that a process ended
 
 
 class DemoOptions(Struct, frozen=True):
@@ -104,6 +105,7 @@ def run_demo(options: DemoOptions, settings: Settings, screen: Screen, signals: 
             signals.raises = False
             sender, freshness = asyncio.run(_Play(parts, feed, options, screen, signals).run())
             parts.stop_apps()
+            screen.say("closing the books …")
             return close_books(parts, sender, freshness)
         finally:
             signals.raises = False
@@ -128,6 +130,17 @@ class _Play:
             freshness.before_send,
             idempotent=stack.broker.startswith("kafka"),
         )
+        try:
+            await self._send_and_drain(sender, freshness)
+            return sender, await freshness.stop()
+        except Exception:
+            await asyncio.sleep(NOTICE_SECONDS)
+            self._parts.check()  # a part that fell is the cause, not what fell over it
+            raise
+        finally:
+            await sender.stop()
+
+    async def _send_and_drain(self, sender: Sender, freshness: FreshnessWatch) -> None:
         await freshness.start()
         await sender.start()
         watch = Watch(self._parts, self._feed, sender, freshness)
@@ -140,12 +153,10 @@ class _Play:
                 "all sent; waiting until it is in a checkpoint … " + self._feed.left_out()
             )
             await drain(self._parts, sender, self._look)
-            return sender, await freshness.stop()
         finally:
             showing.cancel()
             await asyncio.gather(showing, return_exceptions=True)
             watch.close()
-            await sender.stop()
 
     async def _send(self, sender: Sender) -> None:
         """Until the feed or the time ends."""

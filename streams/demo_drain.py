@@ -15,14 +15,17 @@ from streams.demo_parts import Parts
 from streams.sender import Sender
 
 LOOK_SECONDS = 0.3
-STALL_SECONDS = 15.0  # no checkpoint moved for so long: more will not come
+# No checkpoint moved for so long: more will not come. A worker that fell needs time to come back;
+# once it has read everything, only scored comments can still be on their way.
+STALL_SECONDS = 30.0
+STALL_READ_SECONDS = 6.0
 LATE_ALERT_SECONDS = 1.0  # from the monitor's checkpoint to the archive's last flush
 
 log = get_logger("demo")
 
 
 async def drain(parts: Parts, sender: Sender, look: Callable[[], None]) -> bool:
-    """Return once all is in a checkpoint, or nothing has moved for 15 s.
+    """Return once all is in a checkpoint, or nothing moves any more.
 
     Args:
         look: called often; may raise to break off.
@@ -38,10 +41,11 @@ async def drain(parts: Parts, sender: Sender, look: Callable[[], None]) -> bool:
         progress = {name: kept[name] for name in ("offsets", "events_learned", "duplicates")}
         if progress != before:
             moved_at, before = time.monotonic(), progress
-        if reached(kept, sender.acknowledged) and await _complete(parts, sender, kept):
+        read = reached(kept, sender.acknowledged)
+        if read and await _complete(parts, sender, kept):
             await asyncio.sleep(LATE_ALERT_SECONDS)
             return True
-        if time.monotonic() - moved_at > STALL_SECONDS:
+        if time.monotonic() - moved_at > (STALL_READ_SECONDS if read else STALL_SECONDS):
             log.warning("drain.stalled", offsets=kept["offsets"], learned=kept["events_learned"])
             return False
         await asyncio.sleep(LOOK_SECONDS)
