@@ -9,10 +9,26 @@ import numpy as np
 
 from online.interactions import Kind
 from online.learner import Learner
+from online.spikes import Observation, SpikeMonitor
 
 
 def warm_up() -> None:
-    """Learn, list, save, load and forget on a learner that is thrown away."""
+    """Go through everything on a learner and on detectors that are thrown away."""
+    _learner()
+    _detectors()
+
+
+def _detectors() -> None:
+    """Praise, a scandal, and two days of silence, which end it."""
+    monitor = SpikeMonitor()
+    count = 150
+    monitor.observe([Observation("item", (), n > 100, n + 1, n * 60.0) for n in range(count)])
+    monitor.observe([Observation("other", (), False, 1, 3 * 86_400.0)])
+    SpikeMonitor().load(monitor.state())
+
+
+def _learner() -> None:
+    """Learn, list, save, load and forget."""
     learner = Learner()
     kinds = np.array(list(Kind), dtype=np.int8)
     items = [f"item-{i}" for i in range(len(kinds))]
