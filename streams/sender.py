@@ -186,6 +186,9 @@ class Sender:
             )
         except KafkaError as error:
             self._failed(outbound, error)
+        except BaseException:  # cancelled while it waited for room: it is not on its way
+            self._done()
+            raise
         else:
             future.add_done_callback(partial(self._answered, outbound))
 

@@ -94,6 +94,30 @@ def test_what_is_acknowledged_is_what_the_broker_has(stack: Any, idempotent: boo
     asyncio.run(run())
 
 
+@pytest.mark.kafka
+def test_a_send_that_is_cancelled_does_not_keep_the_flush(stack: Any) -> None:
+    topics.apply(stack.kafka_url)
+
+    async def run() -> None:
+        sender = Sender(topics.bootstrap_servers(stack.kafka_url))
+        await sender.start()
+
+        async def send_on() -> None:
+            for number in range(100_000):
+                await sender.send(click(number, size=2_000))
+
+        for seconds in (0.01, 0.03, 0.1):
+            sending = asyncio.create_task(send_on())
+            await asyncio.sleep(seconds)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            await asyncio.wait_for(sender.flush(), 30)
+        await sender.stop()
+        assert sender.events_in > 0
+
+    asyncio.run(run())
+
+
 def test_a_broker_that_is_away_is_waited_for(tmp_path: Any) -> None:
     """Tansu, for it dies and comes back within a second."""
     from infra.local.broker import broker_part
