@@ -16,7 +16,7 @@ from numba import njit
 
 from online.arrays import F32, FAST, U8
 from online.popularity import Popularity
-from online.scoring import FEATURES, Scratch
+from online.scoring import FEATURES, Scratch, exponentials
 
 BUCKETS = 6
 LEARN_FROM_RANK = 100
@@ -101,14 +101,7 @@ def count_rank(n: int, available: U8, p: Popularity, s: Scratch, mark: int, item
 @njit(cache=True, fastmath=FAST)
 def learn_weights(n: int, b: Blend, bucket: int, s: Scratch, item: int, rate: float) -> None:
     """One step towards `item`: ∂ log softmax = feature(item) − E[feature]."""
-    best = MASKED
-    for i in range(n):
-        best = max(best, s.scores[i])
-    total = np.float32(0)
-    for i in range(n):
-        y = s.scores[i] - best
-        s.weights[i] = math.exp(y) if y > np.float32(-25) else np.float32(0)
-        total += s.weights[i]
+    total = np.float32(exponentials(n, s.scores, s.scores[item], s.weights))
     for f in range(len(FEATURES)):
         row = s.features[f]
         expected = np.float32(0)

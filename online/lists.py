@@ -25,8 +25,9 @@ def user_list(shared: Shared, part: Partition, slot: int, k: int) -> TopK:
     """The list of a user we know; policy "blend", "interests" or "popular"."""
     length = int(part.histories.length[slot])
     bonus = NO_BONUS
-    if length < INTERESTS_LAST:
-        weights = shared.catalogue.interest_weights(part.interests_of(slot), shared.room)
+    interests = part.interests_of(slot) if length < INTERESTS_LAST else []
+    if interests:
+        weights = shared.catalogue.interest_weights(interests, shared.room)
         if weights is not None and length == 0:
             return _by_interests(shared, weights, k)
         if weights is not None:
@@ -70,5 +71,5 @@ def _by_interests(shared: Shared, weights: F32, k: int) -> TopK:
 
 
 def _named(shared: Shared, slots: npt.NDArray[Any], best: F32, count: int, policy: str) -> TopK:
-    names = [shared.items.name(int(slot)) for slot in slots[:count]]
+    names = [shared.items.name(slot) for slot in slots[:count].tolist()]
     return TopK(names, best[:count], policy)

@@ -29,7 +29,7 @@ class Popularity(NamedTuple):
         counts: float64[items], weighted interactions (multiples of ½: exact).
         damp: float32[items], (count + 1)^-.3.
         share: float32[items], count^-.7 (0 for none).
-        fading: float64[5, items], inflated by `step`.
+        fading: float32[5, items], inflated by `step`.
         total: float64[5], sums of `fading`.
         step: float64[5], what an interaction adds now.
     """
@@ -37,7 +37,7 @@ class Popularity(NamedTuple):
     counts: F64
     damp: F32
     share: F32
-    fading: F64
+    fading: F32
     total: F64
     step: F64
 
@@ -48,7 +48,7 @@ def new_popularity(items: int) -> Popularity:
         np.zeros(items),
         np.ones(items, np.float32),
         np.zeros(items, np.float32),
-        np.zeros((5, items)),
+        np.zeros((5, items), np.float32),
         np.zeros(5),
         np.ones(5),
     )
@@ -80,7 +80,7 @@ def add_fading(p: Popularity, item: int, kind: int, sign: int, age: int) -> None
         lives = age / HALF_LIVES[c]
         if lives < GONE:
             value = sign * 0.5 * HALVES[kind] * p.step[c] * 2.0**-lives
-            p.fading[c, item] = max(0.0, p.fading[c, item] + value)
+            p.fading[c, item] = max(0.0, float(p.fading[c, item]) + value)
             p.total[c] += value
 
 
@@ -90,8 +90,9 @@ def tick(p: Popularity) -> None:
     for c in range(5):
         p.step[c] *= GROWTH[c]
         if p.step[c] > INFLATED:
+            per = np.float32(1.0 / p.step[c])
             for i in range(p.fading.shape[1]):
-                p.fading[c, i] /= p.step[c]
+                p.fading[c, i] *= per
             p.total[c] /= p.step[c]
             p.step[c] = 1.0
 
@@ -99,10 +100,10 @@ def tick(p: Popularity) -> None:
 def pass_ticks(p: Popularity, ticks: int) -> None:
     """Let many interactions pass at once, elsewhere counted."""
     fade = 2.0 ** (-np.minimum(ticks / HALF_LIVES, 1000.0))
-    p.fading[...] *= fade[:, None]
+    p.fading[...] *= fade[:, None].astype(np.float32)
     p.total[...] *= fade
 
 
 def settle(p: Popularity) -> None:
     """Sum the totals anew, after histories were taken out (rounding must not add up)."""
-    p.total[...] = p.fading.sum(axis=1)
+    p.total[...] = p.fading.sum(axis=1, dtype=np.float64)

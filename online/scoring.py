@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from online import popularity
-from online.arrays import F32, F64, FAST, I32, I64, grown
+from online.arrays import F32, FAST, I32, I64, grown
 from online.cooccurrence import SCALE, TRANSITIONS, Pairs, add_row
 from online.factors import Factors, score_all, user_vector
 from online.histories import CONTEXT
@@ -115,10 +115,11 @@ def _sum_rows(n: int, context: I32, count: int, pairs: Pairs, p: Popularity, s: 
 
 
 @njit(cache=True, fastmath=FAST)
-def _log_share(n: int, values: F64, scale: float, prior: F64, weight: float, out: F32) -> None:
+def _log_share(n: int, values: F32, scale: float, prior: F32, weight: float, out: F32) -> None:
     """out = log(values · scale + prior · weight + 1e-6)."""
+    a, b = np.float32(scale), np.float32(weight)
     for i in range(n):
-        out[i] = np.float32(values[i] * scale + prior[i] * weight + FLOOR)
+        out[i] = values[i] * a + prior[i] * b + np.float32(FLOOR)
     _log(n, out)
 
 
@@ -136,11 +137,14 @@ def _popularity(n: int, p: Popularity, features: F32) -> None:
     counted = 0.0
     for i in range(n):
         counted += p.counts[i]
-    _log_share(n, p.counts, 1.0 / (counted + 1e-9), long, 0.0, features[COUNT])
+    per = np.float32(1.0 / (counted + 1e-9))
+    for i in range(n):
+        features[COUNT, i] = np.float32(p.counts[i]) * per + np.float32(FLOOR)
+    _log(n, features[COUNT])
     for c in range(len(popularity.HALF_LIVES)):
         prior = 0.1 * per_long if c in (H20, H100, H700) else 0.0
-        per = 1.0 / (p.total[c] + 1e-9)
-        _log_share(n, p.fading[c], per, long, prior, features[FADING + c])
+        share = 1.0 / (p.total[c] + 1e-9)
+        _log_share(n, p.fading[c], share, long, prior, features[FADING + c])
 
 
 @njit(cache=True, fastmath=FAST)
@@ -153,7 +157,7 @@ def _recency(n: int, p: Popularity, c_sum: F32, out: F32) -> None:
     weight = np.float32(0.02 / (p.total[H20000] + 1e-9))
     long = p.fading[H20000]
     for i in range(n):
-        out[i] = out[i] * per + np.float32(long[i]) * weight + np.float32(FLOOR)
+        out[i] = out[i] * per + long[i] * weight + np.float32(FLOOR)
     _log(n, out)
 
 
@@ -164,12 +168,37 @@ def _transition(n: int, p: Popularity, t_sum: F32, mass: float, out: F32) -> Non
     weight = np.float32((mass + 1e-3) / (p.total[H700] + 1e-9))
     total = np.float32(0)
     for i in range(n):
-        out[i] = t_sum[i] + np.float32(middle[i]) * weight + np.float32(1e-8 * p.counts[i])
+        out[i] = t_sum[i] + middle[i] * weight + np.float32(1e-8) * np.float32(p.counts[i])
         total += out[i]
     per = np.float32(1.0 / (total + 1e-9))
     for i in range(n):
         out[i] = out[i] * per + np.float32(FLOOR)
     _log(n, out)
+
+
+@njit(cache=True, fastmath=FAST)
+def exponentials(n: int, values: F32, at: float, out: F32) -> float:
+    """out = exp(values − at), and their sum; the exponent is kept within −80 … 60.
+
+    2^x = 2^⌊x⌋ · 2^(x − ⌊x⌋): the first factor is an exponent's bits, the second a polynomial, good
+    to 5e-6. Unlike a library's exp it runs in vector lanes.
+    """
+    bits = out.view(np.int32)
+    low, high = np.float32(-80), np.float32(60)
+    for i in range(n):
+        y = values[i] - np.float32(at)
+        y = y if y > low else low
+        y = (y if y < high else high) * np.float32(1.4426950409)
+        k = np.int32(y + np.float32(128)) - np.int32(128)
+        f = y - np.float32(k)
+        p = np.float32(0.0555041087) + f * (np.float32(0.0096181291) + f * np.float32(0.00133336))
+        p = np.float32(1) + f * (np.float32(0.6931471806) + f * (np.float32(0.2402265069) + f * p))
+        bits[i] = np.int32((k + 127) << 23)
+        out[i] *= p
+    total = np.float32(0)
+    for i in range(n):
+        total += out[i]
+    return float(total)
 
 
 @njit(cache=True)
