@@ -41,9 +41,13 @@ class Reordering:
 
     Equal records in equal order per source partition come out in one order, whatever order the
     partitions arrive in, as long as none of them is late by the rules above.
+
+    Args:
+        partitions: source partitions to wait for when a stream begins, heard of or not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
         self._heap: list[Waiting] = []
         self._newest: dict[int, float] = {}
         self._heard: dict[int, float] = {}
@@ -59,6 +63,10 @@ class Reordering:
             now: wall clock, epoch seconds.
             awake: a monotonic clock, seconds.
         """
+        if arrived and self._is_quiet(awake):
+            for source in {*range(self._partitions), *self._newest}:
+                self._newest.setdefault(source, -np.inf)
+                self._heard[source] = awake
         live = []
         for each in arrived:
             self._newest[each.source] = max(each.at, self._newest.get(each.source, each.at))
@@ -79,10 +87,13 @@ class Reordering:
 
     def _watermark(self, awake: float) -> float:
         """No partition that still talks is behind this event time."""
-        if awake - max(self._heard.values(), default=-np.inf) >= QUIET_SECONDS:
+        if self._is_quiet(awake):
             return float("inf")
         talking = [p for p, heard in self._heard.items() if awake - heard < IDLE_SECONDS]
         return min(self._newest[partition] for partition in talking)
+
+    def _is_quiet(self, awake: float) -> bool:
+        return awake - max(self._heard.values(), default=-np.inf) >= QUIET_SECONDS
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """What waits and how far each partition is, as bytes for a checkpoint."""
