@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 MOST_ALERTS = 200
+Moment = Annotated[datetime, Meta(tz=True)]
 State = Literal["firing", "resolved"]
 
 
@@ -19,7 +20,7 @@ class Telling(Struct, frozen=True):
     id: str
     text: str
     negative: Annotated[float, Meta(description="probability that it is negative")]
-    occurred_at: datetime | None = None
+    occurred_at: Moment | None = None
 
 
 class AlertView(Struct, frozen=True):
@@ -34,9 +35,9 @@ class AlertView(Struct, frozen=True):
     channel: str
     state: State
     severity: str
-    started_at: datetime
-    raised_at: datetime
-    noticed_at: Annotated[datetime, Meta(description="by the wall clock, as raised_at is not")]
+    started_at: Moment
+    raised_at: Moment
+    noticed_at: Annotated[Moment, Meta(description="by the wall clock, as raised_at is not")]
     evidence: float
     threshold: float
     negatives: int
@@ -45,7 +46,7 @@ class AlertView(Struct, frozen=True):
     baseline: float
     effect: float
     historic: bool
-    resolved_at: datetime | None
+    resolved_at: Moment | None
     examples: tuple[Telling, ...]
 
 

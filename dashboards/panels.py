@@ -143,6 +143,7 @@ PANELS: tuple[Panel, ...] = (
         "share",
         Sql(SENTIMENT),
         marks_alerts=True,
+        most_series=6,
     ),
     Panel(
         "policies",

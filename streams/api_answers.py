@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -10,7 +9,7 @@ from msgspec import Meta, Struct
 from starlette.responses import Response
 
 from dashboards.alerts import AlertView
-from streams.events import Labels
+from streams.events import Labels, Utc
 
 
 class ApiError(Exception):
@@ -47,7 +46,7 @@ class Recommendations(Struct, frozen=True):
     items: list[Recommended]
     list_version: Annotated[str, Meta(description="epoch-seq; send it along with clicks")]
     watermark: Annotated[
-        datetime | None, Meta(description="event time up to which the list knows everything")
+        Utc | None, Meta(description="event time up to which the list knows everything")
     ]
     policy: Annotated[str, Meta(description="what made the list: blend, interests, popular, none")]
 
@@ -69,7 +68,7 @@ class SimilarItems(Struct, frozen=True):
 class SentimentMinute(Struct, frozen=True):
     """Comments that were scored in one minute."""
 
-    minute: datetime
+    minute: Utc
     comments: int
     negatives: int
     neutrals: int

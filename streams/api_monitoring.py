@@ -24,7 +24,7 @@ SENTIMENT = """SELECT minute, comments, negatives, neutrals, positives,
   sum(comments) OVER () AS all_comments, sum(negatives) OVER () AS all_negatives,
   sum(neutrals) OVER () AS all_neutrals, sum(positives) OVER () AS all_positives
 FROM sentiment_by_minute
-WHERE tenant = %(tenant)s AND key = %(key)s AND minute >= %(since)s
+WHERE tenant = %(tenant)s AND key = %(key)s AND minute >= toDateTime64(%(since)s, 3, 'UTC')
 ORDER BY minute DESC LIMIT %(points)s"""
 
 

@@ -30,7 +30,9 @@ export class AlertCards {
     }
     this.shown = key;
     const focused = document.activeElement?.closest?.("#alert-cards [data-alert]")?.dataset.alert;
-    const cards = alerts.slice(0, MOST).map((alert, i) => this.#card(alert, i === 0));
+    const firing = (alert) => Number(alert.state === "firing");
+    const sorted = [...alerts].sort((a, b) => firing(b) - firing(a)); // stable: then newest first
+    const cards = sorted.slice(0, MOST).map((alert, i) => this.#card(alert, i === 0));
     $("alert-cards").replaceChildren(...(cards.length ? cards : [element("p", "quiet", word("noAlerts"))]));
     if (focused) document.querySelector(`[data-alert="${CSS.escape(focused)}"] summary`)?.focus();
     for (const alert of fresh) document.querySelector(`[data-alert="${CSS.escape(alert.fingerprint)}"]`)?.classList.add("fresh");
@@ -49,9 +51,10 @@ export class AlertCards {
     if (alert.resolved_at) when.push(word("ended", moment(alert.resolved_at)));
     if (alert.historic) when.push(word("historic"));
     const card = element("article", `alert ${alert.state}`, "", head, this.#share(alert),
-      element("p", "facts", `${word("evidence", alert.evidence.toFixed(1), alert.threshold.toFixed(1))} · ${when.join(" · ")} · ${alert.key}`),
+      element("p", "facts", `${word("evidence", alert.evidence.toFixed(1), alert.threshold.toFixed(1))} · ${when.join(" · ")}`),
       this.#comments(alert, first));
     card.dataset.alert = alert.fingerprint;
+    card.title = alert.key;
     return card;
   }
 

@@ -3,9 +3,27 @@ import { element } from "./ask.js";
 import { clock, measure, pick, word } from "./words.js";
 
 const COLOURS = 8;
-const HEIGHT = 126;
+const HEIGHT = 118;
+const MOST_BRIDGED = 15; // steps without a value that a line runs across
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Short runs of nulls as undefined, which uPlot's lines run across; longer ones stay gaps. */
+function bridged(values) {
+  const copy = [...values];
+  for (let i = 0, run = 0; i < copy.length; i++) {
+    if (copy[i] === null) { run++; continue; }
+    if (run && run < i && run <= MOST_BRIDGED) copy.fill(undefined, i - run, i);
+    run = 0;
+  }
+  return copy;
+}
+
 const newest = (values) => values.findLast((value) => value !== null);
+
+// Latencies span decades: on a linear axis one slow start would flatten all that follows.
+const decade = (value, round) => 10 ** round(Math.log10(value));
+const powers = (low, high) => Array.from({ length: Math.round(Math.log10(high / low)) + 1 }, (_, i) => low * 10 ** i);
+const DECADES = { distr: 3, range: (_, low, high) => (high > 0 ? [decade(Math.max(low, 0.1), Math.floor), decade(high * 1.2, Math.ceil)] : [1, 1000]) };
 
 /** A panel's figure: `show(chart, alerts)` draws new data, `restyle()` takes new colours or words. */
 export class PanelChart {
@@ -30,7 +48,7 @@ export class PanelChart {
 
   restyle() {
     this.title.textContent = pick(this.panel.title);
-    this.help.textContent = pick(this.panel.help);
+    this.help.textContent = this.help.title = pick(this.panel.help);
     this.empty.textContent = word("waiting");
     this.uplot?.destroy();
     this.uplot = null;
@@ -62,7 +80,7 @@ export class PanelChart {
   #data() {
     const { times, lines } = this.chart;
     const columns = lines.map((line) => line.values);
-    if (!this.panel.stacked) return [times, ...columns];
+    if (!this.panel.stacked) return [times, ...columns.map(bridged)];
     const sums = times.map(() => 0);
     return [times, ...columns.map((values) => values.map((value, i) => (sums[i] += value ?? 0)))];
   }
@@ -76,17 +94,17 @@ export class PanelChart {
     const series = lines.map((line, i) => {
       const colour = css(`--series-${i % COLOURS}`);
       const first = !stacked && i === 0;
-      return { stroke: colour, width: first ? 2 : 1.5, spanGaps: true, points: { show: false }, fill: stacked ? `${colour}55` : first && lines.length < 3 ? `${colour}1f` : undefined };
+      return { stroke: colour, width: first ? 2 : 1.5, points: { show: false }, fill: stacked ? `${colour}55` : first && lines.length < 3 ? `${colour}1f` : undefined };
     });
     this.uplot = new uPlot({
       ...this.#size(),
-      padding: [8, 6, 0, 0],
+      padding: [8, 14, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "springtide" }, points: { size: 7 } },
-      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.12 : 1] } },
+      scales: { y: unit === "milliseconds" ? DECADES : { range: (_, low, high) => [0, high > 0 ? high * 1.12 : 1] } },
       axes: [
         { ...soft, grid: { show: false }, size: 24, gap: 4, space: 54, values: (_, splits) => splits.map((at) => clock(at, this.#step() < 30 && splits[1] - splits[0] < 60)) },
-        { ...soft, grid, size: 50, gap: 6, space: 34, values: (_, splits) => splits.map((value) => measure(value, unit)) },
+        { ...soft, grid, ...(unit === "milliseconds" && { splits: (_plot, _axis, low, high) => powers(low, high) }), size: 50, gap: 6, space: 34, values: (_, splits) => splits.map((value) => measure(value, unit)) },
       ],
       series: [{}, ...series],
       bands: stacked ? lines.slice(1).map((_, i) => ({ series: [i + 2, i + 1] })) : [],
@@ -116,11 +134,13 @@ export class PanelChart {
     const { ctx, bbox } = plot;
     ctx.save();
     ctx.strokeStyle = css("--alarm");
-    ctx.lineWidth = 2;
+    ctx.lineWidth = 1.5 * devicePixelRatio;
     ctx.setLineDash([5, 4]);
-    for (const alert of this.alerts) {
-      const x = plot.valToPos(new Date(alert.noticed_at) / 1000, "x", true);
-      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    const places = this.alerts.map((alert) => plot.valToPos(new Date(alert.noticed_at) / 1000, "x", true)).sort((a, b) => a - b);
+    let last = -Infinity;
+    for (const x of places) {
+      if (x < bbox.left || x > bbox.left + bbox.width || x - last < 5) continue;
+      last = x;
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);

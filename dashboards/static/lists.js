@@ -4,7 +4,7 @@ import { ago, moment, word } from "./words.js";
 
 const SLOTS = 6;
 const STAY_MS = 6000;
-const LIT_MS = 5000;
+const LIT_MS = 10000;
 const $ = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 

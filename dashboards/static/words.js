@@ -16,7 +16,7 @@ const WORDS = {
     evidence: "evidence 10^{0}, alarm at 10^{1}", since: "since {0}", ended: "ended {0}",
     comments: "{0} telling comments", noComments: "no comments kept", newAlert: "New alert: {0}",
     click: "opened", purchase: "bought", comment: "commented on", ago: "{0} ago", justNow: "now",
-    s: "{0} s", min: "{0} min", h: "{0} h", d: "{0} d", tenant: "tenant", topic: "topic {0}",
+    s: "{0} s", min: "{0} min", h: "{0} h", d: "{0} d", tenant: "All comments", topic: "Topic: {0}",
     keys: "left and right arrows read the values", w300: "5 min", w3600: "1 h", w86400: "1 day",
   },
   zh: {
@@ -35,7 +35,7 @@ const WORDS = {
     evidence: "证据 10^{0}，阈值 10^{1}", since: "始于 {0}", ended: "结束于 {0}",
     comments: "{0} 条代表性评论", noComments: "没有保留评论", newAlert: "新告警：{0}",
     click: "打开", purchase: "购买", comment: "评论", ago: "{0}前", justNow: "刚刚",
-    s: "{0} 秒", min: "{0} 分钟", h: "{0} 小时", d: "{0} 天", tenant: "全站", topic: "主题 {0}",
+    s: "{0} 秒", min: "{0} 分钟", h: "{0} 小时", d: "{0} 天", tenant: "全部评论", topic: "主题：{0}",
     keys: "左右方向键读取数值", w300: "5 分钟", w3600: "1 小时", w86400: "1 天",
   },
 };

@@ -1,0 +1,110 @@
+"""Tokens, tenants and scopes; and without tokens, this machine only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from infra.settings import UserError
+from streams.api_access import Gate, gate_for, is_loopback, read_tokens
+from streams.api_answers import ApiError
+
+READER, WRITER, ADMIN = "r" * 20, "w" * 20, "a" * 20
+
+
+@pytest.fixture
+def tokens_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens"
+    path.write_text(
+        f"# ours\n\n{READER} school read\n{WRITER} school read,write\n{ADMIN} shop admin\n"
+    )
+    return path
+
+
+def request(query: str = "", **headers: str) -> Request:
+    named = {"host": "127.0.0.1:8080", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "query_string": query.encode(),
+        "headers": [(k.encode(), v.encode()) for k, v in named.items()],
+    }
+    return Request(scope)
+
+
+def test_token_gives_its_tenant(tokens_file: Path) -> None:
+    gate = Gate(read_tokens(tokens_file))
+    assert gate.admit(request(authorization=f"Bearer {READER}"), "read") == "school"
+    assert gate.admit(request(authorization=f"bearer {ADMIN}"), "write") == "shop"
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", f"Basic {READER}", f"Bearer {READER}x", READER])
+def test_unknown_token_is_401(tokens_file: Path, header: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        Gate(read_tokens(tokens_file)).admit(request(authorization=header), "read")
+    assert refused.value.status == 401
+    assert "Authorization: Bearer" in refused.value.message
+
+
+def test_token_without_the_scope_or_for_another_tenant_is_403(tokens_file: Path) -> None:
+    gate = Gate(read_tokens(tokens_file))
+    held = f"Bearer {READER}"
+    with pytest.raises(ApiError) as no_scope:
+        gate.admit(request(authorization=held), "write")
+    with pytest.raises(ApiError) as no_tenant:
+        gate.admit(request("tenant=shop", authorization=held), "read")
+    assert no_scope.value.status == no_tenant.value.status == 403
+
+
+def test_without_tokens_the_tenant_is_asked_for() -> None:
+    assert Gate().admit(request(), "admin") == "default"
+    assert Gate().admit(request("tenant=school"), "write") == "school"
+    with pytest.raises(ApiError):
+        Gate().admit(request("tenant=No+Such"), "read")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "rebound.example:8080"},
+        {"origin": "https://elsewhere.example"},
+        {"origin": "null"},
+        {"sec_fetch_site": "cross-site"},
+    ],
+)
+def test_without_tokens_other_sites_are_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(ApiError) as refused:
+        Gate().admit(request(**headers), "read")
+    assert refused.value.status == 403
+
+
+def test_without_tokens_only_loopback_may_be_bound(tokens_file: Path) -> None:
+    for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
+        assert is_loopback(host)
+        gate_for(None, host)
+    for host in ("0.0.0.0", "10.0.0.1", "::", "example.org", ""):
+        with pytest.raises(UserError, match="SPRINGTIDE_API_TOKENS_FILE"):
+            gate_for(None, host)
+        gate_for(tokens_file, host)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "short school read\n", f"{READER} school\n",
+             f"{READER} School read\n", f"{READER} school reed\n"],
+)  # fmt: skip
+def test_unusable_tokens_are_one_line_without_the_token(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(text)
+    with pytest.raises(UserError) as refused:
+        read_tokens(path)
+    assert "\n" not in str(refused.value)
+    assert READER not in str(refused.value)
+
+
+def test_missing_tokens_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        gate_for(tmp_path / "none", "127.0.0.1")
