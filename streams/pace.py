@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 
 from infra.settings import UserError
+from streams.events import FUTURE_SECONDS
 from streams.sender import Outbound
 
 MAX = math.inf
@@ -42,7 +43,8 @@ async def iterate(outbounds: Iterable[Outbound], speed: float) -> AsyncIterator[
     """Yield each message when its time has come.
 
     The clock starts with the first interaction: the catalogue and the profiles before it pass at
-    once, and so does whatever is late or out of order. A consumer that falls behind is not waited
+    once, and so does whatever is late, out of order, or in the future (it will be a dead letter; to
+    wait for it might take a lifetime). A consumer that falls behind is not waited
     for; what is due is then given at once, so that the average speed holds.
 
     Args:
@@ -52,9 +54,10 @@ async def iterate(outbounds: Iterable[Outbound], speed: float) -> AsyncIterator[
     origin = started = None
     for count, outbound in enumerate(outbounds):
         if speed < MAX:
-            if origin is None and outbound.is_interaction:
+            due_ever = outbound.at <= time.time() + FUTURE_SECONDS
+            if origin is None and outbound.is_interaction and due_ever:
                 origin, started = outbound.at, time.monotonic()
-            if origin is not None and started is not None:
+            if origin is not None and started is not None and due_ever:
                 due = started + (outbound.at - origin) / speed
                 await _sleep_until(due)
         if count % YIELD_EVERY == 0:
