@@ -94,7 +94,7 @@ def read_csv(path: Path) -> LabelledSet:
     Raises:
         DataError: a column is missing, a label is not understood, or no row is left.
     """
-    rows = list(_rows(path, "label"))
+    rows = list(read_columns(path, "text", "label"))
     reading = label_reading({label for _, label in rows})
     pairs = ((text, reading(label)) for text, label in rows)
     train, test = _split(pairs, OWN_TEST_SHARE)
@@ -126,6 +126,14 @@ def label_reading(labels: set[str]) -> Callable[[str], int]:
     return lambda label: words[label.strip().lower()[:3]]
 
 
+def test_share(path: Path) -> float:
+    """The share of a file's rows that are test rows, as training would split it."""
+    source = SOURCES.get(path.parent.name)
+    if source is None:
+        return OWN_TEST_SHARE
+    return 1.0 if path.name in source.test_files else source.test_share
+
+
 def in_test_part(text: str, share: float) -> bool:
     """Whether a normalised text belongs to the test part: MD5 as a number in [0, 1) < share."""
     digest = hashlib.md5(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
@@ -136,7 +144,11 @@ def _read_source(folder: Path, name: str) -> LabelledSet:
     source = SOURCES[name]
 
     def pairs(files: Iterable[str]) -> Iterator[tuple[str, int]]:
-        rows = [row for file in files for row in _rows(folder / file, source.label_column)]
+        rows = [
+            row
+            for file in files
+            for row in read_columns(folder / file, "text", source.label_column)
+        ]
         # An empty label marks a row that its makers found ambiguous.
         known = [(text, label) for text, label in rows if label]
         reading = label_reading({label for _, label in known})
@@ -148,14 +160,22 @@ def _read_source(folder: Path, name: str) -> LabelledSet:
     return LabelledSet(name, source.two_class, train, test)
 
 
-def _rows(path: Path, label_column: str) -> Iterator[tuple[str, str]]:
+def read_columns(path: Path, text_column: str, label_column: str) -> Iterator[tuple[str, str]]:
+    """Text and label of every row of a CSV(.gz), as they stand there.
+
+    Raises:
+        DataError: the file cannot be read, or a column is missing.
+    """
     try:
         with _open(path) as lines:
             table = csv.DictReader(lines)
-            missing = {"text", label_column} - set(table.fieldnames or ())
+            columns = table.fieldnames or ()
+            missing = {text_column, label_column} - set(columns)
             if missing:
-                raise DataError(f"{path} has no column {min(missing)!r}")
-            yield from ((row["text"] or "", row[label_column] or "") for row in table)
+                raise DataError(
+                    f"{path} has no column {min(missing)!r}, it has {', '.join(columns)}"
+                )
+            yield from ((row[text_column] or "", row[label_column] or "") for row in table)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 

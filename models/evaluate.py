@@ -10,13 +10,66 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.classifier import Classifier
-from models.data import LABELS, NEUTRAL, Comment, LabelledSet
+from models.data import LABELS, NEGATIVE, NEUTRAL, POSITIVE, Comment, LabelledSet
 from models.registry import Scores
 
-PIECE = 512
+PIECE, BINS = 512, 15
+
+
+class Quality(Struct, frozen=True):
+    """Of labelled comments: `auc` of positive against negative, `ece` the calibration error."""
+
+    accuracy: float
+    macro_f1: float
+    auc: float
+    ece: float
+
+
+def quality(truth: NDArray[np.int64], shares: NDArray[np.float64], two_class: bool) -> Quality:
+    """Measures of probabilities [rows, 3] against true labels [rows].
+
+    The calibration error is Guo's (1706.04599): |accuracy - confidence| in 15 bins of the likeliest
+    label's probability, weighted by rows.
+    """
+    scores = score(truth, best_labels(shares, two_class), two_class)
+    margin = shares[:, POSITIVE] - shares[:, NEGATIVE]
+    outer = truth != NEUTRAL
+    known = shares.copy()
+    if two_class:
+        known[:, NEUTRAL] = 0.0
+        known /= np.maximum(known.sum(axis=1, keepdims=True), 1e-12)
+    hit = best_labels(shares, two_class) == truth
+    return Quality(
+        scores.accuracy,
+        scores.macro_f1,
+        round(area(margin[outer], truth[outer] == POSITIVE), 4),
+        round(calibration_error(known.max(axis=1), hit), 4),
+    )
+
+
+def area(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve by ranks, ties half (Mann-Whitney); nan with one class alone."""
+    hits, misses = int(positive.sum()), int((~positive).sum())
+    if not hits or not misses:
+        return float("nan")
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(count) - (count - 1) / 2
+    above = float(ranks[place][positive].sum()) - hits * (hits + 1) / 2
+    return above / (hits * misses)
+
+
+def calibration_error(confidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> float:
+    """Weighted mean over bins of |share of hits - mean confidence|."""
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = [
+        abs(float(np.sum(hit[bins == each])) - float(np.sum(confidence[bins == each])))
+        for each in range(BINS)
+    ]
+    return sum(gaps) / max(len(hit), 1)
 
 
 def evaluate(
@@ -37,15 +90,18 @@ def evaluate(
         found: list[int] = []
         for start in range(0, len(comments), PIECE):
             piece = comments[start : start + PIECE]
-            shares = [
-                (one.negative, one.neutral, one.positive)
-                for one in classifier.predict([comment.text for comment in piece])
-            ]
-            found += best_labels(np.array(shares), each.two_class).tolist()
+            shares = probabilities(classifier, [comment.text for comment in piece])
+            found += best_labels(shares, each.two_class).tolist()
             progress(len(piece))
         truth = np.array([comment.label for comment in comments])
         scores[each.name] = score(truth, np.array(found), each.two_class)
     return scores
+
+
+def probabilities(classifier: Classifier, texts: Sequence[str]) -> NDArray[np.float64]:
+    """Negative, neutral and positive of each text, [texts, 3]."""
+    answers = classifier.predict(texts)
+    return np.array([(one.negative, one.neutral, one.positive) for one in answers])
 
 
 def majority(sets: Sequence[LabelledSet], rows: int = 0) -> dict[str, Scores]:

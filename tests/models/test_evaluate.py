@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, roc_auc_score
+
+from models.data import NEGATIVE, POSITIVE
+from models.evaluate import area, best_labels, calibration_error, quality, score
+
+COMMAND = [sys.executable, "-c", "from streams.cli import main; main()", "evaluate", "sentiment"]
+pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
+
+
+@given(pairs)
+def test_macro_f1_is_that_of_scikit_learn(rows: list[tuple[int, int]]) -> None:
+    truth, found = np.array(rows).T
+    expected = f1_score(truth, found, average="macro", labels=[0, 1, 2], zero_division=0)
+    assert score(truth, found, two_class=False).macro_f1 == pytest.approx(expected, abs=1e-4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=60))
+def test_area_is_that_of_scikit_learn_ties_included(rows: list[tuple[int, bool]]) -> None:
+    scores = np.array([value for value, _ in rows], float)
+    positive = np.array([hit for _, hit in rows])
+    if positive.all() or not positive.any():
+        assert np.isnan(area(scores, positive))
+    else:
+        assert area(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
+
+
+def test_a_two_class_set_never_finds_neutral() -> None:
+    shares = np.array([[0.2, 0.7, 0.1], [0.1, 0.6, 0.3]])
+    assert best_labels(shares, two_class=True).tolist() == [NEGATIVE, POSITIVE]
+    found = quality(np.array([NEGATIVE, POSITIVE]), shares, two_class=True)
+    assert (found.accuracy, found.macro_f1, found.auc) == (1.0, 1.0, 1.0)
+    # 2/3 and 3/4 sure of what is right every time.
+    assert found.ece == pytest.approx((1 / 3 + 1 / 4) / 2, abs=1e-3)
+
+
+def test_calibration_error_is_nothing_where_confidence_is_the_share_of_hits() -> None:
+    confidence = np.full(100, 0.75)
+    assert calibration_error(confidence, np.arange(100) < 75) == pytest.approx(0)
+    assert calibration_error(confidence, np.arange(100) < 25) == pytest.approx(0.5)
+
+
+def test_a_file_of_ones_own_is_measured(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    with path.open("w", newline="", encoding="utf-8") as lines:
+        csv.writer(lines).writerows(
+            [
+                ("body", "stars"),
+                ("A wonderful course, clear and well made", "5.0"),
+                ("Terrible, a waste of money", "1"),
+                ("", "4"),
+                ("太差了，浪费钱", "2"),
+                ("no stars given", ""),
+            ]
+        )
+    arguments = ["--data", str(path), "--text", "body", "--label", "stars", "--stars", "--json"]
+    ended = subprocess.run(
+        [*COMMAND, *arguments, "--threads", "1"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert (found["rows"], found["skipped"]) == (3, 2)
+    assert found["methods"]["springtide"]["accuracy"] == 1.0
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text("body,stars\nfine,5\n")
+    ended = subprocess.run(
+        [*COMMAND, "--data", str(path)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "no column 'label', it has body, stars" in ended.stderr
+    assert ended.stderr.count("\n") == 1
