@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from online.learner import Kind, Learner
-from online.spikes import Alarm, Observation, SpikeMonitor
+from online.spikes import Alarm, Observation, SpikeMonitor, author_hash
 from streams import topics
 from streams.events import Click, Comment, Item, Profile, Purchase
 from streams.intake import Intake, Rejected
@@ -173,7 +173,7 @@ def _alarms(config: SimulationConfig) -> list[Alarm]:
                 item=comment.item_id,
                 topics=about[comment.item_id],
                 negative=comment.rating is not None and comment.rating <= 2,
-                author=comment.user_id,
+                author=author_hash(comment.user_id),
                 occurred_at=comment.occurred_at.timestamp(),
             )
             for comment in _comments(list(simulate(config)))
