@@ -1,0 +1,214 @@
+"""The ops page in a real browser: a list changes, an alert appears, and nothing leaves home."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+from infra import warehouse
+from infra.serving import ListWrite, RedisTopKStore, StoredList
+from infra.warehouse import Warehouse
+from streams import topics
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update --window-size=1440,900"
+)
+TENANT = f"browser-{secrets.token_hex(4)}"
+HOSTILE = '<img src="https://elsewhere.example/x.png" onerror="alert(1)">'
+
+
+def _binary(*names: str) -> str:
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        reason = f"no {names[0]}: apt-get install chromium chromium-driver"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = _binary("chromium", "chromium-browser", "google-chrome")
+    for flag in FLAGS.split():
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(_binary("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+class Platform:
+    """What the page looks at: an API, and the stores that the workers would fill."""
+
+    def __init__(self, stack: Any, url: str, clickhouse_url: str) -> None:
+        self.url = url
+        self.store = RedisTopKStore.connect(stack.redis_url)
+        self.warehouse = Warehouse(clickhouse_url)
+
+    def write_list(self, user: str, seq: int, *items: str) -> None:
+        scores = [-0.4 * place for place in range(len(items))]
+        stored = StoredList(1, (1, seq), 1_772_366_400_000, list(items), scores, "blend", 0)
+        assert self.store.write_many([ListWrite(TENANT, user, stored)], 600) == [True]
+        self.store.note_recent([(TENANT, user)])
+
+    def click_for(self, seconds: int) -> None:
+        now = datetime.now(UTC)
+        times = [now - timedelta(seconds=second) for second in range(2, seconds)]
+        rows = {"tenant": [TENANT] * len(times), "type": ["click"] * len(times)}
+        columns = {**rows, "received_at": times, "offset": list(range(len(times)))}
+        self.warehouse.insert("interactions", topics.CLICKS, 0, columns, "")
+
+    def raise_alert(self) -> None:
+        now = datetime.now(UTC)
+        texts = ["证书上名字写错，客服不理", f"Refund me {HOSTILE}"]
+        told = [{"id": str(i), "text": text, "negative": 0.97} for i, text in enumerate(texts)]
+        row = {
+            "tenant": TENANT, "fingerprint": "f", "key": "item:oboe", "channel": "share",
+            "state": "firing", "started_at": now - timedelta(hours=1), "raised_at": now,
+            "received_at": now, "evidence": 6.2, "threshold": 4.5, "negatives": 18, "comments": 24,
+            "share": 0.75, "baseline": 0.16, "effect": 4.7, "severity": "severe",
+            "title": "Oboe for beginners", "examples": json.dumps(told), "offset": 1, "historic": 0,
+        }  # fmt: skip
+        columns = {name: [value] for name, value in row.items()}
+        self.warehouse.insert("alerts", topics.ALERTS, 0, columns, "")
+
+
+@pytest.fixture(scope="module")
+def platform(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    topics.apply(stack.kafka_url)
+    own = stack.clickhouse_url.rpartition("/")[0] + f"/browser_{secrets.token_hex(4)}"
+    warehouse.migrate(own)
+    environment = {
+        **os.environ,
+        **stack.environment(),
+        "SPRINGTIDE_CLICKHOUSE_URL": own,
+        "SPRINGTIDE_WORKER_URLS": "",
+        "SPRINGTIDE_DATA_DIR": str(tmp_path_factory.mktemp("api")),
+    }
+    command = [str(Path(sys.executable).with_name("springtide")), "api", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    platform = Platform(stack, json.loads(process.stdout.readline())["url"], own)
+    yield platform
+    platform.store.close()
+    platform.warehouse.close()
+    process.send_signal(signal.SIGTERM)
+    process.wait(15)
+
+
+def texts(browser: webdriver.Chrome, selector: str) -> list[str]:
+    """The texts of the elements, read in one go: the page may change between two reads."""
+    script = "return [...document.querySelectorAll(arguments[0])].map((node) => node.innerText)"
+    found: list[str] = browser.execute_script(script, selector)
+    return found
+
+
+def wait(browser: webdriver.Chrome, selector: str, *expected: str) -> None:
+    def holds(_: webdriver.Chrome) -> bool:
+        return texts(browser, selector)[: len(expected)] == list(expected)
+
+    WebDriverWait(browser, 20, 0.1).until(holds, f"{selector}: {texts(browser, selector)}")
+
+
+def test_a_list_changes_and_an_alert_appears(
+    browser: webdriver.Chrome, platform: Platform, tmp_path: Path
+) -> None:
+    platform.write_list("ann", 1, "course-1", "course-2", "course-3")
+    platform.click_for(240)
+    browser.get("about:blank")
+    browser.get_log("performance")  # what the browser's own first page asked for
+    browser.get(f"{platform.url}/?tenant={TENANT}&language=en&theme=dark")
+
+    wait(browser, ".place .title", "course-1", "course-2", "course-3")
+    wait(browser, "#alert-cards .quiet", "No alert in the last 30 days.")
+    wait(browser, "#pulse-text", "live")
+    assert len(texts(browser, ".chart canvas")) == len(texts(browser, ".chart h2")) == 6
+    wait(browser, "#panel-events:not(.is-empty) h2", "Events")
+    wait(browser, "#panel-hit-rate.is-empty .empty", "waiting for events")
+
+    platform.write_list("ann", 2, "course-3", HOSTILE, "course-1")
+    wait(browser, ".place .title", "course-3", HOSTILE, "course-1")
+    assert texts(browser, ".place .move") == ["▲ 2", "new", "▼ 2"]
+
+    platform.raise_alert()
+    wait(browser, "#alert-cards h3", "Oboe for beginners")
+    wait(browser, "#alerts .state", "firing")
+    assert texts(browser, "blockquote span") == [
+        "证书上名字写错，客服不理",
+        f"Refund me {HOSTILE}",
+    ]
+    wait(browser, "#announce", "New alert: Oboe for beginners")
+    wait(browser, ".tile.alarm strong", "1")
+    browser.save_screenshot(str(tmp_path / "dark.png"))
+
+    _speaks_chinese_and_turns_light(browser)
+    _is_read_by_keyboard(browser, platform)
+    _stays_at_home(browser, platform.url)
+
+
+def _speaks_chinese_and_turns_light(browser: webdriver.Chrome) -> None:
+    browser.find_element(By.CSS_SELECTOR, '[data-language="zh"]').click()
+    wait(browser, "#alerts-title", "告警")
+    wait(browser, "#panel-events h2", "事件")
+    assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == "zh-CN"
+    before = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    browser.find_element(By.ID, "theme").click()
+    after = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert before != after
+
+
+def _is_read_by_keyboard(browser: webdriver.Chrome, platform: Platform) -> None:
+    """Tab reaches every control; Enter chooses a user; arrows walk along a chart."""
+    platform.write_list("ben", 1, "course-9")
+    wait(browser, "#users .chip", "ann", "ben")
+    browser.execute_script("document.querySelector('.skip').focus()")  # the first, as on arrival
+    reached: list[str] = []
+    for _ in range(30):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        active = browser.switch_to.active_element
+        reached.append(active.get_attribute("id") or active.get_attribute("class") or active.text)
+        if active.text == "ben":
+            active.send_keys(Keys.ENTER)
+            break
+    assert {"theme", "tile alarm", "plot", "follow"} <= set(reached)
+    wait(browser, ".place .title", "course-9")
+    plot = browser.find_element(By.CSS_SELECTOR, "#panel-events .plot")
+    newest = texts(browser, "#panel-events .entry b")
+    plot.send_keys(Keys.ARROW_LEFT * 60)
+    WebDriverWait(browser, 5).until(lambda _: texts(browser, "#panel-events .entry b") != newest)
+
+
+def _stays_at_home(browser: webdriver.Chrome, url: str) -> None:
+    """No error in the console, and no request to anywhere but the API."""
+    time.sleep(1.5)
+    assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+    assert len(asked) > 10
+    elsewhere = [address for address in asked if not address.startswith(url + "/")]
+    assert [address for address in elsewhere if not address.startswith("chrome")] == []
