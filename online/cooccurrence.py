@@ -26,7 +26,7 @@ TRANSITIONS = 12  # k < 12
 # Half of SCALE, because the kinds' weights are counted in halves.
 DECAYS = np.rint(SCALE / 2 * 0.8 ** np.arange(NEIGHBOURS)).astype(np.int32)
 # Click 1, purchase 2, positive comment 1.5, neutral 1, negative 0.
-HALVES = np.array([2, 4, 3, 2, 0], np.int32)
+HALVES = np.array([2, 4, 3, 2, 0])
 WORDS = 3  # key, C, T
 SMALLEST = 3
 DENSE = -1
@@ -129,16 +129,16 @@ def has_room(p: Pairs, context: I32, count: int, item: int) -> bool:
 
 
 @njit(cache=True)
-def add_interaction(p: Pairs, context: I32, count: int, item: int, kind: int, sign: int) -> None:
-    """Add (sign 1) or take out (sign -1) what an interaction with `item` adds to the pairs."""
+def add_interaction(p: Pairs, context: I32, count: int, item: int, halves: int) -> None:
+    """Add what an interaction with `item` adds to the pairs; negative halves take it out."""
     for k in range(min(count, NEIGHBOURS)):
         h = context[k]
         if h == item:
             continue
-        value = DECAYS[k] * HALVES[kind] * sign
+        value = DECAYS[k] * halves
         transition = value if k < TRANSITIONS else 0
         _add(p, h, item, value, transition)
-        _add(p, item, h, value, 0)
+        _add(p, item, h, value, value - value)  # a 0 of the same type: one compilation less
         p.out[h] += transition
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from numba import njit
 
 from online.arrays import F32, FAST, I32, I64, U64, grown
-from online.cooccurrence import HALVES
 
 LENGTH = 20  # items of history that make the user
 MIN_RECENT = 10  # interactions before the first replay
@@ -214,8 +213,3 @@ def _softmax(f: Factors, target: int) -> None:
         total += f.p[q]
     for q in range(len(f.p)):
         f.p[q] /= total
-
-
-def rate_of(kind: int, rate: float) -> float:
-    """Learning rate of an interaction of this kind."""
-    return rate * 0.5 * float(HALVES[kind])

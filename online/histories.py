@@ -24,7 +24,7 @@ class Histories(NamedTuple):
 
     Attributes:
         start: int64[users], first entry of the user's block.
-        length: int32[users], entries in use.
+        length: int64[users], entries in use.
         size: int32[users], entries of the block, a power of two, 0 for none.
         dislikes: int32[users], negative entries.
         items: int32[entries].
@@ -34,7 +34,7 @@ class Histories(NamedTuple):
     """
 
     start: I64
-    length: I32
+    length: I64
     size: I32
     dislikes: I32
     items: I32
@@ -47,7 +47,7 @@ def new_histories(users: int = 64, entries: int = 1024) -> Histories:
     """Room for `users` without history."""
     return Histories(
         np.zeros(users, np.int64),
-        np.zeros(users, np.int32),
+        np.zeros(users, np.int64),
         np.zeros(users, np.int32),
         np.zeros(users, np.int32),
         np.zeros(entries, np.int32),

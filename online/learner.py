@@ -16,7 +16,7 @@ import numpy.typing as npt
 from online import cooccurrence as co
 from online import learning, lists, state
 from online import popularity as po
-from online.arrays import F64, I8, I32
+from online.arrays import F64, I8, I64
 from online.blend import MISS
 from online.config import LearnerConfig
 from online.interactions import Kind, Learned
@@ -68,9 +68,9 @@ class Learner:
             raise ValueError("a kind is none of online.interactions.Kind")
         part = self._partition(partition)
         events = learning.Events(
-            np.zeros(n, np.int32),
+            np.zeros(n, np.int64),
             np.array([self._shared.intern(item) for item in items], dtype=np.int32),
-            np.array(kinds, np.int8),  # a copy: kernels are compiled for writable arrays
+            np.array(kinds, np.int64),  # a copy: kernels are compiled for writable arrays
             np.zeros(n, np.int64),
             np.zeros(n, np.int32),
             np.zeros(n, np.int32),
@@ -226,7 +226,7 @@ class Learner:
         return None
 
     def _take_out(self, part: Partition, users: Sequence[str]) -> None:
-        slots = np.array([part.users.find(user) for user in users], dtype=np.int32)
+        slots = np.array([part.users.find(user) for user in users], dtype=np.int64)
         self._shared.replay(part, slots, -1)
         self._shared.forget_recent(part.hashes[slots])
         for user in users:
@@ -248,5 +248,5 @@ class Learner:
             self.users_dropped += len(users)
 
 
-def _all_users(part: Partition) -> I32:
-    return np.arange(part.users.size, dtype=np.int32)
+def _all_users(part: Partition) -> I64:
+    return np.arange(part.users.size, dtype=np.int64)

@@ -12,7 +12,7 @@ from online import factors as fa
 from online import histories as hi
 from online import popularity as po
 from online import scoring as sc
-from online.arrays import F32, F64, I8, I32, I64, U8
+from online.arrays import F32, F64, I32, I64, U8
 from online.topk import select
 
 MISS = bl.MISS
@@ -40,15 +40,15 @@ class Events(NamedTuple):
     """Interactions of one partition, in order.
 
     Attributes:
-        users, items: int32[n], slots; item -1 was refused.
-        kinds: int8[n].
+        users: int64[n]; items: int32[n], slots; item -1 was refused.
+        kinds: int64[n].
         hashes: int64[n], of the user ids.
         ranks, popularity_ranks: int32[n], filled in.
     """
 
-    users: I32
+    users: I64
     items: I32
-    kinds: I8
+    kinds: I64
     hashes: I64
     ranks: I32
     popularity_ranks: I32
@@ -149,18 +149,19 @@ def _rank(
 @njit(cache=True)
 def _learn(m: Model, events: Events, e: int, count: int) -> None:
     item, kind, context = events.items[e], events.kinds[e], m.scratch.context
-    co.add_interaction(m.pairs, context, count, item, kind, 1)
-    rate = m.rates[0] * 0.5 * co.HALVES[kind]
+    halves = co.HALVES[kind]
+    co.add_interaction(m.pairs, context, count, item, halves)
+    rate = m.rates[0] * 0.5 * halves
     fa.push(m.factors, item, context, count, events.hashes[e])
     if count > 0:
         fa.step(m.factors, item, context, count, rate)
     fa.replay(m.factors, m.rates[0])
-    po.add_count(m.popularity, item, kind, 1)
-    po.add_fading(m.popularity, item, kind, 1, 0)
+    po.add_count(m.popularity, item, halves)
+    po.add_fading(m.popularity, item, halves, m.clock[0], m.clock[0])
 
 
 @njit(cache=True)
-def replay_histories(m: Model, h: hi.Histories, users: I32, at: I64, sign: int) -> bool:
+def replay_histories(m: Model, h: hi.Histories, users: I64, at: I64, sign: int) -> bool:
     """Add (sign 1) or take out (-1) all that the users' histories add to the item statistics.
 
     Args:
@@ -180,10 +181,11 @@ def replay_histories(m: Model, h: hi.Histories, users: I32, at: I64, sign: int) 
                 count, _ = find_context(s, h, user, at[1], co.NEIGHBOURS)
                 if not co.has_room(m.pairs, s.context, count, item):
                     return False
-                co.add_interaction(m.pairs, s.context, count, item, kind, sign)
-                age = m.clock[0] - (h.stamps[start + at[1]] >> 3)
-                po.add_count(m.popularity, item, kind, sign)
-                po.add_fading(m.popularity, item, kind, sign, age)
+                halves = co.HALVES[kind] * sign
+                co.add_interaction(m.pairs, s.context, count, item, halves)
+                po.add_count(m.popularity, item, halves)
+                then = h.stamps[start + at[1]] >> 3
+                po.add_fading(m.popularity, item, halves, m.clock[0], then)
             at[1] += 1
         at[0] += 1
         at[1] = 0

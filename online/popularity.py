@@ -13,7 +13,6 @@ import numpy as np
 from numba import njit
 
 from online.arrays import F32, F64, grown
-from online.cooccurrence import HALVES
 
 HALF_LIVES = np.array([20.0, 100.0, 700.0, 4000.0, 20000.0])
 H20, H100, H700, H4000, H20000 = range(5)
@@ -65,21 +64,22 @@ def with_items(p: Popularity, items: int) -> Popularity:
 
 
 @njit(cache=True)
-def add_count(p: Popularity, item: int, kind: int, sign: int) -> None:
-    """Count an interaction, or take one out."""
-    p.counts[item] = max(0.0, p.counts[item] + sign * 0.5 * HALVES[kind])
+def add_count(p: Popularity, item: int, halves: int) -> None:
+    """Count an interaction of so many halves, or, where they are negative, take one out."""
+    p.counts[item] = max(0.0, p.counts[item] + 0.5 * halves)
     n = p.counts[item]
     p.damp[item] = (n + 1.0) ** -0.3
     p.share[item] = n**-0.7 if n > 0 else 0.0
 
 
 @njit(cache=True)
-def add_fading(p: Popularity, item: int, kind: int, sign: int, age: int) -> None:
-    """Add an interaction of `age` ticks ago to the fading counts, or take it out."""
+def add_fading(p: Popularity, item: int, halves: int, now: int, then: int) -> None:
+    """Add an interaction of the tick `then` to the fading counts, or take it out."""
+    age = now - then
     for c in range(5):
         lives = age / HALF_LIVES[c]
         if lives < GONE:
-            value = sign * 0.5 * HALVES[kind] * p.step[c] * 2.0**-lives
+            value = 0.5 * halves * p.step[c] * 2.0**-lives
             p.fading[c, item] = max(0.0, float(p.fading[c, item]) + value)
             p.total[c] += value
 

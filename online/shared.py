@@ -14,7 +14,7 @@ import numpy.typing as npt
 from online import blend, factors, learning, popularity, scoring
 from online import cooccurrence as co
 from online import histories as hi
-from online.arrays import I32, I64, padded
+from online.arrays import I64, padded
 from online.catalogue import Catalogue
 from online.config import LearnerConfig
 from online.ids import Ids
@@ -105,7 +105,7 @@ class Shared:
                 self._make_room(part, int(events.users[at]))
         part.departed[REFUSED] += int(np.count_nonzero(events.items < 0))
 
-    def replay(self, part: Partition, users: I32, sign: int) -> None:
+    def replay(self, part: Partition, users: I64, sign: int) -> None:
         """Add (sign 1) or take out (-1) all that the users' histories add to the statistics."""
         at = np.zeros(2, np.int64)
         while not learning.replay_histories(self.model, part.histories, users, at, sign):
@@ -148,7 +148,7 @@ class Shared:
 
     def _shorten(self, part: Partition, user: int) -> None:
         """Cut the oldest quarter of a history, and what it added."""
-        users = np.array([user], dtype=np.int32)
+        users = np.array([user], dtype=np.int64)
         self.replay(part, users, -1)
         items, stamps = hi.cut(part.histories, user, self.config.max_history)
         np.subtract.at(part.counts, (stamps & 7, items), 1)

@@ -48,7 +48,7 @@ def items_in(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
 def partition_arrays(part: Partition, items: Ids, clock: I64) -> Arrays:
     """Copies of a partition's state."""
     h, users = part.histories, part.users.size
-    lengths = h.length[:users].copy()
+    lengths = h.length[:users].astype(np.int32)
     entries = int(lengths.sum(dtype=np.int64))
     kept_items, stamps = np.empty(entries, np.int32), np.empty(entries, np.int64)
     hi.gather(h, users, kept_items, stamps)
