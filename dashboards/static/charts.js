@@ -103,8 +103,8 @@ export class PanelChart {
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "springtide" }, points: { size: 7 } },
       scales: { y: unit === "milliseconds" ? DECADES : { range: (_, low, high) => [0, high > 0 ? high * 1.12 : 1] } },
       axes: [
-        { ...soft, grid: { show: false }, size: 24, gap: 4, space: 54, values: (_, splits) => splits.map((at) => clock(at, this.#step() < 30 && splits[1] - splits[0] < 60)) },
-        { ...soft, grid, ...(unit === "milliseconds" && { splits: (_plot, _axis, low, high) => powers(low, high) }), size: 50, gap: 6, space: 34, values: (_, splits) => splits.map((value) => measure(value, unit)) },
+        { ...soft, grid: { show: false }, size: 24, gap: 4, space: 36, values: (_, splits) => splits.map((at) => clock(at, this.#step() < 30 && splits[1] - splits[0] < 60)) },
+        { ...soft, grid, ...(unit === "milliseconds" && { splits: (_plot, _axis, low, high) => powers(low, high) }), size: 50, gap: 6, space: 34, values: (_, splits) => splits.map((value) => (value === null ? "" : measure(value, unit))) },
       ],
       series: [{}, ...series],
       bands: stacked ? lines.slice(1).map((_, i) => ({ series: [i + 2, i + 1] })) : [],
