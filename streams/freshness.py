@@ -88,7 +88,7 @@ class FreshnessWatch:
         from redis.exceptions import RedisError
 
         self._away = (OSError, RedisError)
-        self._client = Redis.from_url(self._url, socket_timeout=TIMEOUT_SECONDS)
+        self._client = Redis.from_url(self._url, socket_timeout=None)
         await self._client.ping()
         self._task = asyncio.create_task(self._poll())
 
@@ -108,7 +108,8 @@ class FreshnessWatch:
     async def settled(self, patience_seconds: float = 1.0) -> FreshnessSummary:
         """Wait a little for the last lists and sum up; what still pends stays so."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), patience_seconds)
+            async with asyncio.timeout(patience_seconds):
+                await self._idle.wait()
         return self.summary()
 
     def reset(self) -> None:
@@ -139,7 +140,7 @@ class FreshnessWatch:
         if not quiet or key in self._pending or len(self._pending) >= MAX_PENDING:
             return
         try:
-            stored, profile = await self._client.mget(list_key(*key), profile_key(*key))
+            stored, profile = await self._read([list_key(*key), profile_key(*key)])
         except self._away as error:
             log.warning("freshness.redis_away", error=type(error).__name__)
             return
@@ -169,9 +170,16 @@ class FreshnessWatch:
                     await asyncio.sleep(REDIS_AWAY_SECONDS)
             self._idle.set()
 
+    async def _read(self, keys: list[str]) -> list[bytes | None]:
+        # The timeout is our own: redis-py's goes through asyncio.wait_for, which in Python 3.11
+        # swallows a cancellation that comes as it ends, and the sender could not be stopped.
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            values: list[bytes | None] = await self._client.mget(keys)
+            return values
+
     async def _read_lists(self) -> None:
         keys = list(self._pending)
-        lists = await self._client.mget([list_key(*key) for key in keys])
+        lists = await self._read([list_key(*key) for key in keys])
         now = time.perf_counter()
         for key, stored in zip(keys, lists, strict=True):
             probe = self._pending.get(key)

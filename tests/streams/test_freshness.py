@@ -125,6 +125,29 @@ def test_a_warm_up_is_forgotten(url: str, store: RedisTopKStore, tenant: str) ->
     asyncio.run(scenario())
 
 
+def test_a_sender_that_is_cancelled_ends(url: str, tenant: str) -> None:
+    """redis-py's own socket timeout swallowed a cancellation now and then: `--for` had no end."""
+
+    async def send_for_ever(watch: FreshnessWatch) -> None:
+        number = 0
+        while True:
+            watch.reset()
+            number += 1
+            await watch.before_send(tenant, f"u{number}")
+
+    async def scenario() -> None:
+        async with watching(url) as watch:
+            for attempt in range(300):
+                task = asyncio.create_task(send_for_ever(watch))
+                for _ in range(attempt % 12):
+                    await asyncio.sleep(0)
+                task.cancel()
+                done, _ = await asyncio.wait({task}, timeout=5)
+                assert done, f"attempt {attempt}"
+
+    asyncio.run(scenario())
+
+
 def test_sending_goes_on_without_redis(tmp_path: Path) -> None:
     async def scenario(url: str, supervisor: Supervisor) -> None:
         async with watching(url) as watch:
