@@ -154,8 +154,7 @@ class _Play:
             )
             await drain(self._parts, sender, self._look)
         finally:
-            showing.cancel()
-            await asyncio.gather(showing, return_exceptions=True)
+            await end_task(showing)
             watch.close()
 
     async def _send(self, sender: Sender) -> None:
@@ -176,11 +175,9 @@ class _Play:
                 self._look()
                 await asyncio.wait({task}, timeout=min(GUARD_SECONDS, until - time.monotonic()))
         finally:
-            if not task.done():
-                task.cancel()
-            (outcome,) = await asyncio.gather(task, return_exceptions=True)
-        if isinstance(outcome, Exception):
-            raise outcome
+            await end_task(task)
+        if not task.cancelled():
+            task.result()
 
     def _look(self) -> None:
         self._signals.check()

@@ -16,7 +16,7 @@ from infra.telemetry import get_logger
 
 SPRINGTIDE = (sys.executable, "-m", "streams.cli")
 WORKER = (*SPRINGTIDE, "worker")
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # what ends is seen at once; what is slow on a busy machine is not broken
 STOP_SECONDS = 20.0
 WORKER_RESTARTS = 10
 TAIL_CHARACTERS = 600

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from infra.serving_lists import decode_list, decode_profile, list_key, profile_key
 from infra.telemetry import get_logger
+from streams.pace import end_task
 
 log = get_logger("freshness")
 

@@ -1,4 +1,7 @@
-"""How fast a replay or simulation runs: as fast as it can, in real time, or N times that."""
+"""How fast a replay or simulation runs: as fast as it can, in real time, or N times that.
+
+And how it is ended.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from streams.sender import Outbound
 MAX = math.inf
 REAL = 1.0
 YIELD_EVERY = 100
+CANCEL_SECONDS = 0.1
 
 
 def parse_speed(text: str) -> float:
@@ -69,3 +73,10 @@ async def _sleep_until(due: float) -> None:
     wait = due - time.monotonic()
     if wait > 0:
         await asyncio.sleep(wait)
+
+
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel until it ends: Python 3.11's `wait_for` may swallow a cancellation, and sent on."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_SECONDS)

@@ -42,7 +42,7 @@ def write_events(path: Path, count: int) -> Path:
         for i in range(count):
             kind = "purchase" if i % 10 == 3 else "comment" if i % 50 == 7 else "click"
             name, at, item = f"e{i}", 1_700_000_000 + i, f"i{(i // 40 + rng.randrange(3)) % 30}"
-            if i % 100 == 21:
+            if i % 100 == 61:
                 name = f"e{i - 40}"  # the same user's last event: one partition sees both
             if i % 100 == 34:
                 at += 10_000_000_000

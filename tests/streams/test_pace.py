@@ -10,7 +10,7 @@ import pytest
 
 from infra.settings import UserError
 from streams import topics
-from streams.pace import MAX, iterate, parse_speed
+from streams.pace import MAX, end_task, iterate, parse_speed
 from streams.sender import Outbound
 
 
@@ -67,3 +67,21 @@ def test_a_slow_consumer_catches_up() -> None:
         return time.monotonic() - started
 
     assert asyncio.run(consume()) < 0.4
+
+
+def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
+    async def stubborn() -> None:
+        for _ in range(2):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                continue
+        await asyncio.sleep(60)
+
+    async def run() -> None:
+        task = asyncio.create_task(stubborn())
+        await asyncio.sleep(0.01)
+        await end_task(task)
+        assert task.cancelled()
+
+    asyncio.run(asyncio.wait_for(run(), 5))
