@@ -125,7 +125,7 @@ class Outcomes(Struct, frozen=True):
 
 
 class ProfileChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a user says of himself; a field left out stays as it is."""
+    """What a user says of himself; interests and personalise, left out, stay as they are."""
 
     interests: Labels | None = None
     personalise: bool | None = None
