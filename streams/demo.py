@@ -30,7 +30,7 @@ from streams.demo_glance import Watch
 from streams.demo_parts import WORKER, Parts
 from streams.demo_screen import Screen
 from streams.freshness import FreshnessSummary, FreshnessWatch
-from streams.pace import iterate
+from streams.pace import end_task, iterate
 from streams.sender import Sender
 
 LOOK_SECONDS = 1.0

@@ -19,7 +19,6 @@ from msgspec import Struct
 
 from infra.serving_lists import decode_list, decode_profile, list_key, profile_key
 from infra.telemetry import get_logger
-from streams.pace import end_task
 
 log = get_logger("freshness")
 
