@@ -71,6 +71,7 @@ def transient_errors() -> tuple[type[Exception], ...]:
     from redis import exceptions
 
     return (
+        OSError,
         exceptions.ConnectionError,  # BusyLoadingError is one
         exceptions.TimeoutError,
         exceptions.OutOfMemoryError,

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from online.kernels import kernel
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -42,7 +43,7 @@ def grown(array: npt.NDArray[Any], size: int, axis: int = 0, fill: float = 0) ->
     return larger
 
 
-@njit(cache=True)
+@kernel()
 def size_class(entries: int) -> int:
     """Smallest c with 2^c ≥ entries."""
     c = 0
@@ -51,7 +52,7 @@ def size_class(entries: int) -> int:
     return c
 
 
-@njit(cache=True)
+@kernel()
 def take(free: I64, top: I64, links: I32, stride: int, c: int) -> int:
     """Offset, in entries, of a block of 2^c entries: a released one, else from the top.
 
@@ -67,7 +68,7 @@ def take(free: I64, top: I64, links: I32, stride: int, c: int) -> int:
     return int(at)
 
 
-@njit(cache=True)
+@kernel()
 def release(free: I64, links: I32, stride: int, at: int, c: int) -> None:
     """Give a block of 2^c entries back."""
     links[at * stride] = free[c]

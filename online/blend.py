@@ -12,9 +12,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from online.arrays import F32, FAST, U8
+from online.kernels import kernel
 from online.popularity import Popularity
 from online.scoring import FEATURES, Scratch, exponentials
 
@@ -43,7 +43,7 @@ def new_blend() -> Blend:
     return Blend(np.full(shape, 1 / len(FEATURES), np.float32), np.ones(shape, np.float32))
 
 
-@njit(cache=True)
+@kernel()
 def bucket_of(length: int) -> int:
     """0, 1–2, 3–7, 8–19, 20–59, 60+ interactions."""
     bucket = 0
@@ -53,7 +53,7 @@ def bucket_of(length: int) -> int:
     return bucket
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def blend_scores(n: int, b: Blend, bucket: int, s: Scratch) -> None:
     """s.scores[:n] = Σ_f W · feature."""
     s.scores[:n] = 0
@@ -63,7 +63,7 @@ def blend_scores(n: int, b: Blend, bucket: int, s: Scratch) -> None:
             s.scores[i] += w * row[i]
 
 
-@njit(cache=True)
+@kernel()
 def mask(n: int, available: U8, p: Popularity, s: Scratch, mark: int) -> None:
     """Items that are unavailable, unknown, or marked as seen cannot be candidates."""
     for i in range(n):
@@ -71,7 +71,7 @@ def mask(n: int, available: U8, p: Popularity, s: Scratch, mark: int) -> None:
             s.scores[i] = MASKED
 
 
-@njit(cache=True)
+@kernel()
 def rank_of(n: int, scores: F32, item: int) -> int:
     """1 + items that do not score below `item`; MISS where its own score is not finite.
 
@@ -87,7 +87,7 @@ def rank_of(n: int, scores: F32, item: int) -> int:
     return rank
 
 
-@njit(cache=True)
+@kernel()
 def count_rank(n: int, available: U8, p: Popularity, s: Scratch, mark: int, item: int) -> int:
     """Rank of `item` among the same candidates by plain popularity."""
     x = p.counts[item]
@@ -98,7 +98,7 @@ def count_rank(n: int, available: U8, p: Popularity, s: Scratch, mark: int, item
     return rank
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def learn_weights(n: int, b: Blend, bucket: int, s: Scratch, item: int, rate: float) -> None:
     """One step towards `item`: ∂ log softmax = feature(item) − E[feature]."""
     total = np.float32(exponentials(n, s.scores, s.scores[item], s.weights))

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from online.arrays import F32, FAST, I32, I64, SIZE_CLASSES, grown, release, size_class, take
+from online.kernels import kernel
 
 SCALE = 1024
 NEIGHBOURS = 20  # k < 20
@@ -108,7 +108,7 @@ def with_rows(p: Pairs, rows: int) -> Pairs:
     return p if rows <= len(p.dense) else p._replace(dense=grown(p.dense, rows))
 
 
-@njit(cache=True)
+@kernel()
 def room_needed(p: Pairs, context: I32, count: int, item: int) -> int:
     """Hash entries that one more interaction may take from the top, at most."""
     need = 4 * max(int(p.size[item]), 32)
@@ -117,7 +117,7 @@ def room_needed(p: Pairs, context: I32, count: int, item: int) -> int:
     return need
 
 
-@njit(cache=True)
+@kernel()
 def has_room(p: Pairs, context: I32, count: int, item: int) -> bool:
     """Whether one more interaction can be added without growing the arrays."""
     if p.state[CLOSED]:
@@ -128,7 +128,7 @@ def has_room(p: Pairs, context: I32, count: int, item: int) -> bool:
     return int(p.state[TOP]) + needed <= len(p.cells) // WORDS
 
 
-@njit(cache=True)
+@kernel()
 def add_interaction(p: Pairs, context: I32, count: int, item: int, halves: int) -> None:
     """Add what an interaction with `item` adds to the pairs; negative halves take it out."""
     for k in range(min(count, NEIGHBOURS)):
@@ -142,7 +142,7 @@ def add_interaction(p: Pairs, context: I32, count: int, item: int, halves: int) 
         p.out[h] += transition
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def add_row(p: Pairs, h: int, n: int, wc: float, wt: float, c_sum: F32, t_sum: F32) -> None:
     """c_sum[i] += wc · C[h, i] and, where wt > 0, t_sum[i] += wt · T[h→i], for i < n."""
     start, size = p.start[h], int(p.size[h])
@@ -163,7 +163,7 @@ def add_row(p: Pairs, h: int, n: int, wc: float, wt: float, c_sum: F32, t_sum: F
             t_sum[i] += ft * np.float32(p.cells[at + 2])
 
 
-@njit(cache=True)
+@kernel()
 def _slot(p: Pairs, start: int, size: int, key: int) -> int:
     """Word index of the key's entry, or of the empty entry where it belongs."""
     at = (key * 0x9E3779B1 >> 7) & (size - 1)
@@ -174,7 +174,7 @@ def _slot(p: Pairs, start: int, size: int, key: int) -> int:
         at = (at + 1) & (size - 1)
 
 
-@njit(cache=True)
+@kernel()
 def _add(p: Pairs, h: int, key: int, c: int, t: int) -> None:
     """Below zero only what was refused, or full, can fall: it stops there."""
     if p.size[h] >= 0 and not _make_entry(p, h, key, c):
@@ -193,7 +193,7 @@ def _add(p: Pairs, h: int, key: int, c: int, t: int) -> None:
         p.cells[word + 2] = max(0, p.cells[word + 2] + t)
 
 
-@njit(cache=True)
+@kernel()
 def _make_entry(p: Pairs, h: int, key: int, c: int) -> bool:
     """Make sure that a sparse row has an entry for `key`; the row may become dense."""
     size = int(p.size[h])
@@ -214,7 +214,7 @@ def _make_entry(p: Pairs, h: int, key: int, c: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel()
 def _new_block(p: Pairs, h: int, c: int) -> None:
     start = take(p.free, p.state, p.cells, WORDS, c)
     p.start[h] = start
@@ -223,7 +223,7 @@ def _new_block(p: Pairs, h: int, c: int) -> None:
         p.cells[at * WORDS] = -1
 
 
-@njit(cache=True)
+@kernel()
 def _grow_row(p: Pairs, h: int) -> None:
     """Twice the block, or dense; pairs that fell back to zero are dropped on the way."""
     old, size = p.start[h], int(p.size[h])
@@ -245,7 +245,7 @@ def _grow_row(p: Pairs, h: int) -> None:
     release(p.free, p.cells, WORDS, old, size_class(size))
 
 
-@njit(cache=True)
+@kernel()
 def _put(p: Pairs, h: int, key: int, c: int, t: int) -> None:
     word = _slot(p, p.start[h], p.size[h], key)
     p.cells[word] = key
@@ -254,7 +254,7 @@ def _put(p: Pairs, h: int, key: int, c: int, t: int) -> None:
     p.used[h] += 1
 
 
-@njit(cache=True)
+@kernel()
 def _widen(p: Pairs, wider: I32, rows: I64, leaving: npt.NDArray[np.bool_]) -> None:
     """Move dense rows into the wider array, or, where they leave, into hash blocks."""
     kept = 0

@@ -15,9 +15,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from online.arrays import F32, FAST, I32, I64, U64, grown
+from online.kernels import kernel
 
 LENGTH = 20  # items of history that make the user
 MIN_RECENT = 10  # interactions before the first replay
@@ -94,7 +94,7 @@ def with_items(f: Factors, items: int, seed: int) -> Factors:
     return f._replace(e_in=e_in, e_out=e_out, bias=grown(f.bias, items), g_in=g_in, g_out=g_out)
 
 
-@njit(cache=True)
+@kernel()
 def draw(state: U64, n: int) -> int:
     """A random number below n (splitmix64)."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -105,7 +105,7 @@ def draw(state: U64, n: int) -> int:
     return int((z >> np.uint64(1)) % np.uint64(n))
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def dot(a: F32, b: F32) -> np.float32:
     """a · b."""
     total = np.float32(0)
@@ -114,7 +114,7 @@ def dot(a: F32, b: F32) -> np.float32:
     return total
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def user_vector(f: Factors, context: I32, count: int) -> None:
     """f.x = Σ_k a_k · E_in[h_k]."""
     f.x[:] = 0
@@ -124,7 +124,7 @@ def user_vector(f: Factors, context: I32, count: int) -> None:
             f.x[c] += a * row[c]
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def score_all(f: Factors, n: int, out: F32) -> None:
     """out[i] = x · E_out[i] + b_i; all zero where anything is not finite."""
     total = np.float32(0)
@@ -135,7 +135,7 @@ def score_all(f: Factors, n: int, out: F32) -> None:
         out[:n] = 0
 
 
-@njit(cache=True)
+@kernel()
 def push(f: Factors, item: int, context: I32, count: int, user: int) -> None:
     """Remember an interaction for negatives and replays."""
     at = f.pushed[0] % len(f.recent)
@@ -146,7 +146,7 @@ def push(f: Factors, item: int, context: I32, count: int, user: int) -> None:
     f.pushed[0] += 1
 
 
-@njit(cache=True)
+@kernel()
 def replay(f: Factors, rate: float) -> None:
     """One step on a random earlier interaction."""
     if f.pushed[0] <= MIN_RECENT:
@@ -160,7 +160,7 @@ def replay(f: Factors, rate: float) -> None:
         step(f, f.recent[at], f.recent_context[at], count, rate)
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def step(f: Factors, target: int, context: I32, count: int, rate: float) -> None:
     """One sampled-softmax step towards `target`, given the context of `count` > 0 items."""
     count = min(count, LENGTH)
@@ -193,7 +193,7 @@ def step(f: Factors, target: int, context: I32, count: int, rate: float) -> None
             row[c] += r * f.gradient[c] - np.float32(1e-6) * row[c]
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _softmax(f: Factors, target: int) -> None:
     """Draw negatives; f.p = softmax over the target (place 0) and them."""
     f.negatives[0] = target

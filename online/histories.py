@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from online.arrays import I32, I64, SIZE_CLASSES, grown, release, size_class, take
+from online.kernels import kernel
 
 NEGATIVE = 4
 KINDS = 5
@@ -73,7 +73,7 @@ def with_entries(h: Histories, entries: int) -> Histories:
     return h._replace(items=grown(h.items, entries), stamps=grown(h.stamps, entries))
 
 
-@njit(cache=True)
+@kernel()
 def room_needed(h: Histories, user: int) -> int:
     """Entries that the next append may take from the top."""
     if h.length[user] < h.size[user]:
@@ -81,7 +81,7 @@ def room_needed(h: Histories, user: int) -> int:
     return max(1 << SMALLEST, 2 * int(h.size[user]))
 
 
-@njit(cache=True)
+@kernel()
 def append(h: Histories, user: int, item: int, kind: int, clock: int) -> None:
     """Add the newest entry; moves the history to a block twice the size where it is full."""
     n, size = int(h.length[user]), int(h.size[user])
@@ -105,7 +105,7 @@ def append(h: Histories, user: int, item: int, kind: int, clock: int) -> None:
         h.dislikes[user] += 1
 
 
-@njit(cache=True)
+@kernel()
 def clear(h: Histories, user: int) -> None:
     """Give the user's block back, overwritten; does not touch `dislikes`."""
     start, size = h.start[user], int(h.size[user])
@@ -118,7 +118,7 @@ def clear(h: Histories, user: int) -> None:
     h.size[user] = 0
 
 
-@njit(cache=True)
+@kernel()
 def mark_seen(h: Histories, user: int, seen: I64, mark: int) -> None:
     """seen[item] = mark for every item the user ever interacted with, disliked ones included."""
     start = h.start[user]
@@ -126,7 +126,7 @@ def mark_seen(h: Histories, user: int, seen: I64, mark: int) -> None:
         seen[h.items[e]] = mark
 
 
-@njit(cache=True)
+@kernel()
 def find_disliked(h: Histories, user: int, upto: int, disliked: I64, mark: int, out: I32) -> int:
     """Mark the disliked items among the first `upto` entries; the newest few go to `out`.
 
@@ -146,7 +146,7 @@ def find_disliked(h: Histories, user: int, upto: int, disliked: I64, mark: int, 
     return count
 
 
-@njit(cache=True)
+@kernel()
 def find_context(
     h: Histories, user: int, upto: int, disliked: I64, listed: I64, mark: int, out: I32
 ) -> int:
@@ -193,7 +193,7 @@ def cut(h: Histories, user: int, longest: int) -> tuple[I32, I64]:
     return left
 
 
-@njit(cache=True)
+@kernel()
 def gather(h: Histories, users: int, items: I32, stamps: I64) -> None:
     """Write the histories one after the other, in user order: the form that is saved."""
     at = 0
@@ -205,7 +205,7 @@ def gather(h: Histories, users: int, items: I32, stamps: I64) -> None:
             at += 1
 
 
-@njit(cache=True)
+@kernel()
 def scatter(h: Histories, lengths: I32, items: I32, stamps: I64) -> None:
     """The reverse of `gather`, into empty histories with room for `entries_needed`."""
     at = 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
-
 from online import blend as bl
 from online import cooccurrence as co
 from online import factors as fa
@@ -13,6 +11,7 @@ from online import histories as hi
 from online import popularity as po
 from online import scoring as sc
 from online.arrays import F32, F64, I32, I64, U8
+from online.kernels import kernel
 from online.topk import select
 
 MISS = bl.MISS
@@ -65,7 +64,7 @@ class Events(NamedTuple):
         )
 
 
-@njit(cache=True)
+@kernel()
 def learn_events(
     n: int, m: Model, h: hi.Histories, counts: I32, longest: int, events: Events, first: int
 ) -> int:
@@ -98,7 +97,7 @@ def learn_events(
     return len(events.users)
 
 
-@njit(cache=True)
+@kernel()
 def find_context(
     s: sc.Scratch, h: hi.Histories, user: int, upto: int, limit: int
 ) -> tuple[int, int]:
@@ -110,7 +109,7 @@ def find_context(
     return hi.find_context(h, user, upto, s.disliked, s.listed, mark, out), disliked
 
 
-@njit(cache=True)
+@kernel()
 def score_user(n: int, m: Model, h: hi.Histories, user: int, count: int, disliked: int) -> int:
     """Scores of all candidates for a user whose context is found; returns his bucket."""
     s = m.scratch
@@ -123,7 +122,7 @@ def score_user(n: int, m: Model, h: hi.Histories, user: int, count: int, dislike
     return bucket
 
 
-@njit(cache=True)
+@kernel()
 def _rank(
     n: int, m: Model, h: hi.Histories, events: Events, e: int, count: int, disliked: int
 ) -> None:
@@ -146,7 +145,7 @@ def _rank(
         bl.learn_weights(n, m.blend, bucket, s, item, m.rates[1])
 
 
-@njit(cache=True)
+@kernel()
 def _learn(m: Model, events: Events, e: int, count: int) -> None:
     item, kind, context = events.items[e], events.kinds[e], m.scratch.context
     halves = co.HALVES[kind]
@@ -160,7 +159,7 @@ def _learn(m: Model, events: Events, e: int, count: int) -> None:
     po.add_fading(m.popularity, item, halves, m.clock[0], m.clock[0])
 
 
-@njit(cache=True)
+@kernel()
 def replay_histories(m: Model, h: hi.Histories, users: I64, at: I64, sign: int) -> bool:
     """Add (sign 1) or take out (-1) all that the users' histories add to the item statistics.
 
@@ -192,7 +191,7 @@ def replay_histories(m: Model, h: hi.Histories, users: I64, at: I64, sign: int) 
     return True
 
 
-@njit(cache=True)
+@kernel()
 def list_user(
     n: int, m: Model, h: hi.Histories, user: int, bonus: F32, items: I32, best: F32
 ) -> int:
@@ -207,7 +206,7 @@ def list_user(
     return found
 
 
-@njit(cache=True)
+@kernel()
 def similar_items(n: int, m: Model, item: int, items: I32, best: F32) -> int:
     """Items by C[item, i] · (n_i + 1)^-.3 · n_item^-.7, the recency co-occurrence of 2."""
     s = m.scratch

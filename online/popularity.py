@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from online.arrays import F32, F64, grown
+from online.kernels import kernel
 
 HALF_LIVES = np.array([20.0, 100.0, 700.0, 4000.0, 20000.0])
 H20, H100, H700, H4000, H20000 = range(5)
@@ -63,7 +63,7 @@ def with_items(p: Popularity, items: int) -> Popularity:
     )
 
 
-@njit(cache=True)
+@kernel()
 def add_count(p: Popularity, item: int, halves: int) -> None:
     """Count an interaction of so many halves, or, where they are negative, take one out."""
     p.counts[item] = max(0.0, p.counts[item] + 0.5 * halves)
@@ -72,7 +72,7 @@ def add_count(p: Popularity, item: int, halves: int) -> None:
     p.share[item] = n**-0.7 if n > 0 else 0.0
 
 
-@njit(cache=True)
+@kernel()
 def add_fading(p: Popularity, item: int, halves: int, now: int, then: int) -> None:
     """Add an interaction of the tick `then` to the fading counts, or take it out."""
     age = now - then
@@ -84,7 +84,7 @@ def add_fading(p: Popularity, item: int, halves: int, now: int, then: int) -> No
             p.total[c] += value
 
 
-@njit(cache=True)
+@kernel()
 def tick(p: Popularity) -> None:
     """One interaction passed."""
     for c in range(5):

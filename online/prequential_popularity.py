@@ -7,10 +7,10 @@ that, in hindsight, has the highest NDCG@10 on the last half of the stream.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from online.arrays import F64, I32, I64
 from online.blend import MISS
+from online.kernels import kernel
 from online.popularity import HALF_LIVES
 from online.prequential_metrics import gains
 from online.prequential_stream import Histories, Stream, empty_histories
@@ -73,7 +73,7 @@ def decayed(stream: Stream) -> PopularityPeer:
     return PopularityPeer(stream, tuple(HALF_LIVES.tolist()))
 
 
-@njit(cache=True)
+@kernel()
 def learn_counts(
     start: int,
     end: int,
@@ -103,7 +103,7 @@ def learn_counts(
         h.length[user] += 1
 
 
-@njit(cache=True)
+@kernel()
 def _rank(counts: F64, seen: I64, mark: int, item: int) -> int:
     if seen[item] == mark:
         return 0

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from online import popularity
 from online.arrays import F32, FAST, I32, I64, grown
 from online.cooccurrence import SCALE, TRANSITIONS, Pairs, add_row
 from online.factors import Factors, score_all, user_vector
 from online.histories import CONTEXT
+from online.kernels import kernel
 from online.popularity import H20, H100, H700, H20000, Popularity
 
 FEATURES = ("count", "h20", "h100", "h700", "h4000", "h20000", "recency", "transition", "factors")
@@ -81,7 +81,7 @@ def with_items(s: Scratch, items: int) -> Scratch:
     )
 
 
-@njit(cache=True)
+@kernel()
 def compute_features(
     n: int, count: int, pairs: Pairs, p: Popularity, f: Factors, s: Scratch
 ) -> None:
@@ -100,7 +100,7 @@ def compute_features(
     score_all(f, n, s.features[FACTOR])
 
 
-@njit(cache=True)
+@kernel()
 def _sum_rows(n: int, context: I32, count: int, pairs: Pairs, p: Popularity, s: Scratch) -> None:
     """c_sum = Σ .8^k n_h^-.7 C[h, ·]; t_sum = Σ .8^k T[h → ·] / (R_h + μ)."""
     s.c_sum[:n] = 0
@@ -114,7 +114,7 @@ def _sum_rows(n: int, context: I32, count: int, pairs: Pairs, p: Popularity, s: 
         decay *= DECAY
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _log_share(n: int, values: F32, scale: float, prior: F32, weight: float, out: F32) -> None:
     """out = log(values · scale + prior · weight + 1e-6)."""
     a, b = np.float32(scale), np.float32(weight)
@@ -123,14 +123,14 @@ def _log_share(n: int, values: F32, scale: float, prior: F32, weight: float, out
     _log(n, out)
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _log(n: int, out: F32) -> None:
     bits = out.view(np.int32)
     for i in range(n):
         out[i] = np.float32(bits[i]) * LOG_SCALE + LOG_OFFSET
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _popularity(n: int, p: Popularity, features: F32) -> None:
     long = p.fading[H20000]
     per_long = 1.0 / (p.total[H20000] + 1e-9)
@@ -147,7 +147,7 @@ def _popularity(n: int, p: Popularity, features: F32) -> None:
         _log_share(n, p.fading[c], share, long, prior, features[FADING + c])
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _recency(n: int, p: Popularity, c_sum: F32, out: F32) -> None:
     total = np.float32(0)
     for i in range(n):
@@ -161,7 +161,7 @@ def _recency(n: int, p: Popularity, c_sum: F32, out: F32) -> None:
     _log(n, out)
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _transition(n: int, p: Popularity, t_sum: F32, mass: float, out: F32) -> None:
     """The prior's mass goes to items by their popularity at half-life 700."""
     middle = p.fading[H700]
@@ -176,7 +176,7 @@ def _transition(n: int, p: Popularity, t_sum: F32, mass: float, out: F32) -> Non
     _log(n, out)
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def exponentials(n: int, values: F32, at: float, out: F32) -> float:
     """out = exp(values − at), and their sum; the exponent is kept within −80 … 60.
 
@@ -201,7 +201,7 @@ def exponentials(n: int, values: F32, at: float, out: F32) -> float:
     return float(total)
 
 
-@njit(cache=True)
+@kernel()
 def weigh_down_neighbours(
     n: int, dislikes: I32, count: int, pairs: Pairs, p: Popularity, s: Scratch
 ) -> None:

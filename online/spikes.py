@@ -179,7 +179,7 @@ class SpikeMonitor:
     def _segment(self, group: Sequence[Observation], at: F64, steps: I64) -> list[Alarm]:
         slots, rows = self._pairs(group)
         comments = tables.Comments(
-            np.array([each.negative for each in group], np.int8),
+            np.array([each.negative for each in group], np.float64),
             np.array([each.author for each in group], np.uint64),
             at,
             steps,
@@ -246,7 +246,7 @@ class SpikeMonitor:
             started_at=started,
             raised_at=now,
             evidence=max(float(row[bets.EVIDENCE]) / bets.TENFOLD, -99.0),
-            negatives=int(row[bets.NEGATIVES]),
+            negatives=round(float(row[bets.NEGATIVES])),
             comments=int(row[bets.COMMENTS]),
             share=share,
             baseline=mean,

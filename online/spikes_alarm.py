@@ -12,14 +12,14 @@ class Observation(NamedTuple):
     Attributes:
         item: the item's id.
         topics: of the item.
-        negative: whether it is labelled negative.
+        negative: the probability that it is negative; 0 or 1 where that is known.
         author: `author_hash` of who has one vote: the author's cluster, else the author.
         occurred_at: epoch seconds.
     """
 
     item: str
     topics: tuple[str, ...]
-    negative: bool
+    negative: float
     author: int
     occurred_at: float
 
@@ -32,7 +32,7 @@ class Alarm(NamedTuple):
         fingerprint: of key, channel and start: one incident.
         started_at, raised_at: epoch seconds of event time.
         evidence: log₁₀ of the e-value.
-        negatives, comments: since the start.
+        negatives: since the start, the sum of their probabilities, rounded; comments: their number.
         share, baseline: of negative comments, now and usually.
         effect: share ÷ baseline.
         severity: minor, major or severe.

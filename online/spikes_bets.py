@@ -1,8 +1,10 @@
 """The betting processes of the share channel: one kernel, a column for every number of a key.
 
-With p₀ the bound on a key's share of negative comments and ω a bet on the odds ratio,
-q = ωp₀/(1 − p₀ + ωp₀), a comment multiplies by ω^x/(1 − p₀ + ωp₀) (x = 1: negative), which has
-mean ≤ 1 as long as the share is ≤ p₀. Over steps of event time, with L the step's product,
+With p₀ the bound on a key's share of negative comments and ω a bet on the odds ratio, a comment of
+x, the probability that it is negative, multiplies by (1 + (ω − 1)x)/(1 − p₀ + ωp₀): linear in x,
+so its mean is ≤ 1 as long as the mean of x is ≤ p₀, however unsure or shifted the classifier is,
+and for x = 0 or 1 it is the likelihood ratio of the share q = ωp₀/(1 − p₀ + ωp₀). Over steps of
+event time, with L the step's product,
 
     e-SR      M ← L · (M + 1), averaged over the bets; alarm at M ≥ A
     CUSUM     W ← max(W, 1) · l per comment; where it last left 1 is the start of the spike
@@ -25,7 +27,6 @@ from online.spikes_keys import BETS, FIRING, HOURS, NONE, Comments, Keys, Usual
 from online.spikes_votes import votes
 
 ODDS = np.array([1.5, 2.2, 3.5, 6.0])
-LN_ODDS = np.log(ODDS)
 LOWEST, HIGHEST = 0.003, 0.98  # of a bound: beyond them a bet would rest on a handful of comments
 SETTLED = 50.0  # comments behind a baseline that season and spread are measured against
 SHRUNK = 20.0  # comments
@@ -85,14 +86,15 @@ def learn_spread(keys: Keys, k: int, usual: Usual, hour: int) -> None:
     n = float(keys.now[k, 1])
     if n > 1.0 and keys.status[k, 0] != FIRING and keys.folded[k, 1] >= SETTLED:
         p = min(max(keys.mean[k] * usual.season[hour], LOWEST), HIGHEST)
-        usual.spreading[0] += (keys.now[k, 0] - n * p) ** 2 - n * p * (1.0 - p)
-        usual.spreading[1] += n * (n - 1.0) * p * (1.0 - p)
-        usual.spreading[2] += 2.0 * n * (n - 1.0) * (p * (1.0 - p)) ** 2
+        around = keys.now[k, 2] - 2.0 * p * keys.now[k, 0] + n * p * p  # Σ (x − p)²
+        usual.spreading[0] += (keys.now[k, 0] - n * p) ** 2 - around
+        usual.spreading[1] += (n - 1.0) * around
+        usual.spreading[2] += 2.0 * (n - 1.0) / n * around**2
     keys.now[k] = 0
 
 
 @njit(cache=True)
-def learn_season(keys: Keys, k: int, negative: int, usual: Usual, hour: int) -> None:
+def learn_season(keys: Keys, k: int, negative: float, usual: Usual, hour: int) -> None:
     """One comment more in this hour of the day."""
     if keys.folded[k, 1] >= SETTLED:
         mean = keys.mean[k]
@@ -102,10 +104,10 @@ def learn_season(keys: Keys, k: int, negative: int, usual: Usual, hour: int) -> 
 
 
 @njit(cache=True)
-def bet(keys: Keys, k: int, negative: int, at: float, bound: float, new_step: bool) -> None:
+def bet(keys: Keys, k: int, negative: float, at: float, bound: float, new_step: bool) -> None:
     """Let the e-SR and CUSUM processes of a key take one comment."""
     for b in range(BETS):
-        log_l = negative * LN_ODDS[b] - np.log(1.0 - bound + ODDS[b] * bound)
+        log_l = np.log1p(negative * (ODDS[b] - 1.0)) - np.log(1.0 - bound + ODDS[b] * bound)
         before = keys.evidence[k, b]
         keys.evidence[k, b] = (softplus(before) if new_step else before) + log_l
         if keys.cusum[k, b] <= 0.0:
@@ -129,11 +131,11 @@ def half_way(keys: Keys, k: int, bound: float) -> float:
 
 
 @njit(cache=True)
-def calm_down(keys: Keys, k: int, negative: int, bound: float, new_step: bool) -> float:
+def calm_down(keys: Keys, k: int, negative: float, bound: float, new_step: bool) -> float:
     """Let the mirrored process of a firing key take one comment; its evidence."""
     bound = half_way(keys, k, bound)
     for b in range(BETS):
-        log_l = -negative * LN_ODDS[b] - np.log(1.0 - bound + bound / ODDS[b])
+        log_l = np.log1p(negative * (1.0 / ODDS[b] - 1.0)) - np.log(1.0 - bound + bound / ODDS[b])
         before = keys.calm[k, b]
         keys.calm[k, b] = (softplus(before) if new_step else before) + log_l
     return float(log_mean(keys.calm[k]))
@@ -180,7 +182,7 @@ def report(keys: Keys, k: int, kind: int, row: int, evidence: float, out: F64, a
 
 @njit(cache=True)
 def in_incident(
-    keys: Keys, k: int, negative: int, bound: float, new_step: bool, excess: float, calm: float
+    keys: Keys, k: int, negative: float, bound: float, new_step: bool, excess: float, calm: float
 ) -> int:
     """One more comment of an incident; what there is to tell, NONE where nothing."""
     resolved = calm_down(keys, k, negative, bound, new_step) >= calm
@@ -227,7 +229,7 @@ def observe(
         if reports == len(out):
             return j, reports
         k, i = slots[j], rows[j]
-        step, x = comments.step[i], int(comments.negative[i])
+        step, x = comments.step[i], comments.negative[i]
         if not votes(table, k, comments.author[i], step):
             continue
         hour = int(comments.at[i] // 3600) % HOURS
@@ -240,6 +242,7 @@ def observe(
         )
         keys.now[k, 0] += x
         keys.now[k, 1] += 1
+        keys.now[k, 2] += x * x
         bet(keys, k, x, comments.at[i], bound, new_step)
         evidence = log_mean(keys.evidence[k])
         if keys.status[k, 0] == FIRING:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from online.arrays import F64, I8, I32, I64, U64
+from online.arrays import F64, I8, I64, U64
 
 BETS = 4  # on the odds ratio
 NONE, FIRING = 0, 1
@@ -16,11 +16,13 @@ HOURS = 24  # of the season
 class Keys(NamedTuple):
     """One row a key. Times are epoch seconds, evidence natural logarithms.
 
+    "Negatives" are sums of x, the probabilities that comments are negative.
+
     Attributes:
         evidence: float64[keys, bets], ln M.
         cusum: float64[keys, bets], ln W, 0 where it rests.
         start: float64[keys, bets], when W last left 1.
-        since: int32[keys, bets, 2], negatives and comments since then.
+        since: float64[keys, bets, 2], Σx and comments since then.
         calm: float64[keys, bets], ln of the mirrored process, of a firing key.
         incident: float64[keys, 4], of a firing key: start, negatives, comments, evidence above
             the threshold when last told.
@@ -28,7 +30,7 @@ class Keys(NamedTuple):
         pending: float64[keys, 2], the same since the last refresh, outside incidents.
         mean: float64[keys], the baseline's mean share.
         bound: float64[keys], p₀ before the hour's season.
-        now: int32[keys, 2], negatives and comments of its latest step.
+        now: float64[keys, 3], Σx, comments and Σx² of its latest step.
         step: int64[keys], the step of the latest comment, -1: none yet.
         status: int8[keys, 2], NONE or FIRING; the level that was told last.
     """
@@ -36,14 +38,14 @@ class Keys(NamedTuple):
     evidence: F64
     cusum: F64
     start: F64
-    since: I32
+    since: F64
     calm: F64
     incident: F64
     folded: F64
     pending: F64
     mean: F64
     bound: F64
-    now: I32
+    now: F64
     step: I64
     status: I8
 
@@ -54,14 +56,14 @@ def new_keys(room: int) -> Keys:
         evidence=np.full((room, BETS), -np.inf),
         cusum=np.zeros((room, BETS)),
         start=np.zeros((room, BETS)),
-        since=np.zeros((room, BETS, 2), np.int32),
+        since=np.zeros((room, BETS, 2)),
         calm=np.full((room, BETS), -np.inf),
         incident=np.zeros((room, 4)),
         folded=np.zeros((room, 2)),
         pending=np.zeros((room, 2)),
         mean=np.zeros(room),
         bound=np.zeros(room),
-        now=np.zeros((room, 2), np.int32),
+        now=np.zeros((room, 3)),
         step=np.full(room, -1, np.int64),
         status=np.zeros((room, 2), np.int8),
     )
@@ -82,7 +84,8 @@ class Usual(NamedTuple):
         season: float64[24], factor on the share by hour of the day.
         seasonal: float64[24, 3], per hour: negatives, their expectation, its variance.
         spread: float64[1], ρ, the correlation of comments within a step.
-        spreading: float64[3], of steps: Σ (x − np)² − npq, Σ n(n−1)pq, Σ 2n(n−1)(pq)².
+        spreading: float64[3], over steps, with v = Σ (x − p)²: Σ ((Σx − np)² − v), Σ (n−1)v and
+            Σ 2(n−1)v²/n.
     """
 
     season: F64
@@ -100,13 +103,13 @@ class Comments(NamedTuple):
     """Comments in the order they are observed.
 
     Attributes:
-        negative: int8[n], 1 for a negative one.
+        negative: float64[n], x, the probability that it is negative.
         author: uint64[n], hash of the author's cluster, or of the author; 0: unknown.
         at: float64[n], event time.
         step: int64[n], step of the clock, which never goes back.
     """
 
-    negative: I8
+    negative: F64
     author: U64
     at: F64
     step: I64

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from online.arrays import F32, I32
 from online.blend import MASKED
+from online.kernels import kernel
 
 
 class TopK(NamedTuple):
@@ -30,7 +30,7 @@ def no_items(policy: str) -> TopK:
     return TopK([], np.zeros(0, np.float32), policy)
 
 
-@njit(cache=True)
+@kernel()
 def select(n: int, scores: F32, items: I32, best: F32) -> int:
     """The len(items) highest finite scores above MASKED, descending; ties in order of slots.
 

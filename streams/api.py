@@ -115,7 +115,7 @@ class ApiApp:
             self._warehouse.close()
 
     async def _look_for_redis(self) -> None:
-        away: tuple[type[Exception], ...] = (OSError, *self.api.store.transient_errors)
+        away = self.api.store.transient_errors
         while True:
             try:
                 await self.api.store.popular("default")

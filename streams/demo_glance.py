@@ -73,7 +73,6 @@ class Watch:
         self._store = RedisTopKStore.connect(parts.stack.redis_url)
         self._away: tuple[type[Exception], ...] = (
             TransientError,
-            OSError,
             *self._store.transient_errors,
         )
         self._warehouse = Warehouse(parts.stack.clickhouse_url)

@@ -78,8 +78,8 @@ class ScoredComment(Interaction, frozen=True, kw_only=True, tag="scored-comment"
     topics: Labels = ()
     language: Label | None = None
     author_cluster: Id | None = None
-    source_partition: int
-    source_offset: int
+    source_partition: Annotated[int, Meta(ge=0, lt=65_536)]
+    source_offset: Annotated[int, Meta(ge=0, lt=2**48)]
 
 
 class Sentiment(Struct, frozen=True, kw_only=True):
@@ -92,8 +92,8 @@ class Sentiment(Struct, frozen=True, kw_only=True):
     negative: Probability
     occurred_at: Utc
     model_version: Short
-    source_partition: int
-    source_offset: int
+    source_partition: Annotated[int, Meta(ge=0, lt=65_536)]
+    source_offset: Annotated[int, Meta(ge=0, lt=2**48)]
     topics: Labels = ()
     author_cluster: Id | None = None
     surface: Label | None = None

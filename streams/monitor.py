@@ -25,6 +25,7 @@ from streams.batch_consumer import Batch
 from streams.catalog import Catalog
 from streams.events import Sentiment
 from streams.intake import Rejected
+from streams.ledger import IdWindow
 from streams.monitor_order import Reordering, Waiting
 from streams.monitor_pager import Pager, Untold
 from streams.river import MAX_TENANTS, River
@@ -33,10 +34,8 @@ log = get_logger("monitor")
 
 TICK_SECONDS = 0.25
 MOST_UNTOLD = 1_000
-# The likeliest label misses half of the complaints of a domain that the classifier was not trained
-# on, and a spike with them. What counts is any vote that rises with complaints: the baseline is of
-# the same votes.
-COMPLAINT = 0.2
+SEEN = 200_000  # comments whose source is known: far more than can be scored again after a crash
+PARTITION_BITS = 48
 OWN = "_order"  # prefix of what belongs to no tenant: no tenant can be called that
 
 
@@ -45,19 +44,17 @@ class MonitorMeta(Struct, frozen=True):
 
     Attributes:
         offset: last one of sentiment.v1 whose effect is in here.
-        sources: source partition → last source offset.
         watermark: newest event time that the detectors have seen, epoch seconds.
         untold: alarms that have been raised and not been told.
         aliases: fingerprint → the one under which the same incident was told before a crash.
     """
 
     offset: int
-    sources: dict[str, int]
     tenants: list[str]
     watermark: float
     untold: list[Untold] = []
     aliases: dict[str, str] = {}
-    format: int = 2
+    format: int = 3
 
 
 class Monitor:
@@ -77,7 +74,7 @@ class Monitor:
     def _reset(self) -> None:
         self.epoch = 0
         self._offset = -1
-        self._sources: dict[str, int] = {}
+        self._seen = IdWindow(SEEN)
         self._tenants: dict[str, SpikeMonitor] = {}
         self._order = Reordering(topics.PARTITIONS)
         self._watermark = 0.0
@@ -95,7 +92,8 @@ class Monitor:
 
     def _load(self, found: Checkpoint) -> None:
         meta = msgspec.json.decode(found.header, type=MonitorMeta)
-        self._offset, self._sources = meta.offset, dict(meta.sources)
+        self._offset = meta.offset
+        self._seen.load(found.arrays[f"{OWN}/seen"])
         self._watermark = meta.watermark
         self._untold = deque(meta.untold)
         for tenant in meta.tenants:
@@ -118,11 +116,11 @@ class Monitor:
     def snapshot(self) -> tuple[dict[str, Any], str]:
         """Arrays and header of the checkpoint."""
         arrays = {f"{OWN}/{name}": array for name, array in self._order.state().items()}
+        arrays[f"{OWN}/seen"] = self._seen.array()
         for tenant, spikes in self._tenants.items():
             arrays |= {f"{tenant}/{name}": array for name, array in spikes.state().items()}
         meta = MonitorMeta(
             self._offset,
-            dict(self._sources),
             sorted(self._tenants),
             self._watermark,
             list(self._untold),
@@ -165,10 +163,10 @@ class Monitor:
 
     def _is_new(self, message: Sentiment) -> bool:
         """Comments scored again after a crash come back under new offsets: know their source."""
-        source = str(message.source_partition)
-        if message.source_offset <= self._sources.get(source, -1):
+        source = message.source_partition << PARTITION_BITS | message.source_offset
+        if source in self._seen:
             return False
-        self._sources[source] = message.source_offset
+        self._seen.add(source)
         return True
 
     def _observe(self, ready: list[Waiting]) -> None:
@@ -219,7 +217,7 @@ def waiting(message: Sentiment, key: bytes | None) -> Waiting:
     author = message.author_cluster or (key or b"").decode("utf-8", "replace")
     at = message.occurred_at.timestamp()
     observation = Observation(
-        message.item_id, message.topics, message.negative >= COMPLAINT, author_hash(author), at
+        message.item_id, message.topics, message.negative, author_hash(author), at
     )
     return Waiting(at, message.source_partition, message.source_offset, message.tenant, observation)
 

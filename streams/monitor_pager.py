@@ -121,10 +121,9 @@ class Pager:
 
         After a crash a receiver may hear an alert again, under the same fingerprint.
         """
-        away: tuple[type[Exception], ...] = (OSError, *self._river.store.transient_errors)
         try:
             await self._river.store.publish_alert(alert.tenant, payload)
-        except away:
+        except self._river.store.transient_errors:
             self._river.metrics.alert_failures.inc()
         if not alert.historic and not await self._sender.send(alert_fields(alert)):
             self._river.metrics.alert_failures.inc()
@@ -155,14 +154,14 @@ class Pager:
         )
 
     async def _examples(self, tenant: str, alarm: Alarm) -> tuple[AlertComment, ...]:
-        """The most telling negative comments since the spike began, from ClickHouse."""
+        """The most negative comments since the spike began, from ClickHouse."""
         kind, _, name = alarm.key.partition(":")
         try:
             await asyncio.to_thread(self._river.archive.flush)
             rows = await asyncio.to_thread(
                 self._warehouse.query,
                 "SELECT id, text, negative, occurred_at FROM scored_comments"
-                " WHERE tenant = %(tenant)s AND label = 'negative'"
+                " WHERE tenant = %(tenant)s"
                 " AND occurred_at BETWEEN %(start)s AND %(end)s "
                 + FILTER.get(kind, "")
                 + " ORDER BY negative DESC, id LIMIT %(limit)s",

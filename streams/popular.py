@@ -31,7 +31,7 @@ class Popular:
                 epoch = epoch or await self._river.store.next_epoch("popular", 0)
                 for tenant in list(self._river.learners):
                     await self._refresh(tenant, epoch)
-            except (OSError, *self._river.store.transient_errors) as error:
+            except self._river.store.transient_errors as error:
                 log.warning("redis.away", error=type(error).__name__)
 
     async def _refresh(self, tenant: str, epoch: int) -> None:

@@ -117,7 +117,7 @@ class Recommend:
                     [(write.tenant, write.user) for write in writes]
                 )
                 return accepted
-            except (OSError, *self._river.store.transient_errors) as error:
+            except self._river.store.transient_errors as error:
                 wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
                 log.warning("redis.retry", error=type(error).__name__, wait_seconds=wait)
                 attempt += 1
