@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -41,8 +41,7 @@ def write_events(
     check_name(path)
     written = 0
     try:
-        with ExitStack() as closing:
-            file = closing.enter_context(_open(path))
+        with _open(path) as file:
             for outbound in outbounds:
                 if outbound.is_interaction:
                     file.write(_first(outbound) if not written else outbound.value)
@@ -64,7 +63,7 @@ def check_name(path: Path) -> None:
         raise UserError(f"--to {path}: name a file that ends in .jsonl or .jsonl.gz")
 
 
-def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
+def _open(path: Path) -> io.BufferedIOBase:
     return gzip.open(path, "wb", compresslevel=6) if path.suffix == ".gz" else path.open("wb")
 
 
