@@ -1,0 +1,30 @@
+"""Compiled code on disk is never older than the sources it was made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from online import cooccurrence, kernels, learning, prequential_popularity, scoring
+
+
+def test_every_kernel_goes_by_the_stamp_of_the_whole_package() -> None:
+    for module in (cooccurrence, learning, prequential_popularity, scoring):
+        made = [v for v in vars(module).values() if hasattr(v, "py_func")]
+        assert made
+        for dispatcher in made:
+            assert dispatcher._cache._cache_file._source_stamp == kernels.package_stamp()
+
+
+def test_a_change_in_any_module_changes_the_stamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "__file__", str(tmp_path / "kernels.py"))
+    stamps = set()
+    for content in ("x = 1", "x = 2"):
+        (tmp_path / "callee.py").write_text(content)
+        kernels.package_stamp.cache_clear()
+        stamps.add(kernels.package_stamp())
+    kernels.package_stamp.cache_clear()
+    assert len(stamps) == 2
