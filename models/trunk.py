@@ -229,3 +229,7 @@ def _dequantise(data: bytes, offset: int, size: int, columns: int) -> NDArray[np
     np.multiply((nibbles & 15).astype(np.int8) - 8, scale, out=weights[:, :half])
     np.multiply((nibbles >> 4).astype(np.int8) - 8, scale, out=weights[:, half:])
     return weights.reshape(-1, columns)
+
+
+if __name__ == "__main__":
+    trunk_folder(default_cache_dir())

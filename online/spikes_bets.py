@@ -20,9 +20,9 @@ logarithms.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from online.arrays import F64, I32, I64, U64
+from online.kernels import kernel
 from online.spikes_keys import BETS, FIRING, HOURS, NONE, Comments, Keys, Usual
 from online.spikes_votes import votes
 
@@ -41,7 +41,7 @@ TENFOLD = float(np.log(10.0))  # a plain float: it ends in an alert, and numpy's
 MAJOR, SEVERE = 2 * TENFOLD, 6 * TENFOLD  # evidence above the alarm's threshold, natural log
 
 
-@njit(cache=True)
+@kernel()
 def softplus(v: float) -> float:
     """ln(M + 1) of v = ln M."""
     if v > 35.0:
@@ -49,7 +49,7 @@ def softplus(v: float) -> float:
     return float(np.log1p(np.exp(v)))
 
 
-@njit(cache=True)
+@kernel()
 def log_mean(values: F64) -> float:
     """Logarithm of the mean of exp(values); a mean of e-values is an e-value."""
     top = values.max()
@@ -58,7 +58,7 @@ def log_mean(values: F64) -> float:
     return float(top + np.log(np.mean(np.exp(values - top))))
 
 
-@njit(cache=True)
+@kernel()
 def level_of(excess: float) -> int:
     """0 minor, 1 major, 2 severe."""
     if excess >= SEVERE:
@@ -66,7 +66,7 @@ def level_of(excess: float) -> int:
     return 1 if excess >= MAJOR else 0
 
 
-@njit(cache=True)
+@kernel()
 def expected(keys: Keys, k: int, bound: float, usual: Usual) -> float:
     """The share to expect of the next comment: after others of its step, those weigh in.
 
@@ -80,7 +80,7 @@ def expected(keys: Keys, k: int, bound: float, usual: Usual) -> float:
     return float(min((worth * bound + keys.now[k, 0]) / (worth + keys.now[k, 1]), HIGHEST))
 
 
-@njit(cache=True)
+@kernel()
 def learn_spread(keys: Keys, k: int, usual: Usual, hour: int) -> None:
     """A key's step is over: how far was it from what was expected? Then begin a new one."""
     n = float(keys.now[k, 1])
@@ -93,7 +93,7 @@ def learn_spread(keys: Keys, k: int, usual: Usual, hour: int) -> None:
     keys.now[k] = 0
 
 
-@njit(cache=True)
+@kernel()
 def learn_season(keys: Keys, k: int, negative: float, usual: Usual, hour: int) -> None:
     """One comment more in this hour of the day."""
     if keys.folded[k, 1] >= SETTLED:
@@ -103,7 +103,7 @@ def learn_season(keys: Keys, k: int, negative: float, usual: Usual, hour: int) -
         usual.seasonal[hour, 2] += mean * (1.0 - mean)
 
 
-@njit(cache=True)
+@kernel()
 def bet(keys: Keys, k: int, negative: float, at: float, bound: float, new_step: bool) -> None:
     """Let the e-SR and CUSUM processes of a key take one comment."""
     for b in range(BETS):
@@ -120,7 +120,7 @@ def bet(keys: Keys, k: int, negative: float, at: float, bound: float, new_step: 
         keys.since[k, b, 1] += 1
 
 
-@njit(cache=True)
+@kernel()
 def half_way(keys: Keys, k: int, bound: float) -> float:
     """The share, in odds, between the bound and the incident's, which is shrunk to the bound:
     the comments that raised an alarm overstate it."""
@@ -130,7 +130,7 @@ def half_way(keys: Keys, k: int, bound: float) -> float:
     return float(odds / (1.0 + odds))
 
 
-@njit(cache=True)
+@kernel()
 def calm_down(keys: Keys, k: int, negative: float, bound: float, new_step: bool) -> float:
     """Let the mirrored process of a firing key take one comment; its evidence."""
     bound = half_way(keys, k, bound)
@@ -141,7 +141,7 @@ def calm_down(keys: Keys, k: int, negative: float, bound: float, new_step: bool)
     return float(log_mean(keys.calm[k]))
 
 
-@njit(cache=True)
+@kernel()
 def fire(keys: Keys, k: int, excess: float) -> None:
     """Open an incident: it began where the strongest CUSUM did, and leaves the baseline alone."""
     b = int(np.argmax(keys.cusum[k]))
@@ -157,7 +157,7 @@ def fire(keys: Keys, k: int, excess: float) -> None:
     keys.pending[k, 1] = max(keys.pending[k, 0], keys.pending[k, 1] - comments)
 
 
-@njit(cache=True)
+@kernel()
 def close(keys: Keys, k: int) -> None:
     """End an incident: every process starts anew."""
     keys.status[k] = NONE
@@ -166,7 +166,7 @@ def close(keys: Keys, k: int) -> None:
     keys.cusum[k] = 0.0
 
 
-@njit(cache=True)
+@kernel()
 def report(keys: Keys, k: int, kind: int, row: int, evidence: float, out: F64, at: int) -> None:
     """Write down what there is to tell about a key."""
     out[at, SLOT] = k
@@ -180,7 +180,7 @@ def report(keys: Keys, k: int, kind: int, row: int, evidence: float, out: F64, a
     out[at, LEVEL] = keys.status[k, 1]
 
 
-@njit(cache=True)
+@kernel()
 def in_incident(
     keys: Keys, k: int, negative: float, bound: float, new_step: bool, excess: float, calm: float
 ) -> int:
@@ -198,7 +198,7 @@ def in_incident(
     return NONE
 
 
-@njit(cache=True)
+@kernel()
 def observe(
     keys: Keys,
     comments: Comments,

@@ -8,9 +8,9 @@ overflows, the oldest vote is forgotten, and an author may count once more.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from online.arrays import I64, U64
+from online.kernels import kernel
 
 SMALLEST, LARGEST = 1 << 10, 1 << 17
 PROBES = 8
@@ -24,7 +24,7 @@ def new_table(size: int = SMALLEST) -> Table:
     return np.zeros(size, np.uint64), np.full(size, -1, np.int64)
 
 
-@njit(cache=True)
+@kernel()
 def mixed(key: int, author: int) -> int:
     """A well-spread hash of both (the finaliser of SplitMix64)."""
     z = np.uint64(author) + np.uint64(key + 1) * np.uint64(0x9E3779B97F4A7C15)
@@ -33,7 +33,7 @@ def mixed(key: int, author: int) -> int:
     return z ^ (z >> np.uint64(31))  # type: ignore[return-value]
 
 
-@njit(cache=True)
+@kernel()
 def votes(table: Table, key: int, author: int, step: int) -> bool:
     """Whether the author has a vote on the key at this step; if so it is used up."""
     if author == 0:
@@ -55,7 +55,7 @@ def votes(table: Table, key: int, author: int, step: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel()
 def _enter(table: Table, tags: U64, steps: I64) -> None:
     mask = np.uint64(len(table[0]) - 1)
     for i in range(len(tags)):

@@ -22,8 +22,10 @@ def _detectors() -> None:
     """Praise, a scandal, and two days of silence, which end it."""
     monitor = SpikeMonitor()
     count = 150
-    monitor.observe([Observation("item", (), n > 100, n + 1, n * 60.0) for n in range(count)])
-    monitor.observe([Observation("other", (), False, 1, 3 * 86_400.0)])
+    monitor.observe(
+        [Observation("item", (), float(n > 100), n + 1, n * 60.0) for n in range(count)]
+    )
+    monitor.observe([Observation("other", (), 0.0, 1, 3 * 86_400.0)])
     SpikeMonitor().load(monitor.state())
 
 
@@ -41,3 +43,7 @@ def _learner() -> None:
     learner.load_shared(learner.shared_state())
     learner.forget_user(0, "user")
     learner.drop_partition(1)
+
+
+if __name__ == "__main__":
+    warm_up()

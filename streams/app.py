@@ -26,7 +26,7 @@ from streams.outlet import Outlet
 from streams.popular import Popular
 from streams.recommend import Recommend
 from streams.river import River, agent, fatal
-from streams.score import ClassifierClient, Score
+from streams.score import AT_ONCE, ClassifierClient, Score
 
 log = get_logger("worker")
 
@@ -158,9 +158,11 @@ def _faust_app(settings: Settings) -> Any:
         broker_heartbeat_interval=1.0,
         broker_request_timeout=30.0,
         broker_commit_interval=0.5,
-        broker_max_poll_records=2_000,
+        broker_max_poll_records=batch_consumer.MAX_POLL_RECORDS,
+        consumer_max_fetch_size=batch_consumer.MAX_FETCH_BYTES,
     )
-    batch_consumer.install(app)
+    # Small batches of comments: scoring takes long, and no partition may fall far behind another.
+    batch_consumer.install(app, {topics.COMMENTS: AT_ONCE})
     return app
 
 

@@ -13,17 +13,24 @@ one user partition apart (range assignment here keeps them together).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, TypeVar
 
 import faust.transport.drivers.aiokafka as driver
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from faust.serializers import codecs
 from msgspec import Struct
 
-MAX_BATCH = 2_000
+MAX_BATCH = 500
 MAX_BATCH_BYTES = 8_000_000
+# A poll takes all that has been fetched, of every partition; the size of a fetch keeps it small, so
+# that no partition has to wait long while another one's backlog is worked off.
+MAX_FETCH_BYTES = 131_072
+MAX_POLL_RECORDS = 100_000
 FETCH_WAIT_MS = 10
+
+T = TypeVar("T")
 
 
 class Batch(Struct, frozen=True):
@@ -37,18 +44,24 @@ class Batch(Struct, frozen=True):
     timestamps_ms: list[int]
 
 
-def cut(records: list[Any]) -> list[list[Any]]:
+def cut(records: list[Any], most: int = MAX_BATCH) -> list[list[Any]]:
     """Split fetched records into batches bounded in count and in bytes."""
     batches: list[list[Any]] = []
     size = 0
     for record in records:
         length = len(record.value or b"")
-        if not batches or len(batches[-1]) >= MAX_BATCH or size + length > MAX_BATCH_BYTES:
+        if not batches or len(batches[-1]) >= most or size + length > MAX_BATCH_BYTES:
             batches.append([])
             size = 0
         batches[-1].append(record)
         size += length
     return batches
+
+
+def in_turn(queues: Sequence[Sequence[T]]) -> Iterator[T]:
+    """One of each queue, again and again, until all are empty."""
+    for row in zip_longest(*queues):
+        yield from (one for one in row if one is not None)
 
 
 def to_batch(records: list[Any]) -> Batch:
@@ -74,7 +87,13 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
 
 class BatchConsumer(driver.Consumer):
-    """Faust's aiokafka consumer, yielding one message per partition batch."""
+    """Faust's aiokafka consumer, yielding one message per partition batch, partitions in turn.
+
+    Attributes:
+        most_at_once: topic → records of a batch, where it is not MAX_BATCH.
+    """
+
+    most_at_once: Mapping[str, int] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,14 +112,17 @@ class BatchConsumer(driver.Consumer):
             # What was fetched while the flow stood still is fetched again from the commit.
             await self._seek_back()
             return
+        batches = []
         for tp, fetched in records.items():
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-            for part in cut(fetched):
-                if not self.flow_active or self.app.consumer_generation_id != generation:
-                    return
-                yield tp, self._batch_message(tp, part)
+            parts = cut(fetched, self.most_at_once.get(tp.topic, MAX_BATCH))
+            batches.append([(tp, part) for part in parts])
+        for tp, part in in_turn(batches):
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            yield tp, self._batch_message(tp, part)
 
     def _batch_message(self, tp: Any, part: list[Any]) -> Any:
         message = self._to_message(tp, part[-1])
@@ -146,8 +168,8 @@ class _Raw(codecs.Codec):
 RAW = "springtide-raw"
 
 
-def install(app: Any) -> None:
+def install(app: Any, most_at_once: Mapping[str, int]) -> None:
     """Make `app` consume in batches; call before it starts."""
     codecs.register(RAW, _Raw())
-    transport = app.transport
-    transport.Consumer = BatchConsumer
+    consumer = type("Consumer", (BatchConsumer,), {"most_at_once": dict(most_at_once)})
+    app.transport.Consumer = consumer

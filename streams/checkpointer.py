@@ -6,13 +6,11 @@ import asyncio
 import time
 from typing import Any, NamedTuple
 
-import msgspec
-
 from infra.telemetry import get_logger
 from infra.warehouse import TransientError
 from online.checkpoint import CheckpointStore
 from streams.monitor import Monitor
-from streams.partition import PartitionMeta, PartitionState, encode_meta
+from streams.partition import FORMAT, PartitionMeta, PartitionState, decode_meta, encode_meta
 from streams.recommend import Recommend
 from streams.river import River
 from streams.topics import CLICKS
@@ -128,7 +126,7 @@ class Checkpointer:
             await self._load_shared()
         state = PartitionState(partition, epoch)
         if found is not None:
-            meta = msgspec.json.decode(found.header, type=PartitionMeta)
+            meta = decode_meta(found.header, PartitionMeta, FORMAT)
             state.restore(meta, found.arrays)
             for tenant in meta.tenants:
                 self._river.learner(tenant).load_partition(

@@ -28,11 +28,13 @@ from streams.intake import Rejected
 from streams.ledger import IdWindow
 from streams.monitor_order import Reordering, Waiting
 from streams.monitor_pager import Pager, Untold
+from streams.partition import decode_meta
 from streams.river import MAX_TENANTS, River
 
 log = get_logger("monitor")
 
 TICK_SECONDS = 0.25
+FORMAT = 3
 MOST_UNTOLD = 1_000
 SEEN = 200_000  # comments whose source is known: far more than can be scored again after a crash
 PARTITION_BITS = 48
@@ -54,7 +56,7 @@ class MonitorMeta(Struct, frozen=True):
     watermark: float
     untold: list[Untold] = []
     aliases: dict[str, str] = {}
-    format: int = 3
+    format: int = FORMAT
 
 
 class Monitor:
@@ -91,7 +93,7 @@ class Monitor:
         self._ready.set()
 
     def _load(self, found: Checkpoint) -> None:
-        meta = msgspec.json.decode(found.header, type=MonitorMeta)
+        meta = decode_meta(found.header, MonitorMeta, FORMAT)
         self._offset = meta.offset
         self._seen.load(found.arrays[f"{OWN}/seen"])
         self._watermark = meta.watermark

@@ -21,8 +21,8 @@ from online.spikes import Observation
 
 LIVE_SECONDS = 120.0  # event time this close to the wall clock is live
 # Scoring a batch of another partition may take this long; a live stream does not wait for it.
-IDLE_SECONDS = 30.0
-QUIET_SECONDS = 5.0  # nothing from any partition: the stream has ended, or pauses
+IDLE_SECONDS = 60.0
+QUIET_SECONDS = 10.0  # nothing from any partition: the stream has ended, or pauses
 MOST_WAITING = 50_000
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from infra.settings import UserError
 from streams.ledger import IdWindow
 
 IDLE_SECONDS = 5.0
+FORMAT = 1
 
 
 class PartitionMeta(Struct, frozen=True):
@@ -24,7 +26,7 @@ class PartitionMeta(Struct, frozen=True):
     event_times: dict[str, float]
     tenants: list[str]
     written_at: float = 0.0
-    format: int = 1
+    format: int = FORMAT
 
 
 class PartitionState:
@@ -101,3 +103,25 @@ class PartitionState:
 def encode_meta(meta: Struct) -> str:
     """JSON for the checkpoint's header."""
     return msgspec.json.encode(meta).decode()
+
+
+class _Format(Struct, frozen=True):
+    format: int = 0
+
+
+Meta = TypeVar("Meta", bound=Struct)
+
+
+def decode_meta(header: str, kind: type[Meta], current: int) -> Meta:
+    """The JSON part of a checkpoint.
+
+    Raises:
+        UserError: another version of the program wrote it.
+    """
+    found = msgspec.json.decode(header, type=_Format).format
+    if found != current:
+        raise UserError(
+            f"the checkpoint has format {found}, this version reads format {current}: run the "
+            "version that wrote it, or start from a new SPRINGTIDE_CHECKPOINT_URL"
+        )
+    return msgspec.json.decode(header, type=kind)

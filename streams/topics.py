@@ -139,9 +139,13 @@ def _create(admin: Any, missing: list[TopicSpec], partitions: int, replication: 
 
 
 def _admin(servers: list[str], timeout_seconds: float) -> Any:
+    import logging
+
     import kafka
     from kafka.errors import KafkaError
 
+    # A broker that does not answer is our one line, not twenty of the client's.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
         return kafka.KafkaAdminClient(
             bootstrap_servers=servers,

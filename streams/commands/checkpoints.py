@@ -40,13 +40,12 @@ def show(
 
 def summarise(url: str) -> dict[str, Any]:
     """Read every partition file below `url` and add up."""
-    import msgspec
-
     from online.checkpoint import CheckpointStore
     from online.learner import events_in, items_in, users_in
+    from streams import monitor, partition
     from streams.checkpointer import MONITOR, arrays_of
     from streams.monitor import MonitorMeta
-    from streams.partition import PartitionMeta
+    from streams.partition import PartitionMeta, decode_meta
 
     store = CheckpointStore(url)
     offsets: dict[str, int] = {}
@@ -59,10 +58,12 @@ def summarise(url: str) -> dict[str, Any]:
             continue
         size += found.bytes
         if name == MONITOR:
-            offsets["sentiment.v1/0"] = msgspec.json.decode(found.header, type=MonitorMeta).offset
+            offsets["sentiment.v1/0"] = decode_meta(
+                found.header, MonitorMeta, monitor.FORMAT
+            ).offset
         if not name.startswith("partition-"):
             continue
-        meta = msgspec.json.decode(found.header, type=PartitionMeta)
+        meta = decode_meta(found.header, PartitionMeta, partition.FORMAT)
         offsets |= {f"{topic}/{meta.partition}": at for topic, at in meta.offsets.items()}
         duplicates += meta.duplicates
         ignored += meta.ignored

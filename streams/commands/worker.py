@@ -12,6 +12,8 @@ import typer
 
 from infra.settings import Settings, load_settings
 
+STOP_SECONDS = 15.0
+
 if TYPE_CHECKING:
     from streams.app import App
 
@@ -47,6 +49,7 @@ async def _main(settings: Settings, host: str, port: int) -> None:
     from infra.serving import AsyncRedisTopKStore
     from streams import topics
     from streams.app import create_app
+    from streams.river import fatal
     from streams.worker_http import worker_routes
 
     listener = listen(host, port)
@@ -64,7 +67,12 @@ async def _main(settings: Settings, host: str, port: int) -> None:
     announce = asyncio.create_task(_announce(app, server.url))
     await stopping.wait()
     announce.cancel()
-    await app.stop()
+    ending = asyncio.create_task(app.stop())
+    ended, _ = await asyncio.wait({ending}, timeout=STOP_SECONDS)
+    if not ended:
+        # A part that we wait for is away. Nothing is lost: what is not in a checkpoint comes again.
+        fatal(TimeoutError(f"not stopped within {STOP_SECONDS:.0f} s"))
+    await ending
     await server.stop()
 
 

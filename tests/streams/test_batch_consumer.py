@@ -39,3 +39,16 @@ def test_a_batch_is_columns_and_keeps_gaps_in_offsets() -> None:
     batch = batch_consumer.to_batch(records([1, 0]))
     assert batch.offsets == [10, 12] and batch.values == [b"x", b""]
     assert (batch.topic, batch.partition, batch.timestamps_ms) == ("t", 0, [0, 1])
+
+
+def test_partitions_take_turns() -> None:
+    assert list(batch_consumer.in_turn([["a1", "a2", "a3"], [], ["c1"]])) == [
+        "a1",
+        "c1",
+        "a2",
+        "a3",
+    ]
+
+
+def test_a_topic_may_have_smaller_batches() -> None:
+    assert [len(part) for part in batch_consumer.cut(records([1] * 5), most=2)] == [2, 2, 1]

@@ -20,7 +20,7 @@ NOW = 1_760_000_000.0
 
 
 def comment(at: float, source: int = 0, offset: int = 0) -> Waiting:
-    return Waiting(at, source, offset, "default", Observation("i", (), True, 1, at))
+    return Waiting(at, source, offset, "default", Observation("i", (), 0.7, 1, at))
 
 
 def streams(seed: int, partitions: int = 4, each: int = 50) -> list[list[Waiting]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.settings import UserError
 from streams.ledger import IdWindow, event_hash
-from streams.partition import PartitionState
+from streams.partition import FORMAT, PartitionMeta, PartitionState, decode_meta, encode_meta
 
 
 @given(st.lists(st.integers(0, 30), max_size=80))
@@ -59,6 +61,7 @@ def test_a_state_comes_back_as_it_was_saved() -> None:
     state.duplicates, state.ignored = 2, 4
     state.heard("clicks.v1", 123.0)
     meta, arrays = state.snapshot(["t"])
+    assert decode_meta(encode_meta(meta), PartitionMeta, FORMAT) == meta
     successor = PartitionState(3, epoch=6)
     successor.restore(meta, arrays)
     assert successor.offsets == state.offsets and successor.epoch == 6
@@ -66,3 +69,8 @@ def test_a_state_comes_back_as_it_was_saved() -> None:
     assert (successor.duplicates, successor.ignored) == (2, 4)
     assert successor.watermark() == 123.0
     assert not successor.is_new("clicks.v1", 41) and successor.is_new("clicks.v1", 42)
+
+
+def test_a_checkpoint_of_another_version_is_refused_in_one_line() -> None:
+    with pytest.raises(UserError, match="the checkpoint has format 99, this version reads format"):
+        decode_meta('{"format": 99}', PartitionMeta, FORMAT)
