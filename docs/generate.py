@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def _folder(folder: Path, depth: int) -> list[str]:
 def _first_sentence(module: Path) -> str:
     text = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
     line = " ".join(text.split("\n\n")[0].split())
-    return re.split(r"(?<=[.:;])\s", line)[0].rstrip(".:;")
+    return line.split(". ")[0].rstrip(".:")
 
 
 def rewritten(readme: str) -> str:
