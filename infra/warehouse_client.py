@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -194,6 +195,8 @@ class Warehouse:
         if client is None:
             from clickhouse_driver import Client
 
+            # A server that is away is our one line, not a traceback of the client's.
+            logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
             client = Client.from_url(self._url)
             client.connection.connect_timeout = CONNECT_SECONDS
             client.connection.send_receive_timeout = ANSWER_SECONDS

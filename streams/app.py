@@ -20,13 +20,14 @@ from streams import batch_consumer, topics
 from streams.archive import Archive
 from streams.catalog import Catalog
 from streams.checkpointer import Checkpointer
+from streams.classifier_client import ClassifierClient
 from streams.learn import Learn
 from streams.monitor import Monitor
 from streams.outlet import Outlet
 from streams.popular import Popular
 from streams.recommend import Recommend
-from streams.river import River, agent, fatal
-from streams.score import AT_ONCE, ClassifierClient, Score
+from streams.river import River, agent, fatal, one_by_one
+from streams.score import AT_ONCE, Score
 
 log = get_logger("worker")
 
@@ -179,13 +180,14 @@ def _wire(worker: App) -> None:
             value_type=None,
         )
 
-    for name, source, handle in (
-        ("learn", raw(*USER_TOPICS), worker.learn.handle),
-        ("score", raw(topics.COMMENTS), worker.score.handle),
-        ("monitor", raw(topics.SENTIMENT), worker.monitor.handle),
-        ("archive", raw(topics.SERVED, topics.ALERTS), worker.archive.handle),
+    for name, source, handle, most in (
+        ("learn", raw(*USER_TOPICS), one_by_one(worker.learn.handle), 1),
+        # While a request is on its way to the classifier, the next one gathers.
+        ("score", raw(topics.COMMENTS), worker.score.handle, AT_ONCE),
+        ("monitor", raw(topics.SENTIMENT), one_by_one(worker.monitor.handle), 1),
+        ("archive", raw(topics.SERVED, topics.ALERTS), one_by_one(worker.archive.handle), 1),
     ):
-        app.agent(source, name=name, concurrency=1)(agent(worker.river, handle))
+        app.agent(source, name=name, concurrency=1)(agent(worker.river, handle, most))
 
     @app.on_partitions_assigned.connect(weak=False)
     async def _(_app: Any, assigned: Iterable[Any], **_: Any) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from typing import Any
 
 import numpy as np
+import stamina
 from msgspec import Struct
 
 from online.learner import Kind
@@ -54,6 +55,8 @@ class Learn:
     async def handle(self, batch: Batch) -> None:
         """Take a batch of any of the user-keyed topics."""
         state = await self._river.partition(batch.partition)
+        if state is None:
+            return
         for start in range(0, len(batch.offsets), CHUNK):
             decoded, rejected = self._decode(batch, range(start, start + CHUNK), state)
             await self._river.dead_letter(batch, rejected)
@@ -169,22 +172,31 @@ class Learn:
 
     async def _profile(self, profile: Profile, state: PartitionState) -> None:
         """Redis first, so that the API honours an opt-out at once; repeating it is harmless."""
-        store, learner = self._river.store, self._river.learner(profile.tenant)
-        if profile.deleted:
-            await store.delete_user(profile.tenant, profile.user_id)
-            if not self._river.owns(state):
-                return
-            learner.forget_user(state.partition, profile.user_id)
-            return
-        await store.write_profile(
-            profile.tenant,
-            profile.user_id,
-            personalise=profile.personalise,
-            interests=profile.interests,
-        )
+        learner = self._river.learner(profile.tenant)
+        await self._show(profile)
         if not self._river.owns(state):
+            return
+        if profile.deleted:
+            learner.forget_user(state.partition, profile.user_id)
             return
         learner.put_profile(
             state.partition, profile.user_id, profile.interests, profile.personalise
         )
         self._recommend.enqueue(state.partition, profile.tenant, profile.user_id, 0)
+
+    async def _show(self, profile: Profile) -> None:
+        """Tell Redis, and wait for it where it is away."""
+        store = self._river.store
+        async for attempt in stamina.retry_context(
+            on=store.transient_errors, attempts=None, timeout=None, wait_max=2.0
+        ):
+            with attempt:
+                if profile.deleted:
+                    await store.delete_user(profile.tenant, profile.user_id)
+                else:
+                    await store.write_profile(
+                        profile.tenant,
+                        profile.user_id,
+                        personalise=profile.personalise,
+                        interests=profile.interests,
+                    )

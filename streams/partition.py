@@ -55,6 +55,13 @@ class PartitionState:
         """Whether the record's effect is not in this state yet."""
         return offset > self.offsets.get(topic, -1)
 
+    def seen_or(self, here: set[tuple[int, int]], hashed: int) -> bool:
+        """Whether the id was met before, or in this round: `here`, to which it is added."""
+        if hashed in self.seen or (self.partition, hashed) in here:
+            return True
+        here.add((self.partition, hashed))
+        return False
+
     def next_version(self) -> tuple[int, int]:
         """(epoch, seq): greater than every version this partition wrote before."""
         self.sequence += 1

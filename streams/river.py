@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from infra.metrics import WorkerMetrics
@@ -33,6 +33,7 @@ log = get_logger("worker")
 MAX_TENANTS = 64
 MAX_UNACKNOWLEDGED = 50_000
 MAX_ARCHIVE_ROWS = 200_000
+MAX_GATHERED = 64  # batches that wait for a busy agent
 FATAL = 70  # EX_SOFTWARE: the supervisor starts us again, from the checkpoint
 
 
@@ -78,10 +79,16 @@ class River:
         """Whether the tenant is known or there is room for one more."""
         return tenant in self.learners or len(self.learners) < MAX_TENANTS
 
-    async def partition(self, number: int) -> PartitionState:
-        """The partition's state; waits until its checkpoint is loaded."""
+    async def partition(self, number: int) -> PartitionState | None:
+        """The partition's state; waits until its checkpoint is loaded.
+
+        None where partitions are handed out anew meanwhile: the batch comes again to whom it goes.
+        """
+        generation = self.generation
         while number not in self.partitions:
             await self._partition_ready[number].wait()
+            if generation != self.generation:
+                return None
         return self.partitions[number]
 
     def owns(self, state: PartitionState) -> bool:
@@ -127,6 +134,9 @@ class River:
         """Partitions go: what is still unacknowledged belongs to whoever owns them next."""
         self.generation += 1
         self.unacknowledged = []
+        waited_for, self._partition_ready = self._partition_ready, defaultdict(asyncio.Event)
+        for ready in waited_for.values():
+            ready.set()
 
     async def dead_letter(self, batch: Batch, rejected: list[tuple[int, str]]) -> None:
         """Write the records at these indices with their reasons; returns once the broker has them.
@@ -164,23 +174,62 @@ def fatal(error: BaseException) -> None:
     os._exit(FATAL)
 
 
+def one_by_one(
+    handle: Callable[[Batch], Awaitable[None]],
+) -> Callable[[Sequence[Batch]], Awaitable[None]]:
+    """For a handler that takes a single batch."""
+
+    async def handle_all(batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            await handle(batch)
+
+    return handle_all
+
+
+Taken = tuple[Any, int]  # Faust's event, and the generation in which it came
+
+
 def agent(
-    river: River, handle: Callable[[Batch], Awaitable[None]]
+    river: River, handle: Callable[[Sequence[Batch]], Awaitable[None]], most: int = 1
 ) -> Callable[[Any], Awaitable[None]]:
-    """A Faust agent body: batches in order, acknowledged with the next checkpoint."""
+    """A Faust agent body: batches in order, acknowledged with the next checkpoint.
+
+    Args:
+        handle: takes what gathered while it was busy, at least one batch.
+        most: records that are handed over at once, as far as batches are smaller.
+    """
+
+    async def read(stream: Any, waiting: asyncio.Queue[Taken]) -> None:
+        async for event in stream.noack().events():
+            await waiting.put((event, river.generation))
+
+    async def work(waiting: asyncio.Queue[Taken]) -> None:
+        while True:
+            taken = [await waiting.get()]
+            while not waiting.empty() and sum(len(e.value.offsets) for e, _ in taken) < most:
+                taken.append(waiting.get_nowait())
+            await river.admit()
+            generation = river.generation
+            # What came before partitions were handed out anew is fetched again.
+            events = [event for event, at in taken if at == generation]
+            if not events:
+                continue
+            await handle([event.value for event in events])
+            for event in events:
+                river.metrics.events.labels(event.value.topic).inc(len(event.value.offsets))
+                river.acknowledge_later(event, event.value, generation)
 
     async def consume(stream: Any) -> None:
+        waiting: asyncio.Queue[Taken] = asyncio.Queue(MAX_GATHERED)
+        parts = [asyncio.create_task(part) for part in (read(stream, waiting), work(waiting))]
         try:
-            async for event in stream.noack().events():
-                await river.admit()
-                batch: Batch = event.value
-                generation = river.generation
-                await handle(batch)
-                river.metrics.events.labels(batch.topic).inc(len(batch.offsets))
-                river.acknowledge_later(event, batch, generation)
+            await asyncio.gather(*parts)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             fatal(error)
+        finally:
+            for part in parts:
+                part.cancel()
 
     return consume

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
-
-import aiohttp
-import msgspec
-from msgspec import Struct
+from typing import Any, NamedTuple
 
 from infra.telemetry import get_logger
 from streams import topics
 from streams.batch_consumer import Batch
 from streams.catalog import Catalog
+from streams.classifier_client import Answer, ClassifierClient
 from streams.events import Comment, ScoredComment, Sentiment, encode, user_key
 from streams.intake import Rejected
 from streams.ledger import event_hash
@@ -25,61 +21,15 @@ from streams.river import River
 log = get_logger("score")
 
 AT_ONCE = 64
-TIMEOUT_SECONDS = 30.0
-RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
 
 
-class LabelScore(Struct, frozen=True):
-    """One label of a TEI-shaped prediction."""
+class Admitted(NamedTuple):
+    """What of a batch is to be scored."""
 
-    label: str
-    score: float
-
-
-class ClassifierClient:
-    """Asks the classifier server; waits for it as long as it takes (back-pressure)."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-        self._session: aiohttp.ClientSession | None = None
-        self._decode = msgspec.json.Decoder(list[list[LabelScore]]).decode
-        self.version = ""
-
-    async def start(self) -> None:
-        """Open the connection pool and learn the model's version."""
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=timeout)
-
-    async def stop(self) -> None:
-        """Close the connection pool."""
-        if self._session is not None:
-            await self._session.close()
-
-    async def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
-        """Label → probability for each text; retries until the server answers."""
-        body = msgspec.json.encode({"inputs": [[text] for text in texts]})
-        attempt = 0
-        while True:
-            wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
-            attempt += 1
-            try:
-                return await self._ask(body)
-            except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-                log.warning("classifier.retry", error=type(error).__name__, wait_seconds=wait)
-            await asyncio.sleep(wait)
-
-    async def _ask(self, body: bytes) -> list[dict[str, float]]:
-        if self._session is None:
-            raise RuntimeError("start the client first")
-        if not self.version:
-            async with self._session.get(f"{self._url}/info") as info:
-                info.raise_for_status()
-                self.version = str((await info.json()).get("model_version", "unknown"))
-        headers = {"content-type": "application/json"}
-        async with self._session.post(f"{self._url}/predict", data=body, headers=headers) as answer:
-            answer.raise_for_status()
-            rows = self._decode(await answer.read())
-        return [{entry.label: entry.score for entry in row} for row in rows]
+    batch: Batch
+    state: PartitionState
+    comments: list[tuple[int, Comment]]
+    duplicates: int
 
 
 class Score:
@@ -90,74 +40,73 @@ class Score:
         self._classifier = classifier
         self._catalog = catalog
 
-    async def handle(self, batch: Batch) -> None:
-        """Score the batch's comments in pieces; each piece is on Kafka before it counts."""
-        state = await self._river.partition(batch.partition)
-        for start in range(0, len(batch.offsets), AT_ONCE):
-            await self._piece(batch, range(start, min(start + AT_ONCE, len(batch.offsets))), state)
-
-    async def _piece(self, batch: Batch, indices: range, state: PartitionState) -> None:
-        comments, rejected, duplicates = self._admit(batch, indices, state)
-        await self._river.dead_letter(batch, rejected)
-        scored = await self._score(batch, comments)
+    async def handle(self, batches: Sequence[Batch]) -> None:
+        """Score what gathered, in one request; it is on Kafka before it counts."""
+        admitted = []
+        here: set[tuple[int, int]] = set()
+        for batch in batches:
+            state = await self._river.partition(batch.partition)
+            if state is not None:
+                admitted.append(await self._admit(batch, state, here))
+        scored = await self._score(admitted)
         await self._river.outlet.write(
-            [record for comment in scored for record in self._records(comment)]
+            [record for group in scored for comment, _ in group for record in _records(comment)]
         )
-        if not self._river.owns(state):
-            return
-        # From here to the end without an await: ledger, rows, counts and offset move together.
-        for comment in scored:
-            state.seen.add(event_hash(comment.tenant, comment.id))
-            self._archive(comment, batch, state.partition)
-            self._river.metrics.scored.labels(comment.label).inc()
-        state.duplicates += duplicates
-        self._river.metrics.duplicates.inc(duplicates)
-        last = batch.offsets[indices[-1]]
-        state.offsets[batch.topic] = max(last, state.offsets.get(batch.topic, -1))
+        for each, group in zip(admitted, scored, strict=True):
+            if self._river.owns(each.state):
+                self._count(each, group)
 
-    def _admit(
-        self, batch: Batch, indices: range, state: PartitionState
-    ) -> tuple[list[tuple[int, Comment]], list[tuple[int, str]], int]:
+    async def _admit(
+        self, batch: Batch, state: PartitionState, here: set[tuple[int, int]]
+    ) -> Admitted:
+        """Args: here: (partition, id) of what was admitted in this round already."""
         comments: list[tuple[int, Comment]] = []
         rejected: list[tuple[int, str]] = []
-        here: set[int] = set()
         duplicates = 0
-        for index in indices:
-            if not state.is_new(batch.topic, batch.offsets[index]):
+        for index, offset in enumerate(batch.offsets):
+            if not state.is_new(batch.topic, offset):
                 continue
             message = self._river.intake.read(batch.topic, batch.values[index])
             if isinstance(message, Rejected):
                 rejected.append((index, message.reason))
-                continue
-            if not self._river.admits(message.tenant):
+            elif not self._river.admits(message.tenant):
                 rejected.append((index, "too many tenants on this worker"))
-                continue
-            hashed = event_hash(message.tenant, message.id)
-            if hashed in state.seen or hashed in here:
+            elif not state.seen_or(here, event_hash(message.tenant, message.id)):
+                comments.append((index, message))
+            else:
                 duplicates += 1
-                continue
-            here.add(hashed)
-            comments.append((index, message))
-        return comments, rejected, duplicates
+        await self._river.dead_letter(batch, rejected)
+        return Admitted(batch, state, comments, duplicates)
 
-    async def _score(
-        self, batch: Batch, comments: list[tuple[int, Comment]]
-    ) -> list[ScoredComment]:
-        if not comments:
-            return []
+    async def _score(self, admitted: Sequence[Admitted]) -> list[list[tuple[ScoredComment, bool]]]:
+        """For each batch its scored comments, each with whether there was nothing to read."""
+        texts = [comment.text for each in admitted for _, comment in each.comments]
+        if not texts:
+            return [[] for _ in admitted]
         started = time.perf_counter()
-        answers = await self._classifier.predict([comment.text for _, comment in comments])
+        answers = iter(await self._classifier.predict(texts))
         self._river.metrics.score_seconds.observe(time.perf_counter() - started)
         return [
-            self._scored(batch, index, comment, answer)
-            for (index, comment), answer in zip(comments, answers, strict=True)
+            [self._scored(each.batch, at, comment, next(answers)) for at, comment in each.comments]
+            for each in admitted
         ]
 
+    def _count(self, each: Admitted, group: list[tuple[ScoredComment, bool]]) -> None:
+        """Ledger, rows, counts and offset move together: no await."""
+        for comment, flagged in group:
+            each.state.seen.add(event_hash(comment.tenant, comment.id))
+            self._archive(comment, flagged, each.batch)
+            self._river.metrics.scored.labels(comment.label).inc()
+        each.state.duplicates += each.duplicates
+        self._river.metrics.duplicates.inc(each.duplicates)
+        topic, last = each.batch.topic, each.batch.offsets[-1]
+        each.state.offsets[topic] = max(last, each.state.offsets.get(topic, -1))
+
     def _scored(
-        self, batch: Batch, index: int, comment: Comment, answer: dict[str, float]
-    ) -> ScoredComment:
-        label: Any = max(answer, key=lambda name: answer[name])
-        return ScoredComment(
+        self, batch: Batch, index: int, comment: Comment, answer: Answer
+    ) -> tuple[ScoredComment, bool]:
+        label: Any = answer.label
+        scored = ScoredComment(
             id=comment.id,
             occurred_at=comment.occurred_at,
             user_id=comment.user_id,
@@ -167,9 +116,9 @@ class Score:
             surface=comment.surface,
             text=comment.text,
             label=label,
-            negative=min(1.0, max(0.0, answer["negative"])),
-            neutral=min(1.0, max(0.0, answer["neutral"])),
-            positive=min(1.0, max(0.0, answer["positive"])),
+            negative=answer.negative,
+            neutral=answer.neutral,
+            positive=answer.positive,
             model_version=self._classifier.version,
             topics=self._catalog.topics(comment.tenant, comment.item_id),
             language=comment.language,
@@ -177,30 +126,9 @@ class Score:
             source_partition=batch.partition,
             source_offset=batch.offsets[index],
         )
+        return scored, answer.flagged
 
-    def _records(self, comment: ScoredComment) -> list[Outgoing]:
-        compact = Sentiment(
-            id=comment.id,
-            tenant=comment.tenant,
-            item_id=comment.item_id,
-            label=comment.label,
-            negative=comment.negative,
-            occurred_at=comment.occurred_at,
-            model_version=comment.model_version,
-            source_partition=comment.source_partition,
-            source_offset=comment.source_offset,
-            topics=comment.topics,
-            author_cluster=comment.author_cluster or None,
-            surface=comment.surface,
-        )
-        key = user_key(comment.tenant, comment.user_id)
-        partition = comment.source_partition
-        return [
-            Outgoing(topics.SCORED_COMMENTS, key, encode(comment), partition),
-            Outgoing(topics.SENTIMENT, key, encode(compact), 0),
-        ]
-
-    def _archive(self, comment: ScoredComment, batch: Batch, partition: int) -> None:
+    def _archive(self, comment: ScoredComment, flagged: bool, batch: Batch) -> None:
         received = batch.timestamps_ms[batch.offsets.index(comment.source_offset)]
         row = {
             "tenant": comment.tenant,
@@ -218,9 +146,32 @@ class Score:
             "model_version": comment.model_version,
             "language": comment.language or "",
             "author_cluster": comment.author_cluster or "",
-            "flagged": int(not comment.text.strip()),
+            "flagged": int(flagged),
             "topic": batch.topic,
-            "partition": partition,
+            "partition": batch.partition,
             "offset": comment.source_offset,
         }
-        self._river.archive.append("scored_comments", batch.topic, partition, row)
+        self._river.archive.append("scored_comments", batch.topic, batch.partition, row)
+
+
+def _records(comment: ScoredComment) -> list[Outgoing]:
+    compact = Sentiment(
+        id=comment.id,
+        tenant=comment.tenant,
+        item_id=comment.item_id,
+        label=comment.label,
+        negative=comment.negative,
+        occurred_at=comment.occurred_at,
+        model_version=comment.model_version,
+        source_partition=comment.source_partition,
+        source_offset=comment.source_offset,
+        topics=comment.topics,
+        author_cluster=comment.author_cluster or None,
+        surface=comment.surface,
+    )
+    key = user_key(comment.tenant, comment.user_id)
+    partition = comment.source_partition
+    return [
+        Outgoing(topics.SCORED_COMMENTS, key, encode(comment), partition),
+        Outgoing(topics.SENTIMENT, key, encode(compact), 0),
+    ]

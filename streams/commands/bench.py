@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-app = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
 @app.callback()

@@ -11,7 +11,7 @@ import typer
 
 from infra.settings import load_settings
 
-app = typer.Typer(help="Look at the learner's checkpoints.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
 @app.callback()

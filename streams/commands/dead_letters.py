@@ -12,7 +12,7 @@ import typer
 from infra.settings import load_settings
 from streams.events import DeadLetter
 
-app = typer.Typer(help="Events that could not be used.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 Reason = Annotated[str | None, typer.Option(help="Only those whose reason contains this.")]
 Source = Annotated[str | None, typer.Option(help="Only this record: topic/partition/offset.")]

@@ -37,7 +37,7 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(
     cls=LazyGroup,
     add_completion=False,
-    help="Measure quality on a file of yours.",
+    rich_markup_mode=None,
     no_args_is_help=True,
 )
 

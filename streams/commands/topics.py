@@ -10,7 +10,7 @@ import typer
 from infra.settings import load_settings
 from streams.topics import PARTITIONS
 
-app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
 @app.callback()

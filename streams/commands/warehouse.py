@@ -8,7 +8,7 @@ import typer
 
 from infra.settings import load_settings
 
-app = typer.Typer(help="Make the ClickHouse tables.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
 @app.callback()
