@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.classifier import CANARIES, Classifier
-from streams.score import ClassifierClient
+from streams.classifier_client import Answer, ClassifierClient
 
 LONG = "The second part repeats the first, and the exercises do not fit the lectures. " * 9
 COMMAND = [sys.executable, "-c", "from streams.cli import main; main()", "classifier"]
@@ -128,7 +128,7 @@ async def ask_many_at_once(server_url: str, classifier: Classifier) -> None:
 def test_the_workers_client_gets_scores_and_the_version(
     server_url: str, classifier: Classifier
 ) -> None:
-    async def ask() -> tuple[list[dict[str, float]], str]:
+    async def ask() -> tuple[list[Answer], str]:
         client = ClassifierClient(server_url)
         await client.start()
         try:
@@ -137,8 +137,8 @@ def test_the_workers_client_gets_scores_and_the_version(
             await client.stop()
 
     answers, version = asyncio.run(ask())
-    labels = [max(answer, key=lambda name: answer[name]) for answer in answers]
-    assert labels == ["positive", "neutral", "negative"]
+    assert [answer.label for answer in answers] == ["positive", "neutral", "negative"]
+    assert [answer.flagged for answer in answers] == [False, True, False]
     assert version == classifier.model_version
 
 
