@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from dashboards.user_lists import ItemWords
 from infra.telemetry import get_logger
-from streams import topics
+from streams import topics, whole_topic
 from streams.events import Item
 from streams.intake import Intake, Rejected
 
 log = get_logger("api")
 
-QUIET_SECONDS = 0.5
 RETRY_SECONDS = 2.0
 
 
@@ -51,34 +49,11 @@ class KnownItems:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:
-        from aiokafka import AIOKafkaConsumer, TopicPartition
-
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=topics.bootstrap_servers(self._kafka_url),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
-            client_id="springtide-api",
-        )
-        await consumer.start()
-        try:
-            here = TopicPartition(topics.ITEMS, 0)
-            consumer.assign([here])
-            await consumer.seek_to_beginning(here)
-            end = (await consumer.end_offsets([here]))[here]
-            heard = time.monotonic()
-            while True:
-                for records in (await consumer.getmany(timeout_ms=100, max_records=2_000)).values():
-                    self.take(records)
-                    heard = time.monotonic()
-                    await asyncio.sleep(0)
-                # A broker may state too low an end (Tansu does): a quiet moment must follow it.
-                quiet = time.monotonic() - heard > QUIET_SECONDS
-                if not self.caught_up.is_set() and quiet and await consumer.position(here) >= end:
-                    self.caught_up.set()
-                    log.info("catalogue.caught_up", items=len(self._words))
-        finally:
-            await consumer.stop()
+        async for fetched in whole_topic.follow(self._kafka_url, topics.ITEMS, "springtide-api"):
+            self.take(fetched.records)
+            if fetched.caught_up and not self.caught_up.is_set():
+                self.caught_up.set()
+                log.info("catalogue.caught_up", items=len(self._words))
 
     def take(self, records: list[Any]) -> None:
         """Records of items.v1; what cannot be used is the workers' to report."""

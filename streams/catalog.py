@@ -7,19 +7,16 @@ without a group: it starts at the beginning each time, and readiness waits until
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from infra.telemetry import get_logger
-from streams import topics
+from streams import topics, whole_topic
 from streams.batch_consumer import to_batch
 from streams.events import Item
 from streams.intake import Rejected
 from streams.river import River
 
 log = get_logger("catalog")
-
-QUIET_SECONDS = 0.5
 
 
 class Catalog:
@@ -28,8 +25,6 @@ class Catalog:
     def __init__(self, river: River) -> None:
         self._river = river
         self._items: dict[tuple[str, str], Item] = {}
-        self._dead_lettered: set[int] = set()
-        self._task: asyncio.Task[None] | None = None
         self.caught_up = asyncio.Event()
 
     def topics(self, tenant: str, item_id: str) -> tuple[str, ...]:
@@ -44,34 +39,13 @@ class Catalog:
 
     async def run(self) -> None:
         """Follow items.v1 for as long as the worker lives."""
-        from aiokafka import AIOKafkaConsumer, TopicPartition
-
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=topics.bootstrap_servers(self._river.settings.kafka_url),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
-            client_id="springtide-catalog",
-        )
-        await consumer.start()
-        try:
-            here = TopicPartition(topics.ITEMS, 0)
-            consumer.assign([here])
-            await consumer.seek_to_beginning(here)
-            end = (await consumer.end_offsets([here]))[here]
-            heard = time.monotonic()
-            while True:
-                fetched = await consumer.getmany(timeout_ms=100, max_records=2_000)
-                for records in fetched.values():
-                    await self._take(records)
-                    heard = time.monotonic()
-                # A broker may state too low an end (Tansu does): a quiet moment must follow it.
-                quiet = time.monotonic() - heard > QUIET_SECONDS
-                if not self.caught_up.is_set() and quiet and await consumer.position(here) >= end:
-                    self.caught_up.set()
-                    log.info("catalog.caught_up", items=len(self._items))
-        finally:
-            await consumer.stop()
+        url = self._river.settings.kafka_url
+        async for fetched in whole_topic.follow(url, topics.ITEMS, "springtide-catalog"):
+            if fetched.records:
+                await self._take(fetched.records)
+            if fetched.caught_up and not self.caught_up.is_set():
+                self.caught_up.set()
+                log.info("catalog.caught_up", items=len(self._items))
 
     async def _take(self, records: list[Any]) -> None:
         rejected = []

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import msgspec
 
 from infra.settings import UserError
-from streams import topics
+from streams import topics, whole_topic
 from streams.events import DeadLetter
 from streams.outlet import Outgoing, Outlet
 
 # In base64 this stays below the topic's largest message; a longer payload is cut, and says so.
 MAX_PAYLOAD_BYTES = 700_000
 MAX_KEY_BYTES = 1_024
-QUIET_SECONDS = 1.0
 
 
 def make_dead_letter(
@@ -45,44 +43,14 @@ async def read_all(kafka_url: str) -> AsyncIterator[DeadLetter]:
     Raises:
         UserError: no broker answers, or the topic is missing.
     """
+    await asyncio.to_thread(topics.require, kafka_url)
     met: set[tuple[str, int, int]] = set()
-    async for value in read_topic(kafka_url, topics.DEAD_LETTER):
-        letter = msgspec.json.decode(value, type=DeadLetter)
+    async for record in whole_topic.read(kafka_url, topics.DEAD_LETTER, "springtide-dead-letters"):
+        letter = msgspec.json.decode(record.value, type=DeadLetter)
         source = (letter.topic, letter.partition, letter.offset)
         if source not in met:
             met.add(source)
             yield letter
-
-
-async def read_topic(kafka_url: str, topic: str) -> AsyncIterator[bytes]:
-    """Every message there is now on a topic of one partition, oldest first.
-
-    Raises:
-        UserError: no broker answers, or the topic is missing.
-    """
-    from aiokafka import AIOKafkaConsumer, TopicPartition
-
-    await asyncio.to_thread(topics.require, kafka_url)
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=topics.bootstrap_servers(kafka_url),
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        client_id="springtide-reader",
-    )
-    await consumer.start()
-    try:
-        here = TopicPartition(topic, 0)
-        consumer.assign([here])
-        await consumer.seek_to_beginning(here)
-        end = (await consumer.end_offsets([here]))[here]
-        heard = time.monotonic()
-        # A broker may state too low an end (Tansu does): a quiet moment must follow it.
-        while await consumer.position(here) < end or time.monotonic() - heard < QUIET_SECONDS:
-            for record in (await consumer.getmany(here, timeout_ms=100)).get(here, ()):
-                heard = time.monotonic()
-                yield record.value
-    finally:
-        await consumer.stop()
 
 
 async def replay(kafka_url: str, letters: list[DeadLetter]) -> int:

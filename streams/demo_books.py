@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from infra.warehouse import Warehouse
-from streams import dead_letter, topics
+from streams import dead_letter, topics, whole_topic
 from streams.demo_parts import SPRINGTIDE, Parts
 from streams.events import Alert
 from streams.freshness import FreshnessSummary
@@ -112,8 +112,8 @@ async def count_dead_letters(kafka_url: str, acknowledged: Acknowledged) -> int:
 async def read_alerts(kafka_url: str) -> list[dict[str, Any]]:
     """Every alert that was raised, as alerts.v1 holds it, in the order of raising."""
     found: dict[str, Alert] = {}
-    async for value in dead_letter.read_topic(kafka_url, topics.ALERTS):
-        alert = msgspec.json.decode(value, type=Alert)
+    async for record in whole_topic.read(kafka_url, topics.ALERTS, "springtide-demo"):
+        alert = msgspec.json.decode(record.value, type=Alert)
         if alert.state == "firing":
             found.setdefault(alert.fingerprint, alert)
     return [
