@@ -73,8 +73,14 @@ class Checkpointer:
             await asyncio.to_thread(self._write, snapshot)
             for event, _ in snapshot.events:
                 event.ack()
-            self._river.metrics.checkpoint_seconds.observe(time.perf_counter() - started)
+            self._measure(time.perf_counter() - started)
             await self._river.room_made()
+
+    def _measure(self, seconds: float) -> None:
+        metrics, learners = self._river.metrics, self._river.learners.values()
+        metrics.checkpoint_seconds.observe(seconds)
+        metrics.users.set(sum(learner.users for learner in learners))
+        metrics.items.set(sum(learner.items for learner in learners))
 
     def _snapshot(self) -> Snapshot:
         started = time.perf_counter()
