@@ -29,9 +29,10 @@ def shared_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def kafka_home(shared_dir: Path) -> Path:
+def kafka_home(request: pytest.FixtureRequest) -> Path:
     """A real Apache Kafka: KAFKA_HOME first, then the shared one."""
-    home = Path(os.environ.get("KAFKA_HOME", shared_dir / "kafka"))
+    given = os.environ.get("KAFKA_HOME")
+    home = Path(given) if given else request.getfixturevalue("shared_dir") / "kafka"
     if not any((home / "libs").glob("kafka-server*.jar")) and not any(
         (home / "libs").glob("kafka_*.jar")
     ):
