@@ -79,6 +79,7 @@ def close_books(parts: Parts, sender: Sender, freshness: FreshnessSummary) -> di
 def count(parts: Parts, sender: Sender) -> Accounts:
     """Hold the final checkpoint and the dead letters against what was acknowledged."""
     kept = _final_checkpoint(parts)
+    count_in_others(sender, kept["offsets"])
     return Accounts(
         sender.events_in,
         kept["events_learned"],
@@ -86,6 +87,18 @@ def count(parts: Parts, sender: Sender) -> Accounts:
         kept["ignored"],
         asyncio.run(count_dead_letters(parts.stack.kafka_url, sender.acknowledged)),
     )
+
+
+def count_in_others(sender: Sender, read: Mapping[str, int]) -> None:
+    """Events of others (`POST /v1/events`) are input too, as far as the worker has read them.
+
+    What we sent ourselves counts whether it was read or not.
+    """
+    for place, offset in read.items():
+        topic, _, partition = place.rpartition("/")
+        if topic in topics.INTERACTION_TOPICS:
+            kept = sender.acknowledged.setdefault((topic, int(partition)), Offsets())
+            kept.add_up_to(offset)
 
 
 def _final_checkpoint(parts: Parts) -> dict[str, Any]:

@@ -10,7 +10,13 @@ from typing import Any
 from infra.telemetry import get_logger
 from infra.warehouse import TransientError, Warehouse
 from streams.commands.checkpoints import summarise
-from streams.demo_books import COMMENTS, Accounts, Acknowledged, count_dead_letters
+from streams.demo_books import (
+    COMMENTS,
+    Accounts,
+    Acknowledged,
+    count_dead_letters,
+    count_in_others,
+)
 from streams.demo_parts import Parts
 from streams.sender import Sender
 
@@ -38,6 +44,7 @@ async def drain(parts: Parts, sender: Sender, look: Callable[[], None]) -> bool:
     while True:
         look()
         kept = await asyncio.to_thread(summarise, parts.checkpoints)
+        count_in_others(sender, kept["offsets"])
         progress = {name: kept[name] for name in ("offsets", "events_learned", "duplicates")}
         if progress != before:
             moved_at, before = time.monotonic(), progress

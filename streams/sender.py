@@ -74,6 +74,14 @@ class Offsets:
             starts.insert(i, offset)
             ends.insert(i, offset + 1)
 
+    def add_up_to(self, last: int) -> None:
+        """Add every offset from 0 to `last`; nothing where it is negative."""
+        if last < 0:
+            return
+        i = bisect_right(self._starts, last + 1)
+        end = max(last + 1, *self._ends[i - 1 : i], 0)
+        self._starts[:i], self._ends[:i] = [0], [end]
+
     def __contains__(self, offset: int) -> bool:
         i = bisect_right(self._starts, offset)
         return bool(i) and offset < self._ends[i - 1]

@@ -31,6 +31,16 @@ def test_offsets_are_a_set(offsets: list[int]) -> None:
     assert all(after[0] > before[1] + 1 for before, after in pairwise(spans))
 
 
+@given(st.lists(st.integers(0, 60)), st.integers(-1, 60))
+def test_offsets_up_to_one_join_the_set(offsets: list[int], last: int) -> None:
+    kept = Offsets()
+    for offset in offsets:
+        kept.add(offset)
+    kept.add_up_to(last)
+    assert {offset for offset in range(62) if offset in kept} == {*offsets, *range(last + 1)}
+    assert all(after[0] > before[1] + 1 for before, after in pairwise(kept.ranges))
+
+
 def click(number: int, size: int = 0) -> Outbound:
     user = f"u{number % 17}"
     value = b'{"n": %d, "pad": "%s"}' % (number, b"x" * size)
