@@ -25,7 +25,7 @@ def valkey_part(data_dir: Path, port: int) -> tuple[ProcessSpec, Ready]:
         *("--daemonize", "no", "--maxmemory-policy", "noeviction"),
     )
     # While it still loads its file it answers -LOADING.
-    return ProcessSpec(name="valkey", command=command), lambda: answers(
+    return ProcessSpec(name="valkey", command=command, restarts=5), lambda: answers(
         port, b"PING\r\n", b"+PONG\r\n"
     )
 
