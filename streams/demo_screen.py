@@ -89,7 +89,7 @@ class LiveScreen:
         parts: list[Text | Table | Panel] = [Text(figures(glance), style="bold"), _lists(glance)]
         parts += [
             Panel(Text(alert_text(alert)), title="alert", border_style="red", title_align="left")
-            for alert in glance.alerts[-ALERTS_SHOWN:]
+            for alert in reversed(glance.alerts[-ALERTS_SHOWN:])  # what does not fit is the oldest
         ]
         self._live.update(Group(*parts))
 
