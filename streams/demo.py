@@ -56,7 +56,7 @@ class DemoOptions(Struct, frozen=True):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM: stop everything, no books."""
+    """SIGINT, SIGTERM or SIGHUP (a closed terminal): stop everything, no books."""
 
 
 class Signals:
@@ -70,6 +70,8 @@ class Signals:
         self.raises = True
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._catch)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(signal.SIGHUP, self._catch)
 
     def _catch(self, number: int, _: object) -> None:
         first, self.caught = not self.caught, self.caught or number

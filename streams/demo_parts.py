@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from infra.local.broker import BrokerChoice
-from infra.local.ports import LOOPBACK, free_port
+from infra.local.ports import LOOPBACK, free_port, is_free
 from infra.local.stack import LocalStack
 from infra.local.supervisor import ProcessSpec, Supervisor
 from infra.settings import Settings, UserError
@@ -33,6 +33,9 @@ class Parts:
         port: of the page; 0: a free one.
         worker: the command of the worker.
 
+    Raises:
+        UserError: the port is taken.
+
     Attributes:
         stack: the embedded parts; their URLs are known once started.
         page_url: where the ops page is.
@@ -46,6 +49,10 @@ class Parts:
         port: int = 0,
         worker: tuple[str, ...] = WORKER,
     ) -> None:
+        if port and not is_free(port):
+            raise UserError(
+                f"port {port} on {LOOPBACK} is taken: choose another with --port, or --port 0"
+            )
         self.data_dir = data_dir.absolute()
         self.checkpoints = str(self.data_dir / "checkpoints")
         self.stack = LocalStack(self.data_dir, broker, settings.kafka_home, given=settings)

@@ -37,7 +37,9 @@ def demo(
         Path | None, typer.Option(help="Everything is kept here [default: a temporary folder].")
     ] = None,
     keep: Annotated[bool, typer.Option(help="Keep the temporary folder, and say where.")] = False,
-    port: Annotated[int, typer.Option(help="Of the page; 0: a free one, printed.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Of the page; 0: a free one, printed.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one object.")] = False,
 ) -> None:
     """Watch it work: events flow, lists change, a scandal breaks and an alert fires.
