@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ MAX_IN_FLIGHT = 5_000
 LINGER_MS = 5  # Tansu needs 5 for throughput; a real Kafka answers as fast with it
 MAX_REQUEST_BYTES = 2_000_000
 RETRY_SECONDS = 0.5
+STOP_SECONDS = 5.0
 
 BeforeSend = Callable[[str, str], Awaitable[None]]
 
@@ -166,7 +168,10 @@ class Sender:
         for task in self._retries:
             task.cancel()
         if self._producer is not None:
-            await self._producer.stop()
+            # A broker that is gone would hold it up until every batch has expired, 40 s.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._producer.stop()
 
     async def flush(self) -> None:
         """Return once everything sent is acknowledged or refused."""
