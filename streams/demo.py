@@ -203,10 +203,14 @@ def _folder(options: DemoOptions, screen: Screen) -> Iterator[Path]:
         yield options.data_dir
         return
     folder = Path(tempfile.mkdtemp(prefix="springtide-demo-"))
+    keep = options.keep
     try:
         yield folder
+    except UserError:
+        keep = True  # the message speaks of its logs
+        raise
     finally:
-        if options.keep:
+        if keep:
             screen.say(f"kept in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)

@@ -148,8 +148,9 @@ class Watch:
 
     def _alert(self, row: dict[str, Any]) -> AlertSeen:
         examples = json.loads(row["examples"] or "[]")
+        kind, _, name = row["key"].partition(":")
         return AlertSeen(
-            row["title"] or row["key"],
+            row["title"] or (f"{kind} {name}" if name else "all comments"),
             row["negatives"],
             row["comments"],
             row["share"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -43,7 +44,7 @@ class LineScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next = 0.0
-        self._alerts = 0
+        self._told: set[tuple[str, datetime]] = set()
 
     def __enter__(self) -> LineScreen:
         return self
@@ -55,9 +56,11 @@ class LineScreen:
         self._print(text)
 
     def show(self, glance: Glance) -> None:
-        for alert in glance.alerts[self._alerts :]:
-            self._print(f"ALERT {alert_text(alert)}")
-        self._alerts = max(self._alerts, len(glance.alerts))
+        for alert in glance.alerts:
+            incident = (alert.what, alert.started_at)
+            if incident not in self._told:
+                self._told.add(incident)
+                self._print(f"ALERT {alert_text(alert)}")
         if glance.seconds < self._next:
             return
         self._next = glance.seconds + LINE_SECONDS
