@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 
 from infra.local.broker import BrokerChoice
 from infra.local.ports import LOOPBACK, free_port, is_free
@@ -67,17 +66,6 @@ class Parts:
             "api": port or free_port(),
         }
         self.page_url = f"http://{LOOPBACK}:{self._ports['api']}"
-
-    def __enter__(self) -> Parts:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start everything; returns once all of it is ready.

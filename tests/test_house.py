@@ -21,6 +21,14 @@ def test_a_module_is_small_and_says_what_it_is(module: Path) -> None:
     assert module.stem not in {"utils", "common", "helpers", "base"}
 
 
+def test_a_test_module_is_small_too() -> None:
+    sizes = {
+        str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines())
+        for path in (ROOT / "tests").rglob("*.py")
+    }
+    assert {name: size for name, size in sizes.items() if size > 300} == {}
+
+
 def test_the_tables_and_the_file_map_of_the_readme_are_current() -> None:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None and spec.loader is not None

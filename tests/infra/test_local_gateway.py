@@ -18,7 +18,6 @@ import pytest
 from clickhouse_driver import Client, errors
 
 from infra.local.clickhouse_gateway import clickhouse_part
-from infra.local.clickhouse_statements import Insert, Order, Rows, classify
 from infra.local.ports import free_port
 from infra.local.supervisor import Supervisor
 
@@ -297,17 +296,3 @@ def test_kill_9_loses_no_row_that_was_acknowledged(tmp_path: Path) -> None:
     assert acknowledged > 0
     # The block in flight may be there too, whole: it was sent, and never answered.
     assert found[0][0] in (acknowledged, acknowledged + 500)
-
-
-def test_statements_are_told_apart() -> None:
-    assert classify("SELECT 1") == Rows(streamed=True)
-    assert classify("  -- a\n/* b */ show tables") == Rows(streamed=False)
-    assert classify("INSERT INTO t SELECT 1") == Order()
-    assert classify("INSERT INTO t VALUES (1)") == Order()
-    assert classify("insert into `a b`.t (`x``, y`, z) values") == Order()  # not a name we know
-    assert classify('INSERT INTO `a b`.t (`x, y`, "z", n.m) VALUES ;') == Insert(
-        "`a b`.t", ("`x, y`", '"z"', "n.m"), ""
-    )
-    assert classify("INSERT INTO TABLE t SETTINGS a = 1, b = 'x' FORMAT Native") == Insert(
-        "t", (), "SETTINGS a = 1, b = 'x'"
-    )

@@ -7,10 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -250,88 +249,11 @@ def test_similar_items_are_merged_from_the_workers_that_answer(running_api: Runn
     assert running_api.client.get("/v1/items/unknown/similar").json()["items"] == []
 
 
-def comment_rows(api: RunningApi, item: str, labels: list[str]) -> dict[str, list[Any]]:
-    n, received = len(labels), datetime.now(UTC) - timedelta(minutes=2)
-    return {
-        "tenant": [api.tenant] * n,
-        "id": [f"{item}-{i}" for i in range(n)],
-        "item_id": [item] * n,
-        "topics": [["music"]] * n,
-        "label": labels,
-        "occurred_at": [NOW] * n,
-        "received_at": [received] * n,
-        "offset": [int(time.time() * 1e6) + i for i in range(n)],
-    }
-
-
-def test_sentiment_of_an_item_is_counted(running_api: RunningApi) -> None:
-    rows = comment_rows(running_api, "oboe", ["negative", "negative", "positive", "neutral"])
-    running_api.warehouse.insert("scored_comments", topics.SCORED_COMMENTS, 0, rows, "")
-    answer = running_api.client.get("/v1/items/oboe/sentiment", params={"minutes": 10}).json()
-    assert (answer["comments"], answer["negatives"], answer["negative_share"]) == (4, 2, 0.5)
-    assert sum(minute["positives"] for minute in answer["by_minute"]) == 1
-    empty = running_api.client.get("/v1/items/silent/sentiment").json()
-    assert (empty["comments"], empty["negative_share"], empty["by_minute"]) == (0, None, [])
-
-
-def alert_row(api: RunningApi, state: str, offset: int, evidence: float) -> dict[str, list[Any]]:
-    examples = [{"id": "c", "text": "骗人的课程", "negative": 0.98, "occurred_at": NOW.isoformat()}]
-    one = {
-        "tenant": api.tenant, "fingerprint": "f1", "key": "item:oboe", "channel": "share",
-        "state": state, "started_at": NOW, "raised_at": NOW + timedelta(hours=offset),
-        "received_at": datetime.now(UTC) - timedelta(seconds=60 - offset), "evidence": evidence,
-        "threshold": 4.5, "negatives": 18, "comments": 24, "share": 0.75, "baseline": 0.16,
-        "effect": 4.7, "severity": "major", "title": "Oboe", "offset": offset,
-        "examples": json.dumps(examples) if state == "firing" else "[]", "historic": 0,
-    }  # fmt: skip
-    return {name: [value] for name, value in one.items()}
-
-
-def test_a_spike_is_one_alert_that_keeps_its_comments(running_api: RunningApi) -> None:
-    insert = running_api.warehouse.insert
-    insert("alerts", topics.ALERTS, 0, alert_row(running_api, "firing", 1, 5.3), "")
-    insert(
-        "alerts", topics.ALERTS, 0, alert_row(running_api, "firing", 2, 5.3), ""
-    )  # after a crash
-    (alert,) = running_api.client.get("/v1/alerts?state=firing").json()["alerts"]
-    assert (alert["state"], alert["resolved_at"], alert["title"]) == ("firing", None, "Oboe")
-    insert("alerts", topics.ALERTS, 0, alert_row(running_api, "resolved", 3, -1.0), "")
-    (alert,) = running_api.client.get("/v1/alerts").json()["alerts"]
-    assert alert["state"] == "resolved"
-    assert alert["evidence"] == 5.3
-    assert alert["started_at"] == "2026-03-01T12:00:00Z"
-    assert alert["resolved_at"] == "2026-03-01T15:00:00Z"
-    assert alert["examples"][0]["text"] == "骗人的课程"
-    assert running_api.client.get("/v1/alerts?state=firing").json() == {"alerts": []}
-
-
 def test_health_metrics_and_document_are_served(running_api: RunningApi) -> None:
     get = running_api.client.get
     assert get("/livez").text == get("/readyz").text == "ok"
     assert "springtide_api_request_seconds_bucket" in get("/metrics").text
     assert get("/openapi.json").json()["openapi"] == "3.1.0"
-
-
-def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [SPRINGTIDE, "api", *arguments]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def test_starting_against_what_is_not_there_is_one_line(api_environment: dict[str, str]) -> None:
-    taken = urlsplit(api_environment["SPRINGTIDE_REDIS_URL"]).port
-    away = {**api_environment, "SPRINGTIDE_REDIS_URL": "redis://127.0.0.1:9/0"}
-    for environment, arguments, hint in (
-        (api_environment, ["--port", "0", "--host", "0.0.0.0"], "SPRINGTIDE_API_TOKENS_FILE"),
-        (api_environment, ["--port", str(taken)], "--port 0"),
-        (api_environment, ["--tokens-file", "/nowhere"], "cannot be read"),
-        (away, ["--port", "0"], "SPRINGTIDE_REDIS_URL"),
-    ):
-        ended = run(environment, *arguments)
-        assert ended.returncode == 2
-        assert hint in ended.stderr.splitlines()[-1]
-        assert "Traceback" not in ended.stderr
 
 
 def test_parts_that_go_away_are_503_and_the_rest_goes_on(
@@ -371,29 +293,3 @@ def test_parts_that_go_away_are_503_and_the_rest_goes_on(
             client.close()
             process.terminate()
             assert process.wait(15) == 0
-
-
-def test_page_data_is_refused_without_a_token(
-    api_environment: dict[str, str], tmp_path: Path
-) -> None:
-    tokens = tmp_path / "tokens"
-    tokens.write_text(f"{'r' * 24} school read\n")
-    process = subprocess.Popen(
-        [SPRINGTIDE, "api", "--port", "0", "--tokens-file", str(tokens)],
-        stdout=subprocess.PIPE,
-        env=api_environment,
-    )
-    assert process.stdout is not None
-    client = httpx.Client(base_url=json.loads(process.stdout.readline())["url"], timeout=20)
-    held = {"authorization": f"Bearer {'r' * 24}"}
-    try:
-        assert client.get("/").status_code == 200
-        for path in ("/ops/panels", "/ops/users", "/ops/alerts", "/ops/data/events", "/v1/alerts"):
-            assert client.get(path).status_code == 401
-            assert client.get(path, headers=held).status_code == 200
-        refused = client.delete("/v1/users/a", headers=held)
-        assert refused.status_code == 403
-    finally:
-        client.close()
-        process.terminate()
-        process.wait(15)

@@ -1,0 +1,68 @@
+"""What the API says of comments and alerts, from ClickHouse."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from streams import topics
+
+RunningApi = Any  # of conftest.py
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def comment_rows(api: RunningApi, item: str, labels: list[str]) -> dict[str, list[Any]]:
+    n, received = len(labels), datetime.now(UTC) - timedelta(minutes=2)
+    return {
+        "tenant": [api.tenant] * n,
+        "id": [f"{item}-{i}" for i in range(n)],
+        "item_id": [item] * n,
+        "topics": [["music"]] * n,
+        "label": labels,
+        "occurred_at": [NOW] * n,
+        "received_at": [received] * n,
+        "offset": [int(time.time() * 1e6) + i for i in range(n)],
+    }
+
+
+def test_sentiment_of_an_item_is_counted(running_api: RunningApi) -> None:
+    rows = comment_rows(running_api, "oboe", ["negative", "negative", "positive", "neutral"])
+    running_api.warehouse.insert("scored_comments", topics.SCORED_COMMENTS, 0, rows, "")
+    answer = running_api.client.get("/v1/items/oboe/sentiment", params={"minutes": 10}).json()
+    assert (answer["comments"], answer["negatives"], answer["negative_share"]) == (4, 2, 0.5)
+    assert sum(minute["positives"] for minute in answer["by_minute"]) == 1
+    empty = running_api.client.get("/v1/items/silent/sentiment").json()
+    assert (empty["comments"], empty["negative_share"], empty["by_minute"]) == (0, None, [])
+
+
+def alert_row(api: RunningApi, state: str, offset: int, evidence: float) -> dict[str, list[Any]]:
+    examples = [{"id": "c", "text": "骗人的课程", "negative": 0.98, "occurred_at": NOW.isoformat()}]
+    one = {
+        "tenant": api.tenant, "fingerprint": "f1", "key": "item:oboe", "channel": "share",
+        "state": state, "started_at": NOW, "raised_at": NOW + timedelta(hours=offset),
+        "received_at": datetime.now(UTC) - timedelta(seconds=60 - offset), "evidence": evidence,
+        "threshold": 4.5, "negatives": 18, "comments": 24, "share": 0.75, "baseline": 0.16,
+        "effect": 4.7, "severity": "major", "title": "Oboe", "offset": offset,
+        "examples": json.dumps(examples) if state == "firing" else "[]", "historic": 0,
+    }  # fmt: skip
+    return {name: [value] for name, value in one.items()}
+
+
+def test_a_spike_is_one_alert_that_keeps_its_comments(running_api: RunningApi) -> None:
+    insert = running_api.warehouse.insert
+    insert("alerts", topics.ALERTS, 0, alert_row(running_api, "firing", 1, 5.3), "")
+    insert(
+        "alerts", topics.ALERTS, 0, alert_row(running_api, "firing", 2, 5.3), ""
+    )  # after a crash
+    (alert,) = running_api.client.get("/v1/alerts?state=firing").json()["alerts"]
+    assert (alert["state"], alert["resolved_at"], alert["title"]) == ("firing", None, "Oboe")
+    insert("alerts", topics.ALERTS, 0, alert_row(running_api, "resolved", 3, -1.0), "")
+    (alert,) = running_api.client.get("/v1/alerts").json()["alerts"]
+    assert alert["state"] == "resolved"
+    assert alert["evidence"] == 5.3
+    assert alert["started_at"] == "2026-03-01T12:00:00Z"
+    assert alert["resolved_at"] == "2026-03-01T15:00:00Z"
+    assert alert["examples"][0]["text"] == "骗人的课程"
+    assert running_api.client.get("/v1/alerts?state=firing").json() == {"alerts": []}
