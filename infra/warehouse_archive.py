@@ -7,11 +7,15 @@ same token, which ClickHouse counts once.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain, compress
 from typing import Any, NamedTuple
 
+import numpy as np
 from msgspec import Struct
 
 from infra.warehouse_client import TransientError, Warehouse
@@ -21,7 +25,8 @@ from infra.warehouse_tables import TABLES, unix_ms
 BLOCK_ROWS = 50_000
 MAX_ROWS = 1_000_000
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
+Columns = dict[str, Sequence[Any]]  # column → values, all of one length
 
 
 class Stream(NamedTuple):
@@ -36,7 +41,7 @@ class Block(Struct, frozen=True):
     """Rows of one stream and one month, as they are sent, and sent again."""
 
     stream: Stream
-    rows: list[Row]
+    columns: Columns
     token: str
 
 
@@ -53,7 +58,7 @@ class ArchiveWriter:
         self._max_rows = max_rows
         self._lock = threading.Lock()  # guards what follows, never held while ClickHouse works
         self._flushing = threading.Lock()  # held for a whole flush
-        self._rows: dict[Stream, list[Row]] = {}
+        self._waiting: dict[Stream, list[Columns]] = {}
         self._archived: dict[Stream, ArchivedOffsets] = {}
         self._blocks: list[Block] = []
         self._pending = 0
@@ -64,9 +69,17 @@ class ArchiveWriter:
         return self._pending
 
     def append(self, table: str, topic: str, partition: int, row: Row) -> None:
-        """Take a row: column → value. In a table with Kafka columns it needs its `offset`.
+        """Take one row: column → value; else as `append_columns`."""
+        self.append_columns(table, topic, partition, {name: [row[name]] for name in row})
+
+    def append_columns(self, table: str, topic: str, partition: int, columns: Columns) -> None:
+        """Take rows. In a table with Kafka columns they need their `offset`.
 
         A row whose offset is archived or waits already is left out.
+
+        Args:
+            columns: kept as they are, so the caller must not change them afterwards; the same ones
+                at every call for a table.
 
         Raises:
             MemoryError: `max_rows` rows wait.
@@ -74,12 +87,15 @@ class ArchiveWriter:
         stream = _stream(table, topic, partition)
         with self._lock:
             archived = self._archived.get(stream)
-            if archived is not None and TABLES[table].kafka and row["offset"] in archived:
+            if archived is not None and TABLES[table].kafka:
+                columns = _without(archived, columns)
+            rows = _length(columns)
+            if not rows:
                 return
             if self._pending >= self._max_rows:
                 raise MemoryError(f"{self._pending} rows wait for ClickHouse")
-            self._rows.setdefault(stream, []).append(row)
-            self._pending += 1
+            self._waiting.setdefault(stream, []).append(columns)
+            self._pending += rows
 
     def assigned(self, table: str, topic: str, partition: int) -> None:
         """The partition is ours (again): find out what is archived of it.
@@ -111,7 +127,7 @@ class ArchiveWriter:
             with self._lock:
                 unknown = [
                     stream
-                    for stream in self._rows
+                    for stream in self._waiting
                     if TABLES[stream.table].kafka and stream not in self._archived
                 ]
             for stream in unknown:
@@ -128,44 +144,36 @@ class ArchiveWriter:
         """Read what is archived; drop what waits twice or is archived already."""
         archived = ArchivedOffsets(self._warehouse.offsets(*stream, WINDOW))
         with self._lock:
-            waiting = self._rows.pop(stream, [])
-            kept: dict[int, Row] = {}
-            for row in waiting:
-                if row["offset"] not in archived:
-                    kept.setdefault(row["offset"], row)
-            archived.add(kept)
+            waiting = self._waiting.pop(stream, [])
+            kept = _first_of_each(_without(archived, _joined(waiting))) if waiting else {}
             if kept:
-                self._rows[stream] = list(kept.values())
-            self._pending -= len(waiting) - len(kept)
+                archived.add(kept["offset"])
+                self._waiting[stream] = [kept]
+            self._pending -= sum(map(_length, waiting)) - _length(kept)
             self._archived[stream] = archived
 
     def _unseal(self, stream: Stream) -> None:
-        sealed = [row for block in self._blocks if block.stream == stream for row in block.rows]
+        sealed = [block.columns for block in self._blocks if block.stream == stream]
         self._blocks = [block for block in self._blocks if block.stream != stream]
         if sealed:
-            self._rows[stream] = sealed + self._rows.get(stream, [])
+            self._waiting[stream] = sealed + self._waiting.get(stream, [])
 
     def _seal(self) -> None:
-        for stream, rows in self._rows.items():
-            by_month: dict[tuple[int, int], list[Row]] = {}
-            for row in rows:
-                # A block in two months would be two parts, of which a crash may leave one.
-                by_month.setdefault(_month(row["received_at"]), []).append(row)
-            for group in by_month.values():
-                for start in range(0, len(group), BLOCK_ROWS):
-                    self._blocks.append(_block(stream, group[start : start + BLOCK_ROWS]))
-        self._rows = {}
+        for stream, waiting in self._waiting.items():
+            for columns in _by_month(_joined(waiting)):
+                for start in range(0, _length(columns), BLOCK_ROWS):
+                    part = {name: v[start : start + BLOCK_ROWS] for name, v in columns.items()}
+                    self._blocks.append(Block(stream, part, _token(stream, part)))
+        self._waiting = {}
 
     def _send(self) -> int:
         sent = 0
         while self._blocks:
             block = self._blocks[0]
-            names = block.rows[0].keys()
-            columns = {name: [row[name] for row in block.rows] for name in names}
-            sent += self._warehouse.insert(*block.stream, columns, block.token)
+            sent += self._warehouse.insert(*block.stream, block.columns, block.token)
             with self._lock:
                 self._blocks.pop(0)
-                self._pending -= len(block.rows)
+                self._pending -= _length(block.columns)
         return sent
 
 
@@ -174,14 +182,54 @@ def _stream(table: str, topic: str, partition: int) -> Stream:
     return Stream(table, topic, partition) if TABLES[table].kafka else Stream(table, "", 0)
 
 
-def _month(received_at: Any) -> tuple[int, int]:
-    moment = time.gmtime(unix_ms(received_at) / 1000)
+def _length(columns: Columns) -> int:
+    return len(next(iter(columns.values()), ()))
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: list(chain.from_iterable(part[name] for part in parts)) for name in parts[0]}
+
+
+def _chosen(columns: Columns, keep: Sequence[bool]) -> Columns:
+    return {name: list(compress(values, keep)) for name, values in columns.items()}
+
+
+def _without(archived: ArchivedOffsets, columns: Columns) -> Columns:
+    """The rows that are not archived."""
+    offsets = columns["offset"]
+    if not len(offsets) or archived.ends_before(min(offsets)):
+        return columns
+    return _chosen(columns, [offset not in archived for offset in offsets])
+
+
+def _first_of_each(columns: Columns) -> Columns:
+    """Without the repeats of an offset."""
+    offsets = columns["offset"]
+    met: dict[int, int] = {}
+    return _chosen(columns, [met.setdefault(o, row) == row for row, o in enumerate(offsets)])
+
+
+def _by_month(columns: Columns) -> list[Columns]:
+    """A block in two months would be two parts, of which a crash may leave one."""
+    received = [unix_ms(at) for at in columns["received_at"]]
+    if _month(min(received)) == _month(max(received)):
+        return [columns]
+    months = [_month(at) for at in received]
+    return [_chosen(columns, [month == one for month in months]) for one in sorted(set(months))]
+
+
+def _month(received_ms: int) -> tuple[int, int]:
+    moment = time.gmtime(received_ms / 1000)
     return moment.tm_year, moment.tm_mon
 
 
-def _block(stream: Stream, rows: list[Row]) -> Block:
-    names = ("offset",) if TABLES[stream.table].kafka else tuple(rows[0])
-    content = repr([[row[name] for name in names] for row in rows])
-    digest = blake2b(content.encode("utf-8", "replace"), digest_size=12).hexdigest()
-    token = f"{stream.table}/{stream.topic}/{stream.partition}/{len(rows)}/{digest}"
-    return Block(stream, rows, token)
+def _token(stream: Stream, columns: Columns) -> str:
+    """The same for the same records of Kafka; rows of our own are only ever sent again by us."""
+    if "offset" in columns:
+        offsets = np.asarray(columns["offset"], np.int64).tobytes()
+        digest = blake2b(offsets, digest_size=12).hexdigest()
+    else:
+        digest = secrets.token_hex(12)
+    return f"{stream.table}/{stream.topic}/{stream.partition}/{_length(columns)}/{digest}"

@@ -33,6 +33,10 @@ class ArchivedOffsets:
             return True
         return offset in self._elsewhere
 
+    def ends_before(self, offset: int) -> bool:
+        """Whether it holds no offset from this one on, for sure."""
+        return offset >= self._first + len(self._present) and not self._elsewhere
+
     def add(self, offsets: Iterable[int]) -> None:
         """Count these as archived."""
         for offset in offsets:

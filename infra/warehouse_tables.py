@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
 
+MOST = (1 << 63) - 1
 FIRST_MS = int(datetime(1900, 1, 1, tzinfo=UTC).timestamp() * 1000)
 LAST_MS = int(datetime(2299, 12, 31, tzinfo=UTC).timestamp() * 1000)
 
@@ -25,6 +27,8 @@ def _text(value: str) -> str:
 
 def texts(values: Sequence[Any]) -> list[str]:
     """Strings."""
+    if all(map(str.isascii, values)):
+        return list(values)
     return [_text(value) for value in values]
 
 
@@ -35,6 +39,9 @@ def text_lists(values: Sequence[Any]) -> list[list[str]]:
 
 def milliseconds(values: Sequence[Any]) -> list[int]:
     """Aware datetimes or Unix milliseconds, as Unix milliseconds."""
+    numbers = np.asarray(values)
+    if numbers.dtype == np.int64:
+        return list(np.clip(numbers, FIRST_MS, LAST_MS).tolist())
     return [
         min(max(value if type(value) is int else unix_ms(value), FIRST_MS), LAST_MS)
         for value in values
@@ -54,7 +61,14 @@ def reals(values: Sequence[Any]) -> list[float]:
 def whole(bits: int, signed: bool = False) -> Convert:
     """Integers of so many bits."""
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
-    return lambda values: [min(max(int(value), low), high) for value in values]
+
+    def convert(values: Sequence[Any]) -> list[int]:
+        numbers = np.asarray(values)
+        if numbers.dtype == np.int64:
+            return list(np.clip(numbers, low, min(high, MOST)).tolist())
+        return [min(max(int(value), low), high) for value in values]
+
+    return convert
 
 
 def whole_lists(bits: int) -> Convert:
