@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -39,8 +39,14 @@ class Columns(Struct, frozen=True):
     mapped: frozenset[str] = frozenset()
 
 
-def parse_map(text: str) -> dict[str, str]:
+Fields = Mapping[str, tuple[str, ...]]
+
+
+def parse_map(text: str, fields: Fields = OBVIOUS) -> dict[str, str]:
     """`user=user_id,item=item_id` as a dict.
+
+    Args:
+        fields: what may be mapped.
 
     Raises:
         UserError: not of that form, or a field that no event has.
@@ -49,20 +55,26 @@ def parse_map(text: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         field, equals, column = (piece.strip() for piece in part.partition("="))
         if not equals or not column:
-            raise UserError(f"--map {part}: write field=column, for example user=user_id")
-        if field not in OBVIOUS:
-            raise UserError(f"--map {part}: no field {field!r}; there are {', '.join(OBVIOUS)}")
+            raise UserError(f"--map {part}: write field=column, for example item=item_id")
+        if field not in fields:
+            raise UserError(f"--map {part}: no field {field!r}; there are {', '.join(fields)}")
         chosen[field] = column
     return chosen
 
 
-def choose(there: Sequence[str], mapped: dict[str, str], needed: Collection[str]) -> Columns:
+def choose(
+    there: Sequence[str],
+    mapped: dict[str, str],
+    needed: Collection[str],
+    fields: Fields = OBVIOUS,
+) -> Columns:
     """The columns to read.
 
     Args:
         there: the file's columns, in its order.
         mapped: what the user said; obvious names fill in the rest.
         needed: fields without which no row can be used.
+        fields: field → its obvious names.
 
     Raises:
         UserError: a named column is not there, or a needed field has none; names those there are.
@@ -73,7 +85,7 @@ def choose(there: Sequence[str], mapped: dict[str, str], needed: Collection[str]
     plain = {_plain(column): column for column in reversed(there)}
     taken = set(mapped.values())
     columns = dict(mapped)
-    for field, names in OBVIOUS.items():
+    for field, names in fields.items():
         guess = next((plain[name] for name in names if name in plain), None)
         if field not in columns and guess is not None and guess not in taken:
             columns[field] = guess

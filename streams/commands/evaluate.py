@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 # One file each, imported when it is named: `--help` stays fast.
 WHAT = {
     "lists": "Top-K lists, test-then-learn, against conventional recommenders.",
+    "sessions": "The next item of anonymous sessions, by the ADER protocol.",
     "sentiment": "The comment classifier on labelled comments.",
 }
 
