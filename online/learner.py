@@ -7,7 +7,7 @@ module joins them, and gives each partition its users.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from online import popularity as po
 from online.arrays import F64, I8, I64
 from online.blend import MISS
 from online.config import LearnerConfig
+from online.deltas_exchange import Exchange
 from online.interactions import Kind, Learned
 from online.partition import Partition
 from online.shared import Shared
@@ -40,6 +41,17 @@ class Learner:
         self._shared = Shared(config)
         self._partitions: dict[int, Partition] = {}
         self._newest = 0.0
+        self.exchange: Exchange | None = None
+
+    def share(self, epoch_of: Callable[[int], int]) -> Exchange:
+        """Exchange deltas from now on with the learners of other partitions; call at the start.
+
+        Args:
+            epoch_of: the epoch of a partition that we own, greater with every owner.
+        """
+        self.exchange = Exchange(self._shared, self._partitions, epoch_of)
+        self._shared.on_new_items = self.exchange.start_rows
+        return self.exchange
 
     def learn(
         self,
@@ -169,26 +181,51 @@ class Learner:
         return state.partition_arrays(self._partition(partition), shared.items, shared.model.clock)
 
     def load_partition(self, partition: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over a partition; its histories are added to the item statistics."""
+        """Take over a partition; its histories are added to the item statistics.
+
+        Raises:
+            TornError: others' increments of the partition do not match it (see `Exchange.rebuild`).
+        """
         self.drop_partition(partition)
         if "clock" not in arrays:  # a tenant without events when the checkpoint was taken
             return
+        position = state.position_in(arrays)
+        held = self.exchange is not None and self.exchange.holds(partition, position)
+        part = self._partitions[partition] = self._restored(arrays)
+        if part.users.size:
+            self._newest = max(self._newest, float(part.last_active[: part.users.size].max()))
+        if self.exchange is not None:
+            part.journal = self.exchange.journal(partition, position)
+        if not held:
+            self._shared.replay(part, _all_users(part), 1)
+
+    def load_others(self, arrays: Mapping[str, npt.NDArray[Any]]) -> int:
+        """Add another learner's partition to the item statistics; returns where its journal is."""
+        if "clock" in arrays:
+            part = self._restored(arrays)
+            self._shared.replay(part, _all_users(part), 1)
+        return state.position_in(arrays)
+
+    def _restored(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Partition:
         shared = self._shared
         slots = shared.slots_of(arrays)
         behind = int(arrays["clock"][0] - shared.model.clock[0])
         if behind > 0:
             po.pass_ticks(shared.model.popularity, behind)
             shared.model.clock[0] += behind
-        part = state.partition_from(arrays, slots, shared.room)
-        self._partitions[partition] = part
-        if part.users.size:
-            self._newest = max(self._newest, float(part.last_active[: part.users.size].max()))
-        shared.replay(part, _all_users(part), 1)
+        return state.partition_from(arrays, slots, shared.room)
 
     def drop_partition(self, partition: int) -> None:
-        """Let a partition go, and what it contributed to the item statistics."""
+        """Let a partition go, and what it contributed to the item statistics.
+
+        Where deltas are exchanged the contribution stays: the next owner's.
+        """
         part = self._partitions.pop(partition, None)
-        if part is not None:
+        if part is None:
+            return
+        if self.exchange is not None and part.journal is not None:
+            self.exchange.let_go(partition, part.journal)
+        else:
             self._shared.replay(part, _all_users(part), -1)
 
     def shared_state(self) -> state.Arrays:
@@ -203,6 +240,8 @@ class Learner:
         """
         slots = self._shared.slots_of(arrays)  # may make room, and with it another model
         state.load_shared_arrays(self._shared.model, arrays, slots)
+        if self.exchange is not None:
+            self.exchange.factors.restart()
 
     def events_learned(self, partition: int | None = None) -> int:
         """Interactions learned, summed from the additive counts (negative comments included)."""
@@ -215,6 +254,8 @@ class Learner:
         part = self._partitions.get(partition)
         if part is None:
             part = self._partitions[partition] = Partition(self._shared.room)
+            if self.exchange is not None:
+                part.journal = self.exchange.journal(partition)
         part.reserve_items(self._shared.room)
         return part
 
@@ -227,7 +268,7 @@ class Learner:
 
     def _take_out(self, part: Partition, users: Sequence[str]) -> None:
         slots = np.array([part.users.find(user) for user in users], dtype=np.int64)
-        self._shared.replay(part, slots, -1)
+        self._shared.take_out(part, slots)
         self._shared.forget_recent(part.hashes[slots])
         for user in users:
             part.remove_user(user)

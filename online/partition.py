@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from online import histories as hi
 from online.arrays import F64, I32, I64, U8, grown
 from online.histories import KINDS, Histories, new_histories
 from online.ids import Ids
+
+if TYPE_CHECKING:
+    from online.deltas_journal import Journal
 
 FORGOTTEN, SHORTENED, REFUSED = 0, 1, 2
 BETWEEN_INTERESTS = "\x1f"
@@ -28,6 +32,7 @@ class Partition:
         last_active: float64[users], event time of the newest interaction, epoch seconds.
         personalise: uint8[users].
         interests: int32[users], slot in `interest_sets`, -1 for none.
+        journal: what other learners are told of it; None where there are none.
     """
 
     def __init__(self, items: int) -> None:
@@ -41,6 +46,7 @@ class Partition:
         self.interests: I32 = np.full(64, -1, np.int32)
         self.interest_sets = Ids()
         self._declared: Counter[int] = Counter()
+        self.journal: Journal | None = None
 
     def reserve_items(self, items: int) -> None:
         """Room for more items."""

@@ -5,13 +5,13 @@ A kernel that lacks room stops and says so; here it gets the room, and goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from online import blend, factors, learning, popularity, scoring
+from online import blend, deltas, factors, learning, popularity, scoring
 from online import cooccurrence as co
 from online import histories as hi
 from online.arrays import I64, padded
@@ -31,12 +31,14 @@ class Shared:
         catalogue: availability and topics of the items.
         model: the arrays that the kernels work on; another tuple whenever something has grown.
         items_refused: how often an item found no slot because max_items was reached.
+        on_new_items: called when items may have been added, before anything is learned from them.
     """
 
     def __init__(self, config: LearnerConfig) -> None:
         self.config = config
         self.items = Ids()
         self.items_refused = 0
+        self.on_new_items: Callable[[], None] | None = None
         self.catalogue = Catalogue(FIRST_ROOM)
         self.model = learning.Model(
             self.catalogue.available,
@@ -80,8 +82,12 @@ class Shared:
 
     def reserve_items(self) -> None:
         """Room for every item that has a slot."""
-        if self.items.size <= self.room:
-            return
+        if self.items.size > self.room:
+            self._grow()
+        if self.on_new_items is not None:
+            self.on_new_items()
+
+    def _grow(self) -> None:
         room = padded(max(self.items.size, 2 * self.room))
         self.catalogue.reserve(room)
         m = self.model
@@ -96,6 +102,16 @@ class Shared:
     def learn(self, part: Partition, events: learning.Events) -> None:
         """Rank and learn interactions of one partition; the ranks are written into `events`."""
         part.reserve_items(self.room)
+        if part.journal is None:
+            self._learn(part, events)
+            return
+        for start in range(0, len(events.users), self.config.recent):
+            some = events.between(start, start + self.config.recent)
+            before = int(self.model.clock[0])
+            self._learn(part, some)
+            part.journal.kept.add(deltas.just_learned(self.model, some, before))
+
+    def _learn(self, part: Partition, events: learning.Events) -> None:
         at, longest = 0, self.config.max_history
         while at < len(events.users):
             at = learning.learn_events(
@@ -112,6 +128,29 @@ class Shared:
             self._make_room_for_pairs()
         if sign < 0:
             popularity.settle(self.model.popularity)
+
+    def take_out(self, part: Partition, users: I64, sign: int = -1) -> None:
+        """Take users' histories out of the statistics (or put them back), and tell the others."""
+        if part.journal is not None:
+            gone = deltas.of_histories(self.model, part.histories, users, sign)
+            part.journal.kept.add(gone)
+        self.replay(part, users, sign)
+
+    def add_increments(self, increments: deltas.Increments, sign: int) -> None:
+        """Add (sign 1) or take out (-1) increments of other learners' users."""
+        at = 0
+        while (at := deltas.add(self.model, increments, at, sign)) < increments.size:
+            self._make_room_for_pairs()
+        if sign < 0:
+            popularity.settle(self.model.popularity)
+
+    def clear_statistics(self) -> None:
+        """All that histories added is gone; what they still hold can be replayed."""
+        p = self.model.pairs
+        self.model = self.model._replace(
+            pairs=co.new_pairs(self.room, len(p.cells) // co.WORDS, len(p.dense)),
+            popularity=popularity.new_popularity(self.room),
+        )
 
     def forget_recent(self, hashes: I64) -> None:
         """Delete what users did from the interactions that are replayed and drawn from."""
@@ -149,8 +188,8 @@ class Shared:
     def _shorten(self, part: Partition, user: int) -> None:
         """Cut the oldest quarter of a history, and what it added."""
         users = np.array([user], dtype=np.int64)
-        self.replay(part, users, -1)
+        self.take_out(part, users)
         items, stamps = hi.cut(part.histories, user, self.config.max_history)
         np.subtract.at(part.counts, (stamps & 7, items), 1)
         part.departed[SHORTENED] += len(items)
-        self.replay(part, users, 1)
+        self.take_out(part, users, 1)

@@ -45,6 +45,11 @@ def items_in(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
     ]
 
 
+def position_in(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
+    """How many increments the partition's journal had (0 where deltas were not exchanged)."""
+    return int(arrays["journal"][0]) if "journal" in arrays else 0
+
+
 def partition_arrays(part: Partition, items: Ids, clock: I64) -> Arrays:
     """Copies of a partition's state."""
     h, users = part.histories, part.users.size
@@ -65,6 +70,7 @@ def partition_arrays(part: Partition, items: Ids, clock: I64) -> Arrays:
         "counts": part.counts[:, : items.size].copy(),
         "departed": part.departed.copy(),
         "clock": clock.copy(),
+        "journal": np.array([part.journal.position if part.journal is not None else 0]),
     }
 
 

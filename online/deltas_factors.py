@@ -1,0 +1,149 @@
+"""Factor deltas: how far a learner's steps moved the embeddings and the blend since the last cut.
+
+Embedding rows of several workers are summed, never averaged (measured: NDCG .062 against .013): a
+row then moves as if one worker had taken all steps. The weights of the blend and of the history
+positions, which every event of every worker moves, are averaged, and the blend's rate is multiplied
+by the number of workers. `base` is what all workers agree on: the start, and every delta since.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from online.arrays import F32, I64, grown
+from online.shared import Shared
+
+ROWS_AT_ONCE = 1_500  # of d = 64: 400 kB
+MAX_ROWS = 6_000  # in one exchange, those that moved most first; the others wait
+MATRICES = ("e_in", "e_out")
+COLUMNS = ("bias", "g_in", "g_out")
+
+
+class FactorDelta(NamedTuple):
+    """Movements of some rows, and of what has no rows.
+
+    Attributes:
+        slots: int64[n]; matrices: float32[2, n, d], of e_in and e_out; columns: float32[3, n], of
+            bias, g_in and g_out.
+        attention, attention_g: float32[20]; weights, squared: float32[buckets, features]. All zero
+            in all but the first delta of an exchange.
+    """
+
+    slots: I64
+    matrices: F32
+    columns: F32
+    attention: F32
+    attention_g: F32
+    weights: F32
+    squared: F32
+
+
+class FactorExchange:
+    """Cuts the movements of one learner, and adds those of others."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._base: dict[str, F32] = {}
+        self.workers = 1
+
+    def set_workers(self, workers: int) -> None:
+        """So many learn from the same stream; alone, nothing is kept for the others."""
+        if self.workers == 1 < workers:
+            self._base = {name: array.copy() for name, array in self._arrays().items()}
+        if workers == 1:
+            self._base = {}
+        self.workers = workers
+        self._shared.model.rates[1] = self._shared.config.blend_rate * workers
+
+    def restart(self) -> None:
+        """The model was loaded: what it holds now is the base."""
+        self._base = {name: array.copy() for name, array in self._arrays().items()}
+        self.set_workers(self.workers)
+
+    def set_start(self, slot: int) -> None:
+        """The item's start values are in the model: nothing that anyone moved."""
+        if self._base:
+            self._grow()
+            for name in MATRICES:
+                self._base[name][slot] = self._arrays()[name][slot]
+
+    def cut(self) -> list[FactorDelta]:
+        """What moved since the last cut; nothing where there is nobody to tell."""
+        if self.workers < 2:
+            return []
+        self._grow()
+        arrays, base = self._arrays(), self._base
+        n = self._shared.items.size
+        moved = np.zeros(n)
+        for name in MATRICES:
+            moved += ((arrays[name][:n] - base[name][:n]) ** 2).sum(axis=1)
+        slots = np.flatnonzero(moved)
+        slots = slots[np.argsort(-moved[slots], kind="stable")[:MAX_ROWS]]
+        whole = self._cut_whole(arrays)
+        found = []
+        for at in range(0, max(len(slots), 1), ROWS_AT_ONCE):
+            found.append(
+                FactorDelta(*self._cut_rows(arrays, slots[at : at + ROWS_AT_ONCE]), *whole)
+            )
+            whole = [np.zeros_like(array) for array in whole]
+        return found
+
+    def _cut_rows(self, arrays: dict[str, F32], slots: I64) -> tuple[I64, F32, F32]:
+        """Matrices are rounded as they will be sent; the rest of a movement stays for later."""
+        matrices = np.stack([arrays[name][slots] - self._base[name][slots] for name in MATRICES])
+        matrices = np.clip(matrices, -60_000, 60_000).astype(np.float16).astype(np.float32)
+        columns = np.stack([arrays[name][slots] - self._base[name][slots] for name in COLUMNS])
+        for name, delta in zip(MATRICES + COLUMNS, [*matrices, *columns], strict=True):
+            self._base[name][slots] += delta
+        return slots, matrices, columns
+
+    def _cut_whole(self, arrays: dict[str, F32]) -> list[F32]:
+        """An average over the workers: of its own movement each keeps one share, too."""
+        found = []
+        for name in ("attention", "attention_g", "weights", "squared"):
+            delta = arrays[name] - self._base[name]
+            if name != "attention_g":
+                arrays[name] -= delta * np.float32(1 - 1 / self.workers)
+            self._base[name][...] = arrays[name]
+            found.append(delta)
+        return found
+
+    def take(self, delta: FactorDelta) -> None:
+        """Add another worker's movements; slots below zero are items refused here."""
+        known = delta.slots >= 0
+        slots = delta.slots[known]
+        arrays = self._arrays()
+        self._grow()
+        shares = np.float32(1 / max(2, self.workers))
+        moves = {
+            **dict(zip(MATRICES, delta.matrices[:, known], strict=True)),
+            **dict(zip(COLUMNS, delta.columns[:, known], strict=True)),
+        }
+        for target in (arrays, self._base) if self._base else (arrays,):
+            for name, move in moves.items():
+                target[name][slots] += move
+            target["attention_g"] += delta.attention_g
+            for name in ("attention", "weights", "squared"):
+                target[name] += shares * getattr(delta, name)
+
+    def _arrays(self) -> dict[str, F32]:
+        f, b = self._shared.model.factors, self._shared.model.blend
+        rows = {name: getattr(f, name) for name in MATRICES + COLUMNS}
+        return rows | {
+            "attention": f.attention,
+            "attention_g": f.attention_g,
+            "weights": b.weights,
+            "squared": b.squared,
+        }
+
+    def _grow(self) -> None:
+        """New items start where they are: everyone draws the same start from the item's name."""
+        if not self._base:
+            return
+        for name, array in self._arrays().items():
+            have = len(self._base[name])
+            if name in MATRICES + COLUMNS and have < len(array):
+                self._base[name] = grown(self._base[name], len(array))
+                self._base[name][have:] = array[have:]
