@@ -22,6 +22,7 @@ from online import learning
 from online import popularity as po
 from online.arrays import I8, I32, I64
 from online.kernels import kernel
+from online.walk import Walk, context_before, new_walk
 
 WIDTH = co.NEIGHBOURS
 
@@ -109,25 +110,24 @@ def of_histories(m: learning.Model, h: hi.Histories, users: I64, sign: int) -> I
         np.full((n, WIDTH), -1, np.int32),
         np.zeros(n, np.int64),
     )
-    return found.between(0, _read_histories(m, h, users, sign, found))
+    walk = new_walk(h, users, len(m.available))
+    return found.between(0, _read_histories(h, users, walk, sign, found))
 
 
 @kernel()
-def _read_histories(
-    m: learning.Model, h: hi.Histories, users: I64, sign: int, out: Increments
-) -> int:
+def _read_histories(h: hi.Histories, users: I64, w: Walk, sign: int, out: Increments) -> int:
     n = 0
-    for user in users:
-        start = h.start[user]
-        for e in range(h.length[user]):
-            kind = h.stamps[start + e] & 7
+    for u in range(len(users)):
+        for e in range(hi.read(h, users[u], 0, w.items, w.clocks, w.kinds)):
+            kind = w.kinds[e]
             if kind == hi.NEGATIVE:
+                w.disliked[w.items[e]] = u + 1
                 continue
-            count, _ = learning.find_context(m.scratch, h, user, e, WIDTH)
-            out.items[n] = h.items[start + e]
+            count = context_before(w, e, u + 1)
+            out.items[n] = w.items[e]
             out.halves[n] = co.HALVES[kind] * sign
-            out.contexts[n, :count] = m.scratch.context[:count]
-            out.stamps[n] = h.stamps[start + e] >> 3
+            out.contexts[n, :count] = w.context[:count]
+            out.stamps[n] = w.clocks[e]
             n += 1
     return n
 

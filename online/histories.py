@@ -1,7 +1,8 @@
-"""Histories: every user's kept interactions, oldest first, in one flat array per partition.
+"""Histories: every user's kept interactions, in chunks of eight linked from the newest back.
 
-An entry is an item (int32) and a stamp (int64): clock · 8 + kind. Kinds, see `online.learner.Kind`:
-0 click, 1 purchase, 2 positive, 3 neutral, 4 negative comment.
+Chunks are all of one size, so that what one user gives back fits every other, and a history that
+grows is never moved. An entry takes nine bytes: an item (int32), the clock (37 bits: uint32, and
+the upper five bits of a byte) and the kind (the lower three; see `online.interactions.Kind`).
 """
 
 from __future__ import annotations
@@ -10,147 +11,198 @@ from typing import NamedTuple
 
 import numpy as np
 
-from online.arrays import I32, I64, SIZE_CLASSES, grown, release, size_class, take
+from online.arrays import I32, I64, U8, U32, grown
 from online.kernels import kernel
 
 NEGATIVE = 4
 KINDS = 5
 CONTEXT = 50  # items of a context; its weights .8^k make the rest invisible
-SMALLEST = 3  # a first block holds 2^3 entries
+CHUNK = 8
+
+TOP, FREE, CHANGES = 0, 1, 2
 
 
 class Histories(NamedTuple):
     """All users of one partition.
 
     Attributes:
-        start: int64[users], first entry of the user's block.
-        length: int64[users], entries in use.
-        size: int32[users], entries of the block, a power of two, 0 for none.
+        last: int32[users], the user's newest chunk, -1 for none.
+        length: int32[users], entries.
         dislikes: int32[users], negative entries.
-        items: int32[entries].
-        stamps: int64[entries].
-        free: int64[SIZE_CLASSES], heads of the lists of free blocks.
-        top: int64[1], first entry never used.
+        saved: int32[users], the oldest entries that the last snapshot holds.
+        changed: uint8[users], whether anything of the user changed since.
+        changes: int32[users], the changed users, as many as `state` says.
+        before: int32[chunks], the next older chunk of a history, or the next free one.
+        items: int32[chunks · 8]; clocks: uint32[chunks · 8]; kinds: uint8[chunks · 8].
+        state: int64[3], first chunk never used (TOP), head of the FREE ones, number of CHANGES.
     """
 
-    start: I64
-    length: I64
-    size: I32
+    last: I32
+    length: I32
     dislikes: I32
+    saved: I32
+    changed: U8
+    changes: I32
+    before: I32
     items: I32
-    stamps: I64
-    free: I64
-    top: I64
+    clocks: U32
+    kinds: U8
+    state: I64
 
 
-def new_histories(users: int = 64, entries: int = 1024) -> Histories:
+def new_histories(users: int = 64, chunks: int = 128) -> Histories:
     """Room for `users` without history."""
     return Histories(
-        np.zeros(users, np.int64),
-        np.zeros(users, np.int64),
+        np.full(users, -1, np.int32),
         np.zeros(users, np.int32),
         np.zeros(users, np.int32),
-        np.zeros(entries, np.int32),
-        np.zeros(entries, np.int64),
-        np.full(SIZE_CLASSES, -1, np.int64),
-        np.zeros(1, np.int64),
+        np.zeros(users, np.int32),
+        np.zeros(users, np.uint8),
+        np.zeros(users, np.int32),
+        np.zeros(chunks, np.int32),
+        np.zeros(chunks * CHUNK, np.int32),
+        np.zeros(chunks * CHUNK, np.uint32),
+        np.zeros(chunks * CHUNK, np.uint8),
+        np.array([0, -1, 0]),
     )
 
 
 def with_users(h: Histories, users: int) -> Histories:
     """The same with room for more users."""
     return h._replace(
-        start=grown(h.start, users),
+        last=grown(h.last, users, fill=-1),
         length=grown(h.length, users),
-        size=grown(h.size, users),
         dislikes=grown(h.dislikes, users),
+        saved=grown(h.saved, users),
+        changed=grown(h.changed, users),
+        changes=grown(h.changes, users),
     )
 
 
-def with_entries(h: Histories, entries: int) -> Histories:
-    """The same with room for more entries."""
-    entries = max(entries, len(h.items))
-    return h._replace(items=grown(h.items, entries), stamps=grown(h.stamps, entries))
+def with_chunks(h: Histories, chunks: int) -> Histories:
+    """The same with room for more chunks."""
+    if chunks <= len(h.before):
+        return h
+    return h._replace(
+        before=grown(h.before, chunks),
+        items=grown(h.items, chunks * CHUNK),
+        clocks=grown(h.clocks, chunks * CHUNK),
+        kinds=grown(h.kinds, chunks * CHUNK),
+    )
 
 
 @kernel()
-def room_needed(h: Histories, user: int) -> int:
-    """Entries that the next append may take from the top."""
-    if h.length[user] < h.size[user]:
-        return 0
-    return max(1 << SMALLEST, 2 * int(h.size[user]))
+def has_room(h: Histories, user: int) -> bool:
+    """Whether the next append finds a place without growing the arrays."""
+    inside = h.length[user] % CHUNK != 0
+    return bool(inside or h.state[FREE] >= 0 or h.state[TOP] < len(h.before))
+
+
+@kernel(nogil=True)
+def kind_of(h: Histories, at: int) -> int:
+    """The kind of the entry at a place."""
+    return int(h.kinds[at] & 7)
 
 
 @kernel()
-def append(h: Histories, user: int, item: int, kind: int, clock: int) -> None:
-    """Add the newest entry; moves the history to a block twice the size where it is full."""
-    n, size = int(h.length[user]), int(h.size[user])
-    if n == size:
-        wanted = size_class(size) + 1 if size else SMALLEST
-        at = take(h.free, h.top, h.items, 1, wanted)
-        start = h.start[user]
-        for e in range(n):
-            h.items[at + e] = h.items[start + e]
-            h.stamps[at + e] = h.stamps[start + e]
-        if size:
-            clear(h, user)
-        h.start[user] = at
-        h.size[user] = 1 << wanted
-        h.length[user] = n
-    at = h.start[user] + n
+def mark_changed(h: Histories, user: int) -> None:
+    """The next snapshot will hold the user anew."""
+    if h.changed[user] == 0:
+        h.changed[user] = 1
+        h.changes[h.state[CHANGES]] = user
+        h.state[CHANGES] += 1
+
+
+@kernel(nogil=True)
+def put(h: Histories, user: int, item: int, clock: int, kind: int) -> None:
+    """Add the newest entry; the caller has made sure that there is room."""
+    n = h.length[user]
+    if n % CHUNK == 0:
+        chunk = h.state[FREE]
+        if chunk >= 0:
+            h.state[FREE] = h.before[chunk]
+        else:
+            chunk = h.state[TOP]
+            h.state[TOP] += 1
+        h.before[chunk] = h.last[user]
+        h.last[user] = chunk
+    at = h.last[user] * CHUNK + n % CHUNK
     h.items[at] = item
-    h.stamps[at] = clock * 8 + kind
+    h.clocks[at] = clock & 0xFFFFFFFF
+    h.kinds[at] = kind | clock >> 32 << 3
     h.length[user] = n + 1
     if kind == NEGATIVE:
         h.dislikes[user] += 1
 
 
 @kernel()
+def append(h: Histories, user: int, item: int, kind: int, clock: int) -> None:
+    """Add the newest entry of an interaction just learned."""
+    put(h, user, item, clock, kind)
+    mark_changed(h, user)
+
+
+@kernel()
 def clear(h: Histories, user: int) -> None:
-    """Give the user's block back, overwritten; does not touch `dislikes`."""
-    start, size = h.start[user], int(h.size[user])
-    for e in range(start, start + size):
-        h.items[e] = 0
-        h.stamps[e] = 0
-    if size:
-        release(h.free, h.items, 1, start, size_class(size))
+    """Give the user's chunks back, overwritten."""
+    chunk = h.last[user]
+    while chunk >= 0:
+        for at in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+            h.items[at] = 0
+            h.clocks[at] = 0
+            h.kinds[at] = 0
+        older = h.before[chunk]
+        h.before[chunk] = h.state[FREE]
+        h.state[FREE] = chunk
+        chunk = older
+    h.last[user] = -1
     h.length[user] = 0
-    h.size[user] = 0
+    h.dislikes[user] = 0
+    h.saved[user] = 0
+    mark_changed(h, user)
 
 
 @kernel()
 def mark_seen(h: Histories, user: int, seen: I64, mark: int) -> None:
     """seen[item] = mark for every item the user ever interacted with, disliked ones included."""
-    start = h.start[user]
-    for e in range(start, start + h.length[user]):
-        seen[h.items[e]] = mark
+    chunk, n = h.last[user], h.length[user]
+    while n > 0:
+        first = (n - 1) // CHUNK * CHUNK
+        for e in range(n - first):
+            seen[h.items[chunk * CHUNK + e]] = mark
+        n = first
+        chunk = h.before[chunk]
 
 
 @kernel()
-def find_disliked(h: Histories, user: int, upto: int, disliked: I64, mark: int, out: I32) -> int:
-    """Mark the disliked items among the first `upto` entries; the newest few go to `out`.
+def find_disliked(h: Histories, user: int, disliked: I64, mark: int, out: I32) -> int:
+    """Mark the disliked items; the newest few go to `out`.
 
     Returns:
         Items written to `out`.
     """
     count = 0
-    if h.dislikes[user] == 0:
-        return count
-    start = h.start[user]
-    for e in range(start + upto - 1, start - 1, -1):
-        if (h.stamps[e] & 7) == NEGATIVE and disliked[h.items[e]] != mark:
-            disliked[h.items[e]] = mark
-            if count < len(out):
-                out[count] = h.items[e]
-                count += 1
+    left = h.dislikes[user]
+    chunk, n = h.last[user], h.length[user]
+    while left > 0:
+        n -= 1
+        at = chunk * CHUNK + n % CHUNK
+        if h.kinds[at] & 7 == NEGATIVE:
+            left -= 1
+            item = h.items[at]
+            if disliked[item] != mark:
+                disliked[item] = mark
+                if count < len(out):
+                    out[count] = item
+                    count += 1
+        if n % CHUNK == 0:
+            chunk = h.before[chunk]
     return count
 
 
 @kernel()
-def find_context(
-    h: Histories, user: int, upto: int, disliked: I64, listed: I64, mark: int, out: I32
-) -> int:
-    """Newest distinct items that are not disliked, of the first `upto` entries.
+def find_context(h: Histories, user: int, disliked: I64, listed: I64, mark: int, out: I32) -> int:
+    """Newest distinct items that are not disliked.
 
     Args:
         disliked: int64[items], as `find_disliked` left it under the same mark.
@@ -161,72 +213,57 @@ def find_context(
         Items found, at most len(out).
     """
     count = 0
-    start = h.start[user]
-    for e in range(start + upto - 1, start - 1, -1):
-        item = h.items[e]
+    chunk, n = h.last[user], h.length[user]
+    while n > 0 and count < len(out):
+        n -= 1
+        item = h.items[chunk * CHUNK + n % CHUNK]
         if disliked[item] != mark and listed[item] != mark:
             listed[item] = mark
             out[count] = item
             count += 1
-            if count == len(out):
-                break
+        if n % CHUNK == 0:
+            chunk = h.before[chunk]
     return count
 
 
-def cut(h: Histories, user: int, longest: int) -> tuple[I32, I64]:
+@kernel(nogil=True)
+def read(h: Histories, user: int, first: int, items: I32, clocks: I64, kinds: U8) -> int:
+    """Copy the entries from `first` on, oldest first, to the start of the arrays; their number."""
+    chunk, n = h.last[user], h.length[user]
+    while n > first:
+        n -= 1
+        at = chunk * CHUNK + n % CHUNK
+        items[n - first] = h.items[at]
+        clocks[n - first] = np.int64(h.clocks[at]) | np.int64(h.kinds[at] >> 3) << 32
+        kinds[n - first] = h.kinds[at] & 7
+        if n % CHUNK == 0:
+            chunk = h.before[chunk]
+    return int(max(0, h.length[user] - first))
+
+
+@kernel()
+def cut(h: Histories, user: int, longest: int, counts: I32) -> int:
     """Cut a history to its newest three quarters of `longest`, and an eighth of older dislikes.
 
+    Args:
+        counts: int32[5, items], interactions by kind; what leaves is taken out.
+
     Returns:
-        Items and stamps of the entries that left.
+        Entries that left.
     """
-    start, n = int(h.start[user]), int(h.length[user])
-    items, stamps = h.items[start : start + n], h.stamps[start : start + n]
+    n = int(h.length[user])
+    items, clocks, kinds = np.empty(n, np.int32), np.empty(n, np.int64), np.empty(n, np.uint8)
+    read(h, user, 0, items, clocks, kinds)
     older = max(0, n - longest * 3 // 4)
-    disliked = np.flatnonzero((stamps[:older] & 7) == NEGATIVE)
-    keep = np.arange(n) >= older
-    keep[disliked[max(0, len(disliked) - longest // 8) :]] = True
-    left = items[~keep], stamps[~keep]
-    kept = n - len(left[0])
-    items[:kept], stamps[:kept] = items[keep], stamps[keep]
-    h.length[user] = kept
-    h.dislikes[user] -= np.count_nonzero((left[1] & 7) == NEGATIVE)
-    return left
-
-
-@kernel()
-def gather(h: Histories, users: int, items: I32, stamps: I64) -> None:
-    """Write the histories one after the other, in user order: the form that is saved."""
-    at = 0
-    for user in range(users):
-        start = h.start[user]
-        for e in range(h.length[user]):
-            items[at] = h.items[start + e]
-            stamps[at] = h.stamps[start + e]
-            at += 1
-
-
-@kernel()
-def scatter(h: Histories, lengths: I32, items: I32, stamps: I64) -> None:
-    """The reverse of `gather`, into empty histories with room for `entries_needed`."""
-    at = 0
-    for user in range(len(lengths)):
-        n = lengths[user]
-        if n == 0:
-            continue
-        c = max(SMALLEST, size_class(n))
-        start = take(h.free, h.top, h.items, 1, c)
-        h.start[user] = start
-        h.size[user] = 1 << c
-        h.length[user] = n
-        for e in range(n):
-            h.items[start + e] = items[at + e]
-            h.stamps[start + e] = stamps[at + e]
-            h.dislikes[user] += (stamps[at + e] & 7) == NEGATIVE
-        at += n
-
-
-def entries_needed(lengths: I32) -> int:
-    """Entries of the blocks that histories of these lengths take."""
-    classes = np.ceil(np.log2(np.maximum(lengths, 1)))
-    blocks = 2 ** np.maximum(classes, SMALLEST).astype(np.int64)
-    return int(blocks[lengths > 0].sum())
+    disliked = 0
+    for e in range(older):
+        disliked += kinds[e] == NEGATIVE
+    clear(h, user)
+    for e in range(n):
+        if e < older and kinds[e] == NEGATIVE:
+            disliked -= 1
+        if e >= older or (kinds[e] == NEGATIVE and disliked < longest // 8):
+            put(h, user, items[e], clocks[e], kinds[e])
+        else:
+            counts[kinds[e], items[e]] -= 1
+    return n - int(h.length[user])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from online.arrays import I32, I64, grown
+from online import strings
+from online.arrays import I32, I64, U8, grown
 
 FREE = -1
 
@@ -23,9 +22,9 @@ class Ids:
         self._slots: dict[str, int] = {}
         self._names: list[str | None] = []
         self._free: list[int] = []
-        self._bytes = np.zeros(1024, np.uint8)
-        self._start = np.zeros(64, np.int64)
-        self._length = np.zeros(64, np.int32)
+        self._bytes: U8 = np.zeros(1024, np.uint8)
+        self._start: I64 = np.zeros(64, np.int64)
+        self._length: I32 = np.zeros(64, np.int32)
         self._used = 0
         self._wasted = 0
 
@@ -83,47 +82,28 @@ class Ids:
         """Slots that hold a string, ascending."""
         return np.flatnonzero(self._length[: self.size] >= 0)
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Copies: bytes uint8[·] (utf-8), start int64[size], length int32[size] (-1: free)."""
-        return {
-            "bytes": self._bytes[: self._used].copy(),
-            "start": self._start[: self.size].copy(),
-            "length": self._length[: self.size].copy(),
-        }
-
-    @staticmethod
-    def names_in(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[str | None]:
-        """The strings of `<prefix>.bytes|start|length`, None for a free slot."""
-        content = arrays[f"{prefix}.bytes"].tobytes()
-        starts = arrays[f"{prefix}.start"].tolist()
-        lengths = arrays[f"{prefix}.length"].tolist()
-        return [
-            None if n < 0 else content[s : s + n].decode("utf-8", "surrogatepass")
-            for s, n in zip(starts, lengths, strict=True)
-        ]
+    def saved(self, slots: I64 | None = None) -> tuple[U8, I32]:
+        """Copies of what is in these slots, or in all: see `online.strings`."""
+        if slots is None:
+            slots = np.arange(self.size)
+        return strings.chosen(self._bytes, self._start, self._length, slots), self._length[slots]
 
     @classmethod
-    def restored(cls, names: Sequence[str | None]) -> Ids:
-        """Ids with every name in the slot it had."""
+    def restored(cls, content: U8, length: I32) -> Ids:
+        """Ids with every string in the slot it had."""
         ids = cls()
-        for slot, name in enumerate(names):
-            ids._names.append(name)
-            ids._reserve(slot)
-            if name is None:
-                ids._length[slot] = FREE
-                ids._free.append(slot)
-            else:
-                ids._slots[name] = slot
-                ids._write(slot, name.encode("utf-8", "surrogatepass"))
+        room = max(len(length), len(ids._length))
+        ids._bytes, ids._used = grown(content, max(1024, len(content))), len(content)
+        ids._start, ids._length = grown(strings.starts(length), room), grown(length, room)
+        ids._names = strings.unpacked(content, length)
+        ids._free = np.flatnonzero(length < 0).tolist()
+        ids._slots = {name: slot for slot, name in enumerate(ids._names) if name is not None}
         return ids
 
-    def _reserve(self, slot: int) -> None:
+    def _write(self, slot: int, encoded: bytes) -> None:
         if slot >= len(self._start):
             self._start = grown(self._start, 2 * len(self._start))
             self._length = grown(self._length, 2 * len(self._length))
-
-    def _write(self, slot: int, encoded: bytes) -> None:
-        self._reserve(slot)
         self._length[slot] = 0
         end = self._used + len(encoded)
         if end > len(self._bytes):
@@ -140,10 +120,9 @@ class Ids:
         """Close the holes of removed names once they are half of the buffer."""
         if self._wasted * 2 < self._used:
             return
-        old, self._bytes = self._bytes, np.zeros_like(self._bytes)
-        self._used = self._wasted = 0
-        for slot in self._slots.values():
-            start, length = int(self._start[slot]), int(self._length[slot])
-            self._bytes[self._used : self._used + length] = old[start : start + length]
-            self._start[slot] = self._used
-            self._used += length
+        taken = self.taken()
+        kept = strings.chosen(self._bytes, self._start, self._length, taken)
+        self._bytes[:] = 0
+        self._bytes[: len(kept)] = kept
+        self._start[taken] = strings.starts(self._length[taken])
+        self._used, self._wasted = len(kept), 0

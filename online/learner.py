@@ -18,12 +18,13 @@ from online import learning, lists, state
 from online import popularity as po
 from online.arrays import F64, I8, I64
 from online.blend import MISS
+from online.changes import events_in, items_in, users_in
 from online.config import LearnerConfig
 from online.deltas_exchange import Exchange
 from online.interactions import Kind, Learned
 from online.partition import Partition
 from online.shared import Shared
-from online.state import events_in, items_in, users_in
+from online.steps import Steps, finish
 from online.topk import TopK
 
 __all__ = [
@@ -176,9 +177,14 @@ class Learner:
             self._take_out(part, [user])
 
     def partition_state(self, partition: int) -> state.Arrays:
-        """Copies of a partition's users, histories and counts."""
+        """Copies of a partition's users and histories, whole."""
         shared = self._shared
         return state.partition_arrays(self._partition(partition), shared.items, shared.model.clock)
+
+    def partition_changes(self, partition: int) -> state.Arrays:
+        """Copies of what changed in a partition since the last call (see `online.changes`)."""
+        shared = self._shared
+        return state.partition_changes(self._partition(partition), shared.items, shared.model.clock)
 
     def load_partition(self, partition: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over a partition; its histories are added to the item statistics.
@@ -186,47 +192,83 @@ class Learner:
         Raises:
             TornError: others' increments of the partition do not match it (see `Exchange.rebuild`).
         """
-        self.drop_partition(partition)
+        finish(self.loading(partition, arrays))
+
+    def loading(
+        self,
+        partition: int,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        first_change: list[state.Arrays] | None = None,
+    ) -> Steps:
+        """`load_partition` in steps; other partitions may learn meanwhile.
+
+        Args:
+            first_change: receives the whole partition; `partition_changes` then goes on from it.
+        """
+        yield from self.dropping(partition)
         if "clock" not in arrays:  # a tenant without events when the checkpoint was taken
             return
         position = state.position_in(arrays)
         held = self.exchange is not None and self.exchange.holds(partition, position)
-        part = self._partitions[partition] = self._restored(arrays)
-        if part.users.size:
-            self._newest = max(self._newest, float(part.last_active[: part.users.size].max()))
+        made: list[Partition] = []
+        yield self._restoring(arrays, made, first_change)
+        part = made.pop()
+        if not held:
+            yield from self._shared.replaying(part, _all_users(part), 1)
         if self.exchange is not None:
             part.journal = self.exchange.journal(partition, position)
-        if not held:
-            self._shared.replay(part, _all_users(part), 1)
+        self._partitions[partition] = part
+        if part.users.size:
+            self._newest = max(self._newest, float(part.last_active[: part.users.size].max()))
 
     def load_others(self, arrays: Mapping[str, npt.NDArray[Any]]) -> int:
         """Add another learner's partition to the item statistics; returns where its journal is."""
         if "clock" in arrays:
-            part = self._restored(arrays)
-            self._shared.replay(part, _all_users(part), 1)
+            made: list[Partition] = []
+            self._restoring(arrays, made)()
+            self._shared.replay(made[0], _all_users(made[0]), 1)
         return state.position_in(arrays)
 
-    def _restored(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Partition:
+    def _restoring(
+        self,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        made: list[Partition],
+        first_change: list[state.Arrays] | None = None,
+    ) -> Callable[[], None]:
+        """Learn of items and time here; the function returned makes the partition anywhere."""
         shared = self._shared
         slots = shared.slots_of(arrays)
-        behind = int(arrays["clock"][0] - shared.model.clock[0])
+        clock = shared.model.clock
+        behind = int(arrays["clock"][0] - clock[0])
         if behind > 0:
             po.pass_ticks(shared.model.popularity, behind)
-            shared.model.clock[0] += behind
-        return state.partition_from(arrays, slots, shared.room)
+            clock[0] += behind
+
+        def restore() -> None:
+            part = state.partition_from(arrays, slots, shared.room)
+            if first_change is not None:
+                whole = state.partition_changes(part, shared.items, clock)
+                first_change.append(whole | {"journal": np.array([state.position_in(arrays)])})
+            made.append(part)
+
+        return restore
 
     def drop_partition(self, partition: int) -> None:
         """Let a partition go, and what it contributed to the item statistics.
 
         Where deltas are exchanged the contribution stays: the next owner's.
         """
+        finish(self.dropping(partition))
+
+    def dropping(self, partition: int) -> Steps:
+        """`drop_partition` in steps."""
         part = self._partitions.pop(partition, None)
         if part is None:
             return
         if self.exchange is not None and part.journal is not None:
             self.exchange.let_go(partition, part.journal)
         else:
-            self._shared.replay(part, _all_users(part), -1)
+            yield from self._shared.replaying(part, _all_users(part), -1)
 
     def shared_state(self) -> state.Arrays:
         """Copies of what belongs to no partition: factors, recent interactions, blend."""

@@ -1,4 +1,4 @@
-"""The kernels that go over interactions: rank and learn, replay, and list one user."""
+"""The kernels that go over interactions: rank and learn, and list one user."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def learn_events(
             continue
         if h.length[user] >= longest:
             return e
-        if h.top[0] + hi.room_needed(h, user) > len(h.items):
+        if not hi.has_room(h, user):
             return e
-        count, disliked = find_context(m.scratch, h, user, h.length[user], len(m.scratch.context))
+        count, disliked = find_context(m.scratch, h, user)
         if kind != hi.NEGATIVE:
             if not co.has_room(m.pairs, m.scratch.context, count, item):
                 return e
@@ -98,15 +98,12 @@ def learn_events(
 
 
 @kernel()
-def find_context(
-    s: sc.Scratch, h: hi.Histories, user: int, upto: int, limit: int
-) -> tuple[int, int]:
-    """Fill s.context and s.dislikes from the first `upto` entries; their sizes."""
+def find_context(s: sc.Scratch, h: hi.Histories, user: int) -> tuple[int, int]:
+    """Fill s.context and s.dislikes from the user's history; their sizes."""
     s.mark[0] += 1
     mark = s.mark[0]
-    disliked = hi.find_disliked(h, user, upto, s.disliked, mark, s.dislikes)
-    out = s.context[:limit]
-    return hi.find_context(h, user, upto, s.disliked, s.listed, mark, out), disliked
+    disliked = hi.find_disliked(h, user, s.disliked, mark, s.dislikes)
+    return hi.find_context(h, user, s.disliked, s.listed, mark, s.context), disliked
 
 
 @kernel()
@@ -160,44 +157,12 @@ def _learn(m: Model, events: Events, e: int, count: int) -> None:
 
 
 @kernel()
-def replay_histories(m: Model, h: hi.Histories, users: I64, at: I64, sign: int) -> bool:
-    """Add (sign 1) or take out (-1) all that the users' histories add to the item statistics.
-
-    Args:
-        at: int64[2], where to go on: index into `users`, entry of that user. Moved along.
-
-    Returns:
-        False where the pairs need room first; call again afterwards.
-    """
-    s = m.scratch
-    while at[0] < len(users):
-        user = users[at[0]]
-        start = h.start[user]
-        while at[1] < h.length[user]:
-            item = h.items[start + at[1]]
-            kind = h.stamps[start + at[1]] & 7
-            if kind != hi.NEGATIVE:
-                count, _ = find_context(s, h, user, at[1], co.NEIGHBOURS)
-                if not co.has_room(m.pairs, s.context, count, item):
-                    return False
-                halves = co.HALVES[kind] * sign
-                co.add_interaction(m.pairs, s.context, count, item, halves)
-                po.add_count(m.popularity, item, halves)
-                then = h.stamps[start + at[1]] >> 3
-                po.add_fading(m.popularity, item, halves, m.clock[0], then)
-            at[1] += 1
-        at[0] += 1
-        at[1] = 0
-    return True
-
-
-@kernel()
 def list_user(
     n: int, m: Model, h: hi.Histories, user: int, bonus: F32, items: I32, best: F32
 ) -> int:
     """The best candidates of a user into `items` and `best`; `bonus` (may be empty) is added."""
     s = m.scratch
-    count, disliked = find_context(s, h, user, h.length[user], len(s.context))
+    count, disliked = find_context(s, h, user)
     hi.mark_seen(h, user, s.seen, s.mark[0])
     score_user(n, m, h, user, count, disliked)
     for i in range(min(n, len(bonus))):

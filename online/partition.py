@@ -32,6 +32,7 @@ class Partition:
         last_active: float64[users], event time of the newest interaction, epoch seconds.
         personalise: uint8[users].
         interests: int32[users], slot in `interest_sets`, -1 for none.
+        items_saved: size of the item table that the last snapshot went up to.
         journal: what other learners are told of it; None where there are none.
     """
 
@@ -47,6 +48,7 @@ class Partition:
         self.interest_sets = Ids()
         self._declared: Counter[int] = Counter()
         self.journal: Journal | None = None
+        self.items_saved = 0
 
     def reserve_items(self, items: int) -> None:
         """Room for more items."""
@@ -73,18 +75,21 @@ class Partition:
         self.reserve_users(slot + 1)
         self.hashes[slot] = user_hash(user)
         self.last_active[slot] = active_at
+        hi.mark_changed(self.histories, slot)
         return slot
 
     def remove_user(self, user: str) -> None:
         """Clear all that is kept of the user; his statistics were taken out before."""
-        slot = self.users.remove(user)
+        slot = self.users.find(user)
         h = self.histories
-        start, n = int(h.start[slot]), int(h.length[slot])
-        kinds = h.stamps[start : start + n] & 7
-        np.subtract.at(self.counts, (kinds, h.items[start : start + n]), 1)
+        n = int(h.length[slot])
+        items, clocks = np.zeros(n, np.int32), np.zeros(n, np.int64)
+        kinds = np.zeros(n, np.uint8)
+        hi.read(h, slot, 0, items, clocks, kinds)
+        np.subtract.at(self.counts, (kinds, items), 1)
         self.departed[FORGOTTEN] += n
         hi.clear(h, slot)
-        h.dislikes[slot] = 0
+        self.users.remove(user)
         self.hashes[slot] = 0
         self.last_active[slot] = 0
         self.personalise[slot] = 1
@@ -93,6 +98,7 @@ class Partition:
     def set_interests(self, slot: int, interests: Sequence[str]) -> None:
         """Keep what the user declared; a set that nobody declares any more is deleted."""
         before, now = int(self.interests[slot]), -1
+        hi.mark_changed(self.histories, slot)
         if interests:
             now = self.interest_sets.add(BETWEEN_INTERESTS.join(interests))
             self._declared[now] += 1
@@ -103,11 +109,14 @@ class Partition:
                 del self._declared[before]
                 self.interest_sets.remove(self.interest_sets.name(before))
 
-    def restore_interests(self, sets: Ids, interests: I32) -> None:
-        """Take over what all users declared."""
-        self.interest_sets = sets
-        self.interests[: len(interests)] = interests
-        self._declared = Counter(interests[interests >= 0].tolist())
+    def interests_saved(self, slots: I64) -> tuple[U8, I32]:
+        """What these users declared: see `online.strings`."""
+        sets = self.interests[slots]
+        if not len(self.interest_sets) or not (declared := sets >= 0).any():
+            return np.zeros(0, np.uint8), np.zeros(len(slots), np.int32)
+        lengths = np.zeros(len(slots), np.int32)
+        content, lengths[declared] = self.interest_sets.saved(sets[declared].astype(np.int64))
+        return content, lengths
 
     def interests_of(self, slot: int) -> list[str]:
         """What the user declared, [] for nothing."""

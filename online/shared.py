@@ -6,21 +6,26 @@ A kernel that lacks room stops and says so; here it gets the room, and goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from online import blend, deltas, factors, learning, popularity, scoring
+from online import contribution as con
 from online import cooccurrence as co
 from online import histories as hi
 from online.arrays import I64, padded
 from online.catalogue import Catalogue
+from online.changes import item_names
 from online.config import LearnerConfig
 from online.ids import Ids
 from online.partition import REFUSED, SHORTENED, Partition
+from online.steps import Steps, finish
 
 FIRST_ROOM = 1024
+PAIRS_AT_ONCE = 100_000  # some 2 to 5 ms
 
 
 class Shared:
@@ -75,8 +80,7 @@ class Shared:
 
     def slots_of(self, arrays: Mapping[str, npt.NDArray[Any]]) -> I64:
         """Slots here of a state's item table, -1 for those refused."""
-        names = Ids.names_in(arrays, "items")
-        slots = np.array([self.intern(name or "") for name in names], dtype=np.int64)
+        slots = np.array([self.intern(name) for name in item_names(arrays)], dtype=np.int64)
         self.reserve_items()
         return slots
 
@@ -123,11 +127,26 @@ class Shared:
 
     def replay(self, part: Partition, users: I64, sign: int) -> None:
         """Add (sign 1) or take out (-1) all that the users' histories add to the statistics."""
+        finish(self.replaying(part, users, sign))
+
+    def replaying(self, part: Partition, users: I64, sign: int) -> Steps:
+        """`replay` in steps; the histories must not change meanwhile."""
+        for some in con.portions(part.histories, users):
+            made: list[con.Contribution] = []
+            yield partial(_sum_up, part, some, self.room, int(self.model.clock[0]), made)
+            yield from self.adding(made.pop(), sign)
+
+    def adding(self, contribution: con.Contribution, sign: int) -> Steps:
+        """Add a contribution, or take it out, in steps of a few milliseconds."""
         at = np.zeros(2, np.int64)
-        while not learning.replay_histories(self.model, part.histories, users, at, sign):
-            self._make_room_for_pairs()
-        if sign < 0:
-            popularity.settle(self.model.popularity)
+        while at[0] < len(contribution.rows):
+            if con.add_rows(self.model.pairs, contribution, sign, at, PAIRS_AT_ONCE):
+                yield None
+            else:
+                self._make_room_for_pairs()
+        now = int(self.model.clock[0])
+        con.add_popularity(self.model.popularity, contribution, sign, now)
+        popularity.settle(self.model.popularity)
 
     def take_out(self, part: Partition, users: I64, sign: int = -1) -> None:
         """Take users' histories out of the statistics (or put them back), and tell the others."""
@@ -166,8 +185,8 @@ class Shared:
         if h.length[user] >= self.config.max_history:
             self._shorten(part, user)
             return
-        if h.top[0] + hi.room_needed(h, user) > len(h.items):
-            part.histories = hi.with_entries(h, 2 * len(h.items))
+        if not hi.has_room(h, user):
+            part.histories = hi.with_chunks(h, 2 * len(h.before))
         self._make_room_for_pairs()
 
     def _make_room_for_pairs(self) -> None:
@@ -189,7 +208,13 @@ class Shared:
         """Cut the oldest quarter of a history, and what it added."""
         users = np.array([user], dtype=np.int64)
         self.take_out(part, users)
-        items, stamps = hi.cut(part.histories, user, self.config.max_history)
-        np.subtract.at(part.counts, (stamps & 7, items), 1)
-        part.departed[SHORTENED] += len(items)
+        part.departed[SHORTENED] += hi.cut(
+            part.histories, user, self.config.max_history, part.counts
+        )
         self.take_out(part, users, 1)
+
+
+def _sum_up(
+    part: Partition, users: I64, items: int, clock: int, made: list[con.Contribution]
+) -> None:
+    made.append(con.sum_up(part.histories, users, items, clock))

@@ -98,10 +98,12 @@ class SpikeMonitor:
     def state(self) -> Arrays:
         """Copies of everything, for a checkpoint; some 300 bytes a key."""
         size = self._ids.size
+        names, lengths = self._ids.saved()
         tags, steps = live(self._table, self._clock)
         counters = [self._clock, self._day, self._counted, self._seen, self._next_refresh]
         return {
-            **{f"names.{name}": array for name, array in self._ids.arrays().items()},
+            "names.bytes": names,
+            "names.length": lengths,
             **{f"keys.{name}": array[:size].copy() for name, array in self._keys._asdict().items()},
             "votes.tags": tags,
             "votes.steps": steps,
@@ -112,14 +114,14 @@ class SpikeMonitor:
 
     def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from what `state` gave."""
-        names = Ids.names_in(arrays, "names")
-        self._ids = Ids.restored(names)
+        self._ids = Ids.restored(arrays["names.bytes"], arrays["names.length"])
+        names = [self._ids.name(slot) for slot in range(self._ids.size)]
         room = max(64, len(names))
         self._keys = tables.new_keys(room)
         for name, array in self._keys._asdict().items():
             array[: len(names)] = arrays[f"keys.{name}"]
         self._items = np.zeros(room, np.bool_)
-        self._items[: len(names)] = [bool(name) and str(name).startswith("item:") for name in names]
+        self._items[: len(names)] = [name.startswith("item:") for name in names]
         self._table = restored(arrays["votes.tags"], arrays["votes.steps"])
         self._usual = tables.Usual(
             **{name: arrays[f"usual.{name}"].copy() for name in tables.Usual._fields}

@@ -1,7 +1,15 @@
 """State: a partition and the shared model as plain arrays, and back.
 
-Strings are `<name>.bytes` (utf-8), `<name>.start` and `<name>.length` (-1: free slot). Items are
-numbered by the item table of the same state, so that any learner can read it.
+A partition's state is a row per user slot, in order, and heaps that rows point into by length:
+
+    users.slot, users.length (-1: the slot is free), users.hash, users.last_active,
+    users.personalise, interests.length, history.keep, history.added    one entry a row
+    users.bytes, interests.bytes                                        strings, utf-8
+    history.items, history.clocks, history.kinds                        entries, oldest first
+
+A *change* has the same form with the changed slots only; `history.keep` says how many of the oldest
+entries stay as they were, and `history.added` how many follow in the heap. A whole state keeps 0.
+Items are numbered by a table that begins at the slot `items.first` (see `online.changes`).
 """
 
 from __future__ import annotations
@@ -13,36 +21,17 @@ import numpy as np
 import numpy.typing as npt
 
 from online import histories as hi
-from online.arrays import I64
+from online import strings
+from online.arrays import I32, I64, U8, U32
 from online.factors import LENGTH
 from online.ids import Ids
+from online.kernels import kernel
 from online.learning import Model
-from online.partition import REFUSED, Partition, user_hash
+from online.partition import BETWEEN_INTERESTS, REFUSED, Partition
 
 Arrays = dict[str, npt.NDArray[Any]]
 FACTOR_ROWS = ("e_in", "e_out", "bias", "g_in", "g_out")
 FACTOR_WHOLE = ("attention", "attention_g", "random", "pushed")
-
-
-def events_in(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
-    """Interactions learned, summed from a partition state alone (negative comments included)."""
-    return int(arrays["counts"].sum(dtype=np.int64) + arrays["departed"].sum())
-
-
-def users_in(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
-    """Users in a partition state."""
-    return int(np.count_nonzero(arrays["users.length"] >= 0))
-
-
-def items_in(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
-    """Items that the users of a partition state interacted with."""
-    counted = arrays["counts"].sum(axis=0) > 0
-    names = Ids.names_in(arrays, "items")
-    return [
-        name
-        for name, any_event in zip(names, counted, strict=False)
-        if name is not None and any_event
-    ]
 
 
 def position_in(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
@@ -51,27 +40,85 @@ def position_in(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
 
 
 def partition_arrays(part: Partition, items: Ids, clock: I64) -> Arrays:
-    """Copies of a partition's state."""
-    h, users = part.histories, part.users.size
-    lengths = h.length[:users].astype(np.int32)
-    entries = int(lengths.sum(dtype=np.int64))
-    kept_items, stamps = np.empty(entries, np.int32), np.empty(entries, np.int64)
-    hi.gather(h, users, kept_items, stamps)
+    """Copies of a partition's state, whole."""
+    slots = np.arange(part.users.size)
+    return _rows(part, slots, np.zeros(len(slots), np.int32)) | _table(part, items, clock, 0)
+
+
+def partition_changes(part: Partition, items: Ids, clock: I64) -> Arrays:
+    """Copies of what changed since the last call."""
+    h = part.histories
+    slots = np.sort(h.changes[: h.state[hi.CHANGES]]).astype(np.int64)
+    found = _rows(part, slots, h.saved[slots]) | _table(part, items, clock, part.items_saved)
+    mark_saved(part, items.size)
+    return found
+
+
+def mark_saved(part: Partition, items: int) -> None:
+    """The next changes begin here."""
+    h = part.histories
+    slots = h.changes[: h.state[hi.CHANGES]]
+    h.saved[slots] = h.length[slots]
+    h.changed[slots] = 0
+    h.state[hi.CHANGES] = 0
+    part.items_saved = items
+
+
+def _rows(part: Partition, slots: I64, keep: I32) -> Arrays:
+    h = part.histories
+    added = h.length[slots] - keep
+    entries = int(added.sum(dtype=np.int64))
+    heap = np.empty(entries, np.int32), np.empty(entries, np.uint32), np.empty(entries, np.uint8)
+    _gather(h, slots, keep, *heap)
+    names, lengths = part.users.saved(slots)
+    interests, interest_lengths = part.interests_saved(slots)
     return {
-        **_named("users", part.users),
-        **_named("items", items),
-        **_named("interest_sets", part.interest_sets),
-        "history.length": lengths,
-        "history.items": kept_items,
-        "history.stamps": stamps,
-        "users.last_active": part.last_active[:users].copy(),
-        "users.personalise": part.personalise[:users].copy(),
-        "users.interests": part.interests[:users].copy(),
-        "counts": part.counts[:, : items.size].copy(),
+        "users.slot": slots.astype(np.int32),
+        "users.bytes": names,
+        "users.length": lengths,
+        "users.hash": part.hashes[slots],
+        "users.last_active": part.last_active[slots],
+        "users.personalise": part.personalise[slots],
+        "interests.bytes": interests,
+        "interests.length": interest_lengths,
+        "history.keep": keep,
+        "history.added": added,
+        "history.items": heap[0],
+        "history.clocks": heap[1],
+        "history.kinds": heap[2],
+    }
+
+
+def _table(part: Partition, items: Ids, clock: I64, first: int) -> Arrays:
+    names, lengths = items.saved(np.arange(first, items.size))
+    return {
+        "items.first": np.array([first]),
+        "items.bytes": names,
+        "items.length": lengths,
         "departed": part.departed.copy(),
         "clock": clock.copy(),
         "journal": np.array([part.journal.position if part.journal is not None else 0]),
     }
+
+
+@kernel()
+def _gather(h: hi.Histories, slots: I64, keep: I32, items: I32, clocks: U32, kinds: U8) -> None:
+    """The entries from keep[row] on, oldest first, one history after the other."""
+    end = 0
+    for r in range(len(slots)):
+        user = slots[r]
+        n = h.length[user]
+        end += n - keep[r]
+        at, chunk = end, h.last[user]
+        while n > keep[r]:
+            n -= 1
+            at -= 1
+            e = chunk * hi.CHUNK + n % hi.CHUNK
+            items[at] = h.items[e]
+            clocks[at] = h.clocks[e]
+            kinds[at] = h.kinds[e]
+            if n % hi.CHUNK == 0:
+                chunk = h.before[chunk]
 
 
 def partition_from(
@@ -84,35 +131,46 @@ def partition_from(
             interactions with it leave the history and count as departed.
     """
     part = Partition(room_for_items)
-    names = Ids.names_in(arrays, "users")
-    users = len(names)
-    part.users = Ids.restored(names)
-    part.reserve_users(users)
-    part.hashes[:users] = [user_hash(name) if name is not None else 0 for name in names]
+    lengths = arrays["users.length"]
+    part.users = Ids.restored(arrays["users.bytes"], lengths)
+    part.reserve_users(len(lengths))
+    users = len(lengths)
+    part.hashes[:users] = arrays["users.hash"]
     part.last_active[:users] = arrays["users.last_active"]
     part.personalise[:users] = arrays["users.personalise"]
-    sets = Ids.restored(Ids.names_in(arrays, "interest_sets"))
-    part.restore_interests(sets, arrays["users.interests"])
+    if len(arrays["interests.bytes"]):
+        declared = strings.unpacked(arrays["interests.bytes"], arrays["interests.length"])
+        for slot in np.flatnonzero(arrays["interests.length"] > 0).tolist():
+            part.set_interests(slot, (declared[slot] or "").split(BETWEEN_INTERESTS))
     part.departed[:] = arrays["departed"]
-    _load_histories(part, arrays, slots, users)
+    added = arrays["history.added"]
+    h = hi.with_chunks(part.histories, int((-(-added // hi.CHUNK)).sum(dtype=np.int64)))
+    heap = arrays["history.items"], arrays["history.clocks"], arrays["history.kinds"]
+    part.departed[REFUSED] += _scatter(h, added, slots, *heap, part.counts)
+    part.histories = h
     return part
 
 
-def _load_histories(
-    part: Partition, arrays: Mapping[str, npt.NDArray[Any]], slots: I64, users: int
-) -> None:
-    items = slots[arrays["history.items"]].astype(np.int32)
-    stamps = arrays["history.stamps"].astype(np.int64)
-    lengths = arrays["history.length"].astype(np.int32)
-    kept = items >= 0
-    if not kept.all():
-        owners = np.repeat(np.arange(users), lengths)[kept]
-        part.departed[REFUSED] += len(items) - int(kept.sum())
-        items, stamps = items[kept], stamps[kept]
-        lengths = np.bincount(owners, minlength=users).astype(np.int32)
-    part.histories = hi.with_entries(part.histories, hi.entries_needed(lengths))
-    hi.scatter(part.histories, lengths, items, stamps)
-    np.add.at(part.counts, (stamps & 7, items), 1)
+@kernel(nogil=True)
+def _scatter(
+    h: hi.Histories, added: I32, slots: I64, items: I32, clocks: U32, kinds: U8, counts: I32
+) -> int:
+    """The reverse of `_gather`, into empty histories; returns the entries that were refused."""
+    at = refused = 0
+    for user in range(len(added)):
+        for e in range(at, at + added[user]):
+            item = slots[items[e]]
+            if item < 0:
+                refused += 1
+                continue
+            clock = np.int64(clocks[e]) | np.int64(kinds[e] >> 3) << 32
+            hi.put(h, user, item, clock, np.int64(kinds[e] & 7))
+            counts[kinds[e] & 7, item] += 1
+        at += added[user]
+        h.changed[user] = 1
+        h.changes[user] = user
+    h.state[hi.CHANGES] = len(added)
+    return refused
 
 
 def shared_arrays(model: Model, items: Ids) -> Arrays:
@@ -126,7 +184,8 @@ def shared_arrays(model: Model, items: Ids) -> Arrays:
     arrays["factors.recent_user"] = f.recent_user[:pushed].copy()
     arrays["blend.weights"] = model.blend.weights.copy()
     arrays["blend.squared"] = model.blend.squared.copy()
-    return arrays | _named("items", items)
+    arrays["items.bytes"], arrays["items.length"] = items.saved()
+    return arrays
 
 
 def load_shared_arrays(model: Model, arrays: Mapping[str, npt.NDArray[Any]], slots: I64) -> None:
@@ -153,7 +212,3 @@ def load_shared_arrays(model: Model, arrays: Mapping[str, npt.NDArray[Any]], slo
     f.recent_user[:n] = arrays["factors.recent_user"][:n]
     model.blend.weights[:] = arrays["blend.weights"]
     model.blend.squared[:] = arrays["blend.squared"]
-
-
-def _named(prefix: str, ids: Ids) -> Arrays:
-    return {f"{prefix}.{name}": array for name, array in ids.arrays().items()}

@@ -34,7 +34,7 @@ from streams.river import MAX_TENANTS, River
 log = get_logger("monitor")
 
 TICK_SECONDS = 0.25
-FORMAT = 3
+FORMAT = 4
 MOST_UNTOLD = 1_000
 SEEN = 200_000  # comments whose source is known: far more than can be scored again after a crash
 PARTITION_BITS = 48

@@ -12,7 +12,7 @@ from infra.settings import UserError
 from streams.ledger import IdWindow
 
 IDLE_SECONDS = 5.0
-FORMAT = 1
+FORMAT = 2
 
 
 class PartitionMeta(Struct, frozen=True):

@@ -129,7 +129,7 @@ def test_a_forgotten_user_leaves_no_trace(learner: Learner, stream: Any) -> None
     learner.forget_user(0, "u3")
     state, shared = learner.partition_state(0), learner.shared_state()
     assert b"u3" not in state["users.bytes"].tobytes().replace(b"u30", b"")
-    assert b"secret" not in state["interest_sets.bytes"].tobytes()
+    assert b"secret" not in state["interests.bytes"].tobytes()
     learner.put_profile(0, "someone", [], True)  # takes the place
     assert learner.top_k("someone").policy == "popular"
     assert learner.top_k("u3").policy == "popular"

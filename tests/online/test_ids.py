@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from online import strings
 from online.ids import Ids
 from online.learner import Learner
 
@@ -16,7 +17,7 @@ anything = st.text(st.characters(), max_size=40) | st.just("") | st.just("é" * 
 
 
 def saved(ids: Ids) -> list[str | None]:
-    return Ids.names_in({f"x.{k}": a for k, a in ids.arrays().items()}, "x")
+    return strings.unpacked(*ids.saved())
 
 
 @given(st.lists(anything, max_size=80))
@@ -25,7 +26,7 @@ def test_any_string_comes_back_from_its_slot(names: list[str]) -> None:
     slots = ids.slots(names)
     assert [ids.name(int(s)) for s in slots] == names
     assert len(ids) == len(set(names))
-    restored = Ids.restored(saved(ids))
+    restored = Ids.restored(*ids.saved())
     assert [restored.find(name) for name in names] == slots.tolist()
 
 
@@ -53,7 +54,7 @@ def test_a_removed_string_is_overwritten_and_its_slot_used_again() -> None:
     slot = ids.add("tell-nobody")
     ids.add("public")
     ids.remove("tell-nobody")
-    assert b"tell" not in ids.arrays()["bytes"].tobytes()
+    assert b"tell" not in ids._bytes.tobytes()
     assert ids.find("tell-nobody") == -1
     assert ids.add("next") == slot
 
@@ -64,7 +65,7 @@ def test_removing_for_ever_does_not_grow() -> None:
         ids.add(f"passing-by-{n}")
         ids.remove(f"passing-by-{n}")
     assert ids.size == 1
-    assert ids.arrays()["bytes"].nbytes < 4096
+    assert ids._bytes.nbytes < 4096
 
 
 @given(st.lists(st.tuples(anything, anything), min_size=1, max_size=20))
