@@ -20,16 +20,19 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def compiled(function: Callable[..., Any]) -> Any:
         dispatcher = njit(cache=True, **options)(function)
-        dispatcher._cache._cache_file._source_stamp = package_stamp()
+        inside = Path(function.__code__.co_filename).parent
+        dispatcher._cache._cache_file._source_stamp = package_stamp(inside)
         return dispatcher
 
     return compiled
 
 
 @functools.cache
-def package_stamp() -> str:
-    """A digest of the package's sources."""
+def package_stamp(inside: Path | None = None) -> str:
+    """A digest of the package's sources, and of those of the subpackage that a kernel is in."""
+    package = Path(__file__).parent
+    folders = [package] if inside in {None, package} else [package, inside]
     digest = hashlib.blake2b(digest_size=16)
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in (file for folder in folders for file in sorted(folder.glob("*.py"))):
         digest.update(source.read_bytes())
     return digest.hexdigest()

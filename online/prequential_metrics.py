@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from online.arrays import F64, I32
+from online.arrays import F64, I32, I64
 
 HALVES = ("overall", "last_half")
 
@@ -68,3 +68,26 @@ def summarise(ranks: I32, users: I32) -> dict[str, dict[str, float]]:
             found[name]["hr10_se"] = clustered_error(hits(r), u)
             found[name]["ndcg10_se"] = clustered_error(gains(r), u)
     return {name: {k: round(v, 6) for k, v in values.items()} for name, values in found.items()}
+
+
+def running(values: F64, window: int, points: int) -> tuple[I64, F64]:
+    """Moving mean of the last `window` values, at evenly spaced places.
+
+    Args:
+        values: float64[n], NaN where an event was not evaluated.
+
+    Returns:
+        int64[≤ points], events so far; float64 of the same length, NaN where there is none.
+    """
+    n = len(values)
+    at = (
+        np.unique(np.linspace(min(n, window), n, points).astype(np.int64))
+        if n
+        else np.zeros(0, np.int64)
+    )
+    counted = np.isfinite(values)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(counted, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(counted)])
+    since = np.maximum(at - window, 0)
+    found = counts[at] - counts[since]
+    return at, np.where(found > 0, (sums[at] - sums[since]) / np.maximum(found, 1), np.nan)

@@ -79,10 +79,10 @@ class StreamBuilder:
 
 
 class Histories(NamedTuple):
-    """What every user took so far, oldest first, in one flat array with the room each will need.
+    """Growing rows in one flat array, each with the room that it will need.
 
     Attributes:
-        start: int64[users]; length: int32[users], entries in use; items: int32[n].
+        start: int64[rows]; length: int32[rows], entries in use; items: int32[n].
     """
 
     start: I64
@@ -90,10 +90,10 @@ class Histories(NamedTuple):
     items: I32
 
 
-def empty_histories(stream: Stream) -> Histories:
-    """Histories with room for the whole stream."""
-    each = np.bincount(stream.users, minlength=len(stream.user_ids))
-    start = np.concatenate([[0], np.cumsum(each)[:-1]]).astype(np.int64) if len(each) else each
+def empty_histories(keys: I32, rows: int) -> Histories:
+    """Histories with room for one entry per key; keys are numbers of rows."""
+    each = np.bincount(keys, minlength=rows)
+    start = np.cumsum(each) - each
     return Histories(
-        np.asarray(start, np.int64), np.zeros(len(each), np.int32), np.zeros(len(stream), np.int32)
+        start.astype(np.int64), np.zeros(rows, np.int32), np.zeros(len(keys), np.int32)
     )

@@ -1,9 +1,9 @@
-"""`springtide evaluate lists`: the learner on a file of interactions, test-then-learn."""
+"""`springtide evaluate lists`: the learner and its peers on a file, test-then-learn."""
 
 from __future__ import annotations
 
 import json
-import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +12,8 @@ import typer
 from infra.settings import UserError
 
 if TYPE_CHECKING:
-    from online.prequential import Evaluated
     from online.prequential_stream import Stream
-    from streams.replay_rows import RowFile
-
-PEERS = ("popularity", "decayed-popularity")
+    from streams.lists_kept import Kept
 
 Data = Annotated[Path, typer.Option(help="CSV or JSONL, gzipped or not; its order is the order.")]
 Map = Annotated[
@@ -29,7 +26,22 @@ Repeat = Annotated[
     bool,
     typer.Option("--repeat", help="Learn a user's repeats of an item, too (they are not ranked)."),
 ]
-Peers = Annotated[str, typer.Option(help="all, none, or names: popularity,decayed-popularity.")]
+Peers = Annotated[
+    str,
+    typer.Option(
+        help="all, none, or names: popularity, decayed-popularity, isgd, eals, item-cosine, "
+        "markov, als, als-fold-in, bpr, ease, ease-fresh."
+    ),
+]
+Plot = Annotated[
+    list[Path] | None,
+    typer.Option(help="Running HR@10 and NDCG@10 as OUT.png or OUT.html; may be given again."),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(help="Keep finished methods here, for this run and later ones (default: in "
+                      "DATA_DIR/evaluations, until the run is through)."),
+]  # fmt: skip
 
 
 def lists(
@@ -40,6 +52,8 @@ def lists(
     limit: Limit = 0,
     repeat: Repeat = False,
     peers: Peers = "popularity",
+    plot: Plot = None,
+    resume: Resume = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Rank every interaction among all items before learning it; HR@10, NDCG@10, MRR@20.
@@ -47,149 +61,45 @@ def lists(
     All items seen so far are ranked, except those that the user already has. An item never seen
     before is a miss, and so is a score that is not finite; ties count against us. Filters come
     first, then repeats of a pair are dropped and counted, then --limit. "last_half" is the second
-    half of what remains, with standard errors clustered by user.
+    half of what remains, with standard errors clustered by user. Batch peers are trained anew
+    every 5 % of the stream; a peer's settings are chosen on the first half. A run that was
+    interrupted goes on: the methods that had finished are kept.
 
     Example: springtide evaluate lists --data ratings.csv.gz --map
     user=user_id,item=item_id,time=timestamp --rating rating --min-rating 4 --peers all
+    --plot quality.html
     """
+    from streams.lists_file import Filters, read_stream
+    from streams.lists_plot import check_plots, write_plots
+    from streams.lists_run import chosen_peers, left_out, run
+
     chosen = chosen_peers(peers)
-    stream, skipped = read_stream(data, map, rating, min_rating, limit, repeat)
+    check_plots(plot or [])
+    stream, skipped = read_stream(data, Filters(map, rating, min_rating, limit, repeat))
     if not len(stream):
         raise UserError(f"{data}: no row has a user and an item and passes the filters")
-    from online.prequential import report
+    without = left_out(stream, chosen, peers == "all")
+    for name, why in without.items():
+        print(f"{name} is left out: it {why}", file=sys.stderr)
+    kept = _kept(stream, resume)
+    evaluated = run(stream, [name for name in chosen if name not in without], kept)
 
-    found = report(stream, run(stream, chosen)) | {"skipped": skipped}
+    from online.prequential import ratios, report
+
+    found = report(stream, evaluated)
+    found |= {"skipped": skipped, "left_out": without, "ratios": ratios(found["methods"])}
+    write_plots(plot or [], data.name, stream, evaluated, found)
     print(json.dumps(found) if as_json else table(found))
+    if resume is None:
+        kept.remove()
 
 
-def chosen_peers(names: str) -> list[str]:
-    """The peers to run; popularity is always there.
+def _kept(stream: Stream, resume: Path | None) -> Kept:
+    from infra.settings import load_settings
+    from streams.lists_kept import Kept, fingerprint
 
-    Raises:
-        UserError: there is no such peer.
-    """
-    if names == "none":
-        return ["popularity"]
-    wanted = set(PEERS if names == "all" else filter(None, map_names(names))) | {"popularity"}
-    unknown = sorted(wanted - set(PEERS))
-    if unknown:
-        raise UserError(f"--peers {','.join(unknown)}: there are all, none, {', '.join(PEERS)}")
-    return [name for name in PEERS if name in wanted]
-
-
-def map_names(names: str) -> list[str]:
-    """A comma-separated list without its spaces."""
-    return [name.strip() for name in names.split(",")]
-
-
-def read_stream(
-    data: Path,
-    mapped: str,
-    rating: str | None,
-    min_rating: float | None,
-    limit: int,
-    repeat: bool,
-) -> tuple[Stream, int]:
-    """The file as a stream, and the rows left out because user or item is missing or unreadable.
-
-    Raises:
-        UserError: the file or a column cannot be used.
-    """
-    from online.prequential_stream import StreamBuilder
-    from streams.replay_columns import choose, parse_map
-    from streams.replay_rows import RowFile
-
-    chosen = parse_map(mapped)
-    if rating is not None:
-        chosen["rating"] = rating
-    needed = ["user", "item"] + (["rating"] if min_rating is not None else [])
-    builder = StreamBuilder(repeat, limit)
-    with RowFile(data) as rows:
-        columns = choose(rows.columns, chosen, needed).of
-        skipped = _fill(builder, rows, columns, min_rating)
-    return builder.build(), skipped
-
-
-def _fill(builder: Any, rows: RowFile, columns: dict[str, str], min_rating: float | None) -> int:
-    skipped = 0
-    last = 0.0
-    for row in rows:
-        if builder.full:
-            break
-        user, item = (_id(row.values.get(columns[field])) for field in ("user", "item"))
-        if row.problem or not user or not item:
-            skipped += 1
-            continue
-        if min_rating is not None and not _number(row.values.get(columns["rating"])) >= min_rating:
-            continue
-        last = _seconds(row.values.get(columns.get("time", "")), last)
-        builder.add(user, item, last)
-    return skipped
-
-
-def _id(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _number(value: Any) -> float:
-    """NaN, which passes no filter, for what is no number."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _seconds(value: Any, otherwise: float) -> float:
-    """Only decides who is silent longest; the order is the file's."""
-    from streams.replay_times import parse_time
-
-    try:
-        return parse_time(value).timestamp()
-    except ValueError:
-        return otherwise
-
-
-def run(stream: Stream, peers: list[str]) -> dict[str, Evaluated]:
-    """The learner, then the peers, each over the whole stream, with a progress bar on stderr."""
-    from online.prequential import Springtide, evaluate
-    from online.prequential_popularity import PopularityPeer, decayed
-    from online.warm_up import warm_up
-
-    warm_up()
-    found = {}
-    with _bar() as bar:
-        for name in ("springtide", *peers):
-            task = bar.add_task(name, total=len(stream))
-
-            def advance(done: int, task: Any = task) -> None:
-                bar.advance(task, done)
-
-            if name == "springtide":
-                found[name] = evaluate(stream, Springtide(stream), advance)
-                continue
-            peer = decayed(stream) if name == "decayed-popularity" else PopularityPeer(stream)
-            peer.learn(0, 0)  # compiles
-            found[name] = evaluate(stream, peer, advance)._replace(ranks=peer.best()[1])
-    return found
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+    mark = fingerprint(stream)
+    return Kept(resume or load_settings().data_dir / "evaluations" / f"{mark}.npz", mark)
 
 
 def table(found: dict[str, Any]) -> str:
@@ -205,6 +115,9 @@ def table(found: dict[str, Any]) -> str:
         lines.append(
             f"{name:<20} {last['hr10']:>6.4f} ± {last['hr10_se']:.4f} "
             f"{last['ndcg10']:>6.4f} ± {last['ndcg10_se']:.4f} {last['mrr20']:>7.4f} "
-            f"{method['update_us']:>9.1f} {method['list_us']:>8.1f}"
+            f"{method['update_us']:>9.1f} {method['list_us']:>8.1f}  {method.get('setting', '')}"
         )
-    return "\n".join(lines)
+    times, best = found["ratios"]["ndcg10"], found["ratios"]["best_peer"]
+    if best in times:
+        lines.append(f"NDCG@10 of springtide is {times[best]:.2f} times that of {best}")
+    return "\n".join(line.rstrip() for line in lines)

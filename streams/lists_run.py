@@ -1,0 +1,139 @@
+"""Runs the learner and its peers over a stream, one after the other, with progress and resume."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from infra.settings import UserError
+
+if TYPE_CHECKING:
+    from online.prequential import Evaluated, Method
+    from online.prequential_stream import Stream
+    from streams.lists_kept import Kept
+
+LIBRARIES = ("implicit", "scipy", "threadpoolctl")
+
+
+def chosen_peers(names: str) -> list[str]:
+    """The peers to run, in the roster's order; popularity is always there.
+
+    Raises:
+        UserError: there is no such peer.
+    """
+    from online.peers.roster import ROSTER
+
+    if names == "none":
+        return ["popularity"]
+    wanted = set(ROSTER) if names == "all" else {n.strip() for n in names.split(",")} - {""}
+    unknown = sorted(wanted - set(ROSTER))
+    if unknown:
+        raise UserError(f"--peers {','.join(unknown)}: there are all, none, {', '.join(ROSTER)}")
+    return [name for name in ROSTER if name in wanted | {"popularity"}]
+
+
+def left_out(stream: Stream, peers: list[str], everything: bool) -> dict[str, str]:
+    """Peers that this machine has no memory for, and why.
+
+    Args:
+        everything: they were not named one by one, so that they may be left out.
+
+    Raises:
+        UserError: a library is missing, or a peer that was named needs too much memory.
+    """
+    from online.peers.roster import ROSTER
+
+    batch = [name for name in peers if ROSTER[name].batch]
+    missing = [name for name in LIBRARIES if not importlib.util.find_spec(name)]
+    if batch and missing:
+        raise UserError(
+            f"--peers {','.join(batch)}: needs {', '.join(missing)}; "
+            "pip install 'springtide[evaluate]', or name other peers"
+        )
+    users, items = len(stream.user_ids), len(stream.item_ids)
+    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    found = {}
+    for name in peers:
+        needed = ROSTER[name].bytes(users, items)
+        if needed > room:
+            found[name] = f"needs {needed / 1e9:.0f} GB for {items:,} items"
+            if not everything:
+                raise UserError(f"--peers {name}: {found[name]}; leave it out, or use --limit")
+    return found
+
+
+def run(stream: Stream, peers: list[str], kept: Kept) -> dict[str, Evaluated]:
+    """The learner, then the peers, each over the whole stream, with progress bars on stderr."""
+    from online.prequential import evaluate
+    from online.warm_up import warm_up
+
+    names = ["springtide", *peers]
+    if done := [name for name in names if name in kept.finished]:
+        print(f"going on from {kept.file}: {', '.join(done)} done", file=sys.stderr)
+    with _one_thread(), _bars() as bars:
+        tasks = {
+            name: bars.add_task(name, total=len(stream), start=False)
+            for name in names
+            if name not in kept.finished
+        }
+        if "springtide" in tasks:
+            warm_up()
+        for name, task in tasks.items():
+            bars.start_task(task)
+
+            def advance(done: int, task: Any = task) -> None:
+                bars.advance(task, done)
+
+            kept.add(name, evaluate(stream, _method(name, stream), advance))
+    return {name: kept.finished[name] for name in names}
+
+
+def _method(name: str, stream: Stream) -> Method:
+    from online.peers.contest import Contest
+    from online.peers.roster import ROSTER
+    from online.prequential import Springtide
+
+    return (
+        Springtide(stream)
+        if name == "springtide"
+        else Contest(stream, ROSTER[name].settings(stream))
+    )
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Costs are per core, and threads of BLAS cost more than they bring at these sizes."""
+    try:
+        import scipy.linalg  # noqa: F401  (it brings a BLAS of its own, to be limited too)
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        yield
+        return
+    with threadpool_limits(1, "blas"):
+        yield
+
+
+def _bars() -> Any:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
