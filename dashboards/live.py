@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from dashboards.metric_history import MetricHistory
-from dashboards.panels import Metric, Panel, Sql
+from dashboards.panels import Metric, Panel, Promql, Sql
 
 WINDOWS = {300: 2, 3_600: 30, 86_400: 600}  # seconds shown → seconds a point
 SMOOTH_SECONDS = 60
@@ -100,6 +100,8 @@ class Live:
         if isinstance(panel.source, Metric):
             samples = self._metrics.samples(panel.source)
             return Chart(panel.id, list(wanted.times), sampled(samples, wanted, panel))
+        if isinstance(panel.source, Promql):
+            raise TypeError(f"{panel.id}: only Grafana asks Prometheus")
         key = (tenant, panel.id, window_seconds)
         kept = self._kept.get(key)
         if kept is None or kept[0] != wanted:

@@ -1,6 +1,7 @@
 """The panels: what is worth looking at, in Chinese and English, and where its data comes from.
 
-Everything that shows a panel (the ops page today, Grafana's JSON later) reads it from here.
+Everything that shows a panel reads it from here: the ops page `PANELS`, Grafana its boards
+(`grafana_boards`), which show these and more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from msgspec import Struct, field
 
 from infra.metrics import QUEUE_DEPTH
 
-Unit = Literal["per_second", "milliseconds", "share", "count"]
+Unit = Literal["per_second", "milliseconds", "seconds", "share", "count"]
+Kind = Literal["lines", "table"]
 
 
 class Words(Struct, frozen=True):
@@ -29,10 +31,12 @@ class Sql(Struct, frozen=True, tag="sql"):
             `series` and `value`, and then perhaps `weight`, by which the heaviest series are kept.
             Its parameters: tenant, since, until (times), step and smooth (seconds).
         absent: the value of a step without a row; None: a gap.
+        by_topic: its series are topics, from which Grafana's readers choose.
     """
 
     query: str
     absent: float | None = None
+    by_topic: bool = False
 
 
 class Metric(Struct, frozen=True, tag="metric"):
@@ -40,6 +44,19 @@ class Metric(Struct, frozen=True, tag="metric"):
 
     name: str
     label: str
+
+
+class Expression(Struct, frozen=True):
+    """A line of Prometheus; `legend` may hold `{{label}}`."""
+
+    promql: str
+    legend: str
+
+
+class Promql(Struct, frozen=True, tag="promql"):
+    """Lines of Prometheus, for boards; the ops page has no Prometheus to ask."""
+
+    expressions: tuple[Expression, ...]
 
 
 class Series(Struct, frozen=True):
@@ -56,11 +73,12 @@ class Panel(Struct, frozen=True):
     title: Words
     help: Words
     unit: Unit
-    source: Sql | Metric
+    source: Sql | Metric | Promql
     series: tuple[Series, ...] = field(default=())
     stacked: bool = False
     marks_alerts: bool = False
     most_series: int = 8
+    kind: Kind = "lines"
 
 
 # The rows of one step of the clock, by append or write time: dashboards ask by received_at.
@@ -141,7 +159,7 @@ PANELS: tuple[Panel, ...] = (
         Words("Negative comments", "负面评论"),
         Words("Share by topic; a red line marks an alert", "各主题占比；红线为告警起点"),
         "share",
-        Sql(SENTIMENT),
+        Sql(SENTIMENT, by_topic=True),
         marks_alerts=True,
         most_series=6,
     ),

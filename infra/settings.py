@@ -37,6 +37,13 @@ class Settings(BaseSettings):
     checkpoint_url: str = Field("", description="fsspec URL; default: DATA_DIR/checkpoints")
     alertmanager_url: str = Field("", description="Alertmanager (v2 API); empty: none")
     webhook_url: str = Field("", description="receives alerts as Alertmanager's webhook JSON")
+    grafana_url: str = Field("http://127.0.0.1:3000", description="Grafana, for `dashboards`")
+    grafana_token: SecretStr = Field(
+        SecretStr(""), description="its service account's token (role Editor; Admin for sources)"
+    )
+    prometheus_url: str = Field(
+        "http://127.0.0.1:9090", description="Prometheus, as Grafana reaches it"
+    )
     data_dir: Path = Field(Path("springtide-data"), description="everything kept on this machine")
     api_tokens_file: Path | None = Field(
         None, description="one a line: token tenant scope[,scope]; without it loopback only"

@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "dead-letters": "Look at events that could not be used, and send them again.",
     "checkpoints": "Look at the learner's checkpoints.",
     "warehouse": "Make the ClickHouse tables.",
+    "dashboards": "Grafana's dashboards, data sources and alert rules, from the code.",
     "evaluate": "Measure quality on a file of yours.",
     "train": "Fine-tune the classifier on your comments.",
     "bench": "Measure freshness on this machine.",
