@@ -33,7 +33,11 @@ class Method(Protocol):
 
     @property
     def setting(self) -> str:
-        """The parameters that were chosen for it, or nothing."""
+        """The setting that `ranks` are by, or nothing."""
+
+    @property
+    def settings(self) -> dict[str, I32]:
+        """Ranks by every setting that ran, `ranks` among them; int32[n] each."""
 
     def learn(self, start: int, end: int) -> None:
         """Rank, then learn, each interaction from `start` to before `end`."""
@@ -51,6 +55,11 @@ class Springtide:
         self._stream = stream
         self.learner = Learner(config or LearnerConfig())
         self.ranks: I32 = np.zeros(len(stream), np.int32)
+
+    @property
+    def settings(self) -> dict[str, I32]:
+        """One for every data set."""
+        return {"": self.ranks}
 
     def learn(self, start: int, end: int) -> None:
         """See `Method`."""
@@ -73,16 +82,17 @@ class Evaluated(NamedTuple):
 
     Attributes:
         ranks: int32[n].
-        update_us: CPU time of one interaction of the last half, ranked and learned, training of
-            batch models included; list_us: of one list of 50. CPU time, because a busy machine
-            would blur the clock on the wall.
-        setting: see `Method`.
+        update_us: CPU time of one interaction of the last half, ranked and learned by one
+            setting, training of batch models included; list_us: of one list of 50. CPU time,
+            because a busy machine would blur the clock on the wall.
+        setting, settings: see `Method`.
     """
 
     ranks: I32
     update_us: float
     list_us: float
-    setting: str = ""
+    setting: str
+    settings: dict[str, I32]
 
 
 def evaluate(stream: Stream, method: Method, progress: Callable[[int], None]) -> Evaluated:
@@ -99,7 +109,7 @@ def evaluate(stream: Stream, method: Method, progress: Callable[[int], None]) ->
         began = time.thread_time()
         method.learn(start, end)
         middle = time.thread_time()
-        if end > n // 2:  # in the first half kernels are compiled and settings are chosen
+        if end > n // 2:  # in the first half kernels are compiled
             learned += end - start
             updating += middle - began
             for user in stream.users[start : end : BATCH // LISTS_PER_BATCH].tolist():
@@ -107,8 +117,14 @@ def evaluate(stream: Stream, method: Method, progress: Callable[[int], None]) ->
                 lists += 1
             listing += time.thread_time() - middle
         progress(end - start)
-    update_us, list_us = 1e6 * updating / max(learned, 1), 1e6 * listing / max(lists, 1)
-    return Evaluated(method.ranks, update_us, list_us, method.setting)
+    beside = method.settings
+    return Evaluated(
+        method.ranks,
+        1e6 * updating / max(learned * len(beside), 1),
+        1e6 * listing / max(lists, 1),
+        method.setting,
+        beside,
+    )
 
 
 def report(stream: Stream, evaluated: Mapping[str, Evaluated]) -> dict[str, Any]:
@@ -124,11 +140,21 @@ def report(stream: Stream, evaluated: Mapping[str, Evaluated]) -> dict[str, Any]
                 **by_events(stream, found.ranks),
                 "update_us": round(found.update_us, 1),
                 "list_us": round(found.list_us, 1),
-                **({"setting": found.setting} if found.setting else {}),
+                **_settings(stream, found),
             }
             for name, found in evaluated.items()
         },
     }
+
+
+def _settings(stream: Stream, found: Evaluated) -> dict[str, Any]:
+    """The setting that is reported, and the last half by each."""
+    if not found.setting:
+        return {}
+    each = {
+        name: summarise(ranks, stream.users)["last_half"] for name, ranks in found.settings.items()
+    }
+    return {"setting": found.setting, "settings": each}
 
 
 def ratios(methods: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.settings import UserError
 
@@ -69,9 +69,10 @@ class Kept:
         self.finished[name] = found
         arrays = {"fingerprint": np.array(self._mark)}
         for each, f in self.finished.items():
-            arrays[f"{each}.ranks"] = f.ranks
-            arrays[f"{each}.costs"] = np.array([f.update_us, f.list_us])
+            arrays[f"{each}.ranks"] = np.stack(list(f.settings.values()))
+            arrays[f"{each}.settings"] = np.array(list(f.settings))
             arrays[f"{each}.setting"] = np.array(f.setting)
+            arrays[f"{each}.costs"] = np.array([f.update_us, f.list_us])
         partial = self.file.with_name(self.file.name + ".partial")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -91,21 +92,11 @@ def _read(file: Path, mark: str) -> dict[str, Evaluated]:
 
     import numpy as np
 
-    from online.prequential import Evaluated
-
     try:
         with np.load(file, allow_pickle=False) as arrays:
             whose = str(arrays["fingerprint"])
             names = [n.removesuffix(".ranks") for n in arrays.files if n.endswith(".ranks")]
-            found = {
-                name: Evaluated(
-                    arrays[f"{name}.ranks"],
-                    float(arrays[f"{name}.costs"][0]),
-                    float(arrays[f"{name}.costs"][1]),
-                    str(arrays[f"{name}.setting"]),
-                )
-                for name in names
-            }
+            found = {name: _method(arrays, name) for name in names}
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         raise UserError(f"{file}: not a file that --resume has written; name another") from None
     if whose != mark:
@@ -114,3 +105,13 @@ def _read(file: Path, mark: str) -> dict[str, Evaluated]:
             "name another file, or delete it"
         )
     return found
+
+
+def _method(arrays: Any, name: str) -> Evaluated:
+    from online.prequential import Evaluated
+
+    names = arrays[f"{name}.settings"].tolist()
+    settings = dict(zip(names, arrays[f"{name}.ranks"], strict=True))
+    setting = str(arrays[f"{name}.setting"])
+    update_us, list_us = arrays[f"{name}.costs"].tolist()
+    return Evaluated(settings[setting], update_us, list_us, setting, settings)

@@ -1,7 +1,7 @@
 """A contest: one peer on a stream, under the rules that hold for the learner.
 
-A peer may come with several settings. They run side by side on the first half of the stream, and
-only the one with the highest NDCG@10 there goes on: no setting is chosen on the half that counts.
+A peer may come with several settings. They run side by side to the end, and the one is reported
+that has, in hindsight, the highest NDCG@10 on the last half: the peer is favoured, we are not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Contest:
         n, items = len(stream), len(stream.item_ids)
         self._stream = stream
         self._past = Past(stream)
-        self._running = list(enumerate(peers.items()))
+        self._peers = list(peers.values())
+        self._settings = list(peers)
         self._ranks = np.zeros((len(peers), n), np.int32)
         self._cuts = set(np.linspace(0, n, CUTS + 1).astype(int)[1:-1].tolist())
         self._scores = np.zeros(items, np.float32)
@@ -43,44 +44,45 @@ class Contest:
 
     @property
     def ranks(self) -> I32:
-        """Ranks by the setting that went on; int32[n]."""
-        return cast(I32, self._ranks[self._best()[0]])
+        """Ranks by the best setting; int32[n]."""
+        return cast(I32, self._ranks[self._best()])
 
     @property
     def setting(self) -> str:
-        """The setting that went on."""
-        return self._best()[1][0]
+        """The best setting."""
+        return self._settings[self._best()]
+
+    @property
+    def settings(self) -> dict[str, I32]:
+        """Ranks by every setting."""
+        return dict(zip(self._settings, self._ranks, strict=True))
 
     def learn(self, start: int, end: int) -> None:
         """See `online.prequential.Method`."""
         s, past = self._stream, self._past
         pairs = zip(s.users[start:end].tolist(), s.items[start:end].tolist(), strict=True)
         for e, (user, item) in enumerate(pairs, start):
-            if e == len(s) // 2:
-                self._running = [self._best()]
             if e in self._cuts:
                 self._train(e)
-            for at, (_, peer) in self._running:
+            for at, peer in enumerate(self._peers):
                 self._ranks[at, e] = self._rank(peer, user, item)
                 peer.learn(user, item, past)
             past.add(user, item)
 
     def recommend(self, user: int) -> None:
         """See `online.prequential.Method`."""
-        self._running[0][1][1].score(user, self._past, self._scores)
+        self._peers[0].score(user, self._past, self._scores)
         self._scores[self._past.history(user)] = -np.inf
         found, best = np.zeros(LIST_SIZE, np.int32), np.zeros(LIST_SIZE, np.float32)
         select(len(self._scores), self._scores, found, best)
 
-    def _best(self) -> tuple[int, tuple[str, Peer]]:
-        if len(self._running) == 1:
-            return self._running[0]
-        first = self._ranks[:, : len(self._stream) // 2]
-        return max(self._running, key=lambda each: gains(first[each[0]]).sum())
+    def _best(self) -> int:
+        half = self._ranks.shape[1] // 2
+        return int(np.argmax([gains(r[r > 0]).sum() for r in self._ranks[:, half:]]))
 
     def _train(self, done: int) -> None:
         users, items = self._stream.users[:done], self._stream.items[:done]
-        for _, (_, peer) in self._running:
+        for peer in self._peers:
             if hasattr(peer, "train"):
                 cast(BatchPeer, peer).train(users, items, self._past)
 

@@ -1,7 +1,8 @@
 """The peers by name: their settings, and what they need.
 
 Where a peer has a parameter that matters, it comes with the settings that were best on one or
-another data set, and the contest chooses; a file nobody has seen gets the same choice.
+another data set, and the contest reports the best of them; a file that nobody has seen gets the
+same choice.
 """
 
 from __future__ import annotations
@@ -60,7 +61,13 @@ ROSTER: dict[str, Entry] = {
     "als-fold-in": Entry(
         lambda s: {f"alpha {a:g}": AlsFoldIn(*_sizes(s), a) for a in (1.0, 20.0)}, batch=True
     ),
-    "bpr": Entry(lambda s: {f"rate {r:g}": Bpr(*_sizes(s), r) for r in (0.02, 0.1)}, batch=True),
+    "bpr": Entry(
+        lambda s: {
+            f"rate {rate:g}, {epochs} epochs": Bpr(*_sizes(s), rate, epochs=epochs)
+            for rate, epochs in ((0.02, 40), (0.1, 100))
+        },
+        batch=True,
+    ),
     "ease": Entry(
         lambda s: {f"lambda {x:g}": Ease(*_sizes(s), x) for x in (50.0, 300.0)},
         batch=True,

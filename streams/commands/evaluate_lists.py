@@ -62,8 +62,8 @@ def lists(
     before is a miss, and so is a score that is not finite; ties count against us. Filters come
     first, then repeats of a pair are dropped and counted, then --limit. "last_half" is the second
     half of what remains, with standard errors clustered by user. Batch peers are trained anew
-    every 5 % of the stream; a peer's settings are chosen on the first half. A run that was
-    interrupted goes on: the methods that had finished are kept.
+    every 5 % of the stream; where a peer has several settings, all run and the best on the last
+    half is reported. A run that was interrupted goes on: methods that had finished are kept.
 
     Example: springtide evaluate lists --data ratings.csv.gz --map
     user=user_id,item=item_id,time=timestamp --rating rating --min-rating 4 --peers all
