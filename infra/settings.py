@@ -35,6 +35,9 @@ class Settings(BaseSettings):
         "", description="workers whose /metrics the ops page shows, comma-separated"
     )
     checkpoint_url: str = Field("", description="fsspec URL; default: DATA_DIR/checkpoints")
+    factors_url: str = Field(
+        "", description="fsspec URL of `train factors`' --out, watched by the workers; empty: none"
+    )
     alertmanager_url: str = Field("", description="Alertmanager (v2 API); empty: none")
     webhook_url: str = Field("", description="receives alerts as Alertmanager's webhook JSON")
     grafana_url: str = Field("http://127.0.0.1:3000", description="Grafana, for `dashboards`")

@@ -73,6 +73,10 @@ class CheckpointStore:
         content: bytes = self._fs.cat_file(path)
         return _parse(content, epoch)
 
+    def newest(self, name: str) -> int:
+        """The greatest epoch of a checkpoint, -1 where there is none."""
+        return max((epoch for _, epoch in self._files(name)), default=-1)
+
     def names(self) -> list[str]:
         """The names that have a checkpoint, sorted."""
         found = {Path(path).name.rsplit(".", 2)[0] for path in self._list() if SUFFIX in path}

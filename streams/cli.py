@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "warehouse": "Make the ClickHouse tables.",
     "dashboards": "Grafana's dashboards, data sources and alert rules, from the code.",
     "evaluate": "Measure quality on a file of yours.",
-    "train": "Fine-tune the classifier on your comments.",
+    "train": "Train the classifier, start values for the learner, or classic baselines.",
     "bench": "Measure freshness on this machine.",
 }
 

@@ -1,0 +1,143 @@
+"""`springtide train sentiment`: fine-tune the classifier on comments."""
+
+from __future__ import annotations
+
+import json
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.settings import UserError
+from streams.commands.progress import progress_bar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from models.registry import Manifest, Scores
+
+
+def sentiment(
+    data: Annotated[
+        Path, typer.Option(help="A CSV(.gz) with the columns text,label, or a folder of sets.")
+    ] = Path("../shared/data"),
+    out: Annotated[Path, typer.Option(help="Folder for the artifact.")] = Path(
+        "artifacts/sentiment"
+    ),
+    without: Annotated[
+        list[str] | None, typer.Option(help="A set to leave out; may be given again.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows drawn over all sets, by n^0.3.")] = 14_000,
+    epochs: Annotated[int, typer.Option(min=1, help="Times over the rows.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of the draw and of the weights.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: all.")] = None,
+    head_only: Annotated[
+        bool, typer.Option("--head-only", help="A linear head alone: a minute, but weaker.")
+    ] = False,
+    test_rows: Annotated[
+        int, typer.Option(min=0, help="Test rows scored of each set; 0: all.")
+    ] = 1_000,
+    probe: Annotated[
+        bool, typer.Option(help="Measure the untrained trunk first, for the report.")
+    ] = True,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where the trunk is kept; default: ~/.cache/springtide.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+) -> None:
+    """Train a sentiment model, report it before and after, and write it with its model card.
+
+    Labels of a CSV: negative, neutral, positive (or 0/1, 0/1/2, -1/0/1). One row in ten is kept
+    for the test. On one core it takes about a second per 60 rows.
+
+    Examples:
+
+      springtide train sentiment --data my_comments.csv --out my-model
+
+      springtide train sentiment --data ../shared/data --without stream-en-airline --rows 9000
+
+    Then serve it: SPRINGTIDE_MODEL=my-model springtide classifier
+    """
+    from models.errors import ModelError
+    from models.training import Plan, run
+    from models.trunk import default_cache_dir, trunk_folder
+
+    if not data.exists():
+        raise UserError(
+            f"{data} does not exist: name a CSV with the columns text,label, or a folder of sets, "
+            "with --data"
+        )
+    try:
+        plan = Plan(
+            data=data,
+            out=out,
+            trunk=trunk_folder(cache_dir or default_cache_dir()),
+            without=tuple(without or ()),
+            method="head" if head_only else "lora",
+            rows=rows,
+            epochs=epochs,
+            seed=seed,
+            threads=threads,
+            test_rows=test_rows,
+            probe=probe,
+        )
+        with progress_bar("loss") as bars:
+            manifest = run(plan, _Bars(bars))
+    except ModelError as error:
+        raise UserError(str(error)) from None
+    if json_output:
+        print(json.dumps(_as_json(manifest, out)))
+    else:
+        _print_report(manifest, out)
+
+
+class _Bars:
+    """One bar a stage of `models.training.run`."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        if self._task is not None:
+            done = self._progress.tasks[self._task]
+            self._progress.update(self._task, total=done.total or 1, completed=done.total or 1)
+        self._task = self._progress.add_task(name, total=total, loss="")
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        if self._task is not None:
+            shown = "" if isnan(loss) else f"loss {loss:.3f}"
+            self._progress.update(self._task, completed=done, total=total, loss=shown)
+
+
+def _print_report(manifest: Manifest, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{manifest.version} on the test rows (accuracy / macro-F1)")
+    for column in ("set", "rows", "majority", "before: frozen trunk", "after"):
+        table.add_column(column, justify="left" if column == "set" else "right")
+    for name, after in manifest.scores.items():
+        table.add_row(
+            name,
+            f"{after.rows:,}",
+            _pair(manifest.majority.get(name)),
+            _pair(manifest.before.get(name)),
+            _pair(after),
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"{manifest.train_seconds:.0f} s of training. Artifact and model card: {out}")
+    console.print(f"Serve it with: SPRINGTIDE_MODEL={out} springtide classifier")
+
+
+def _pair(scores: Scores | None) -> str:
+    return "-" if scores is None else f"{scores.accuracy:.3f} / {scores.macro_f1:.3f}"
+
+
+def _as_json(manifest: Manifest, out: Path) -> dict[str, object]:
+    import msgspec
+
+    report: dict[str, object] = msgspec.to_builtins(manifest)
+    return {"artifact": str(out), "model_version": manifest.version} | report
