@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from online import cooccurrence as co
-from online import learning, lists, state
+from online import learning, lists, state, warm_start
 from online import popularity as po
 from online.arrays import F64, I8, I64
 from online.blend import MISS
@@ -166,6 +166,17 @@ class Learner:
         """Whether the user may be personalised (True for one we do not know)."""
         found = self._find(user)
         return found is None or bool(found[0].personalise[found[1]])
+
+    def warm_start(self, factors: warm_start.ItemFactors) -> int:
+        """Start the embeddings of items that are hardly known; returns how many.
+
+        Raises:
+            ValueError: the widths differ, or a value is not finite.
+        """
+        started = warm_start.take_over(self._shared, factors)
+        if self.exchange is not None:  # every worker does this: nobody sends it to the others
+            self.exchange.factors.restart()
+        return started
 
     def forget_user(self, partition: int, user: str) -> None:
         """Delete history and profile, and take all they added out of the item statistics.

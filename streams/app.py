@@ -28,6 +28,7 @@ from streams.popular import Popular
 from streams.recommend import Recommend
 from streams.river import River, agent, fatal, one_by_one
 from streams.score import AT_ONCE, Score
+from streams.warm_start import WarmStart
 
 log = get_logger("worker")
 
@@ -60,6 +61,7 @@ class App:
         self.monitor = Monitor(self.river, self.catalog, self.warehouse, self.sender)
         self.archive = Archive(self.river)
         self.popular = Popular(self.river)
+        self.warm_start = WarmStart(self.river, settings.factors_url)
         self.checkpointer = Checkpointer(
             self.river, self.recommend, self.monitor, CheckpointStore(settings.checkpoints)
         )
@@ -85,7 +87,7 @@ class App:
         await self.classifier.start()
         runs = (
             self.catalog, self.recommend, self.monitor, self.archive, self.popular,
-            self.checkpointer,
+            self.checkpointer, self.warm_start,
         )  # fmt: skip
         for part in runs:
             self._tasks.append(asyncio.create_task(_or_die(part.run())))
