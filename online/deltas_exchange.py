@@ -8,7 +8,7 @@ the statistics hold it already, up to the number that its checkpoint states (see
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -112,6 +112,16 @@ class Exchange:
             part = self._partitions.get(number)
             if part is not None and part.journal is not None:
                 part.journal.kept.settle(position)
+
+    def names(self, slots: npt.NDArray[np.int64]) -> list[str]:
+        """Item ids."""
+        return [self._shared.items.name(slot) for slot in slots.tolist()]
+
+    def slots(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Slots of item ids, new ones where they are unknown, -1 where they are refused."""
+        found = np.array([self._shared.intern(name) for name in names], dtype=np.int64)
+        self._shared.reserve_items()
+        return found
 
     def start_rows(self) -> None:
         """Give new items the start values that every worker gives them, by their names."""
