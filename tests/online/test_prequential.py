@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from online.learner import MISS
-from online.prequential import Evaluated, Springtide, evaluate, report
-from online.prequential_metrics import clustered_error, summarise
-from online.prequential_popularity import PopularityPeer, decayed
+from online.peers.contest import Contest
+from online.peers.popularity import Popularity
+from online.peers.roster import ROSTER
+from online.prequential import Evaluated, Springtide, evaluate, ratios, report
+from online.prequential_groups import by_events, earlier
+from online.prequential_metrics import clustered_error, running, summarise
 from online.prequential_stream import Stream, StreamBuilder
 
 
@@ -39,21 +42,26 @@ def plain_ranks(stream: Stream, half_life: float = np.inf) -> list[int]:
     return ranks
 
 
+def popularity(stream: Stream) -> Contest:
+    return Contest(stream, {"": Popularity()})
+
+
 def test_popularity_ranks_follow_the_rules(evaluated_stream: Stream) -> None:
-    peer = PopularityPeer(evaluated_stream)
-    ranks = evaluate(evaluated_stream, peer, lambda _: None).ranks
+    ranks = evaluate(evaluated_stream, popularity(evaluated_stream), lambda _: None).ranks
     assert ranks.tolist() == plain_ranks(evaluated_stream)
 
 
 def test_decayed_popularity_follows_the_rules(evaluated_stream: Stream) -> None:
-    peer = decayed(evaluated_stream)
-    evaluate(evaluated_stream, peer, lambda _: None)
-    for c, half_life in enumerate(peer.half_lives):
-        expected = plain_ranks(evaluated_stream, half_life)
-        assert np.mean(peer.ranks[c] == expected) > 0.99  # rounding decides some ties
-    half_life, ranks = peer.best()
-    assert half_life in peer.half_lives
-    assert len(ranks) == len(evaluated_stream)
+    peer = Contest(evaluated_stream, ROSTER["decayed-popularity"].settings(evaluated_stream))
+    found = evaluate(evaluated_stream, peer, lambda _: None)
+    assert len(found.settings) == 5
+    for setting, ranks in found.settings.items():
+        expected = plain_ranks(evaluated_stream, float(setting.removeprefix("half-life ")))
+        assert np.mean(ranks == expected) > 0.98  # rounding decides some ties
+    best = max(found.settings, key=lambda s: summarise(found.settings[s], evaluated_stream.users)
+               ["last_half"]["ndcg10"])  # fmt: skip
+    assert found.setting == best
+    assert found.ranks.tolist() == found.settings[best].tolist()
 
 
 def test_the_learner_and_the_peer_agree_on_popularity(evaluated_stream: Stream) -> None:
@@ -99,7 +107,8 @@ def test_a_diverged_model_cannot_win(evaluated_stream: Stream) -> None:
     blend = method.learner.shared_state()
     blend["blend.weights"][:] = np.nan
     method.learner.load_shared(blend)
-    ranks = method.learn(600, 1_000)
+    method.learn(600, 1_000)
+    ranks = method.ranks[600:1_000]
     assert (ranks[ranks > 0] == MISS).all()
 
 
@@ -124,7 +133,7 @@ def test_repeats_are_learned_but_not_ranked() -> None:
     for pair in ["u a", "v a", "u a", "v b", "u b"]:
         builder.add(*pair.split(), 0.0)
     stream = builder.build()
-    for method in (Springtide(stream), PopularityPeer(stream)):
+    for method in (Springtide(stream), popularity(stream)):
         ranks = evaluate(stream, method, lambda _: None).ranks
         assert ranks.tolist() == [MISS, 1, 0, MISS, 1]
 
@@ -136,7 +145,8 @@ def test_progress_reaches_the_end_and_the_report_is_complete(evaluated_stream: S
     told = report(evaluated_stream, {"springtide": found})
     assert told["events"] == len(evaluated_stream)
     method = told["methods"]["springtide"]
-    assert set(method) == {"overall", "last_half", "update_us", "list_us"}
+    groups = {"by_item_events", "by_user_events"}
+    assert set(method) == {"overall", "last_half", "update_us", "list_us"} | groups
     assert set(method["overall"]) == {"hr10", "ndcg10", "mrr20"}
     assert set(method["last_half"]) == {"hr10", "ndcg10", "mrr20", "hr10_se", "ndcg10_se"}
     assert method["update_us"] > 0 < method["list_us"]
@@ -144,6 +154,33 @@ def test_progress_reaches_the_end_and_the_report_is_complete(evaluated_stream: S
 
 def test_an_empty_stream_is_no_accident() -> None:
     stream = StreamBuilder().build()
-    found = evaluate(stream, PopularityPeer(stream), lambda _: None)
+    found = evaluate(stream, popularity(stream), lambda _: None)
     assert report(stream, {"popularity": found})["events"] == 0
     assert isinstance(found, Evaluated)
+
+
+def test_groups_count_what_came_before() -> None:
+    builder = StreamBuilder()
+    for pair in ["u a", "v a", "w a", "u b", "x a", "x b"]:
+        builder.add(*pair.split(), 0.0)
+    stream = builder.build()
+    assert earlier(stream.items).tolist() == [0, 1, 2, 0, 3, 1]
+    found = by_events(stream, np.array([1, 1, 1, MISS, 2, 30], np.int32))
+    assert found["by_item_events"]["0"] == {"n": 1, "hr10": 0, "ndcg10": 0, "mrr20": 0}
+    assert found["by_item_events"]["1-4"]["n"] == 2
+    assert found["by_item_events"]["1-4"]["hr10"] == 0.5
+    assert found["by_user_events"]["0"]["n"] == 1
+    assert found["by_user_events"]["20+"] == {"n": 0, "hr10": 0, "ndcg10": 0, "mrr20": 0}
+
+
+def test_running_means_look_back_over_a_window_and_skip_what_was_not_ranked() -> None:
+    at, means = running(np.array([1.0, 0.0, np.nan, 1.0, 1.0, np.nan]), window=2, points=5)
+    assert at.tolist() == [2, 3, 4, 5, 6]
+    assert means.tolist() == [0.5, 0.0, 1.0, 1.0, 1.0]
+    assert running(np.zeros(0), 3, 5)[0].tolist() == []
+
+
+def test_ratios_are_ours_over_theirs() -> None:
+    ndcg = {"springtide": 0.2, "markov": 0.1, "als": 0.05, "isgd": 0.0}
+    methods = {name: {"last_half": {"ndcg10": value}} for name, value in ndcg.items()}
+    assert ratios(methods) == {"best_peer": "markov", "ndcg10": {"markov": 2.0, "als": 4.0}}
