@@ -8,6 +8,7 @@ from typing import Any
 
 import faust
 
+from infra.alert_marks import AlertMarks
 from infra.alerting import AlertSender
 from infra.metrics import WorkerMetrics
 from infra.pseudonym import Pseudonymiser
@@ -45,7 +46,9 @@ class App:
         self.outlet = Outlet(topics.bootstrap_servers(settings.kafka_url))
         self.warehouse = Warehouse(settings.clickhouse_url.get_secret_value())
         self.classifier = ClassifierClient(settings.classifier_url)
-        self.sender = AlertSender(settings.webhook_url, settings.alertmanager_url)
+        self.sender = AlertSender(
+            settings.webhook_url, settings.alertmanager_url, AlertMarks(self.warehouse).snoozed
+        )
         self.river = River(
             settings,
             self.metrics,

@@ -73,6 +73,7 @@ class Pager:
         if self._recalled:
             return
         self._recalled = True
+        firing: dict[tuple[str, str], Alert] = {}
         for alert in await read_alerts(self._river.settings.kafka_url):
             self._told.add(_identity(alert))
             where = (alert.tenant, alert.key)
@@ -80,6 +81,10 @@ class Pager:
                 self._open.pop(where, None)
             elif alert.fingerprint not in self._known_firing(*where):
                 self._open[where] = alert
+            firing[alert.tenant, alert.fingerprint] = alert
+        for alert in firing.values():  # Alertmanager forgets what nobody posts again
+            if alert.state == "firing" and not alert.historic:
+                self._sender.remember(alert_fields(alert))
 
     def _known_firing(self, tenant: str, key: str) -> tuple[str, str]:
         fingerprint = self._firing.get(tenant, {}).get(key, "")
