@@ -48,11 +48,14 @@ class AlertView(Struct, frozen=True):
     historic: bool
     resolved_at: Moment | None
     examples: tuple[Telling, ...]
+    acknowledged_at: Moment | None = None
+    acknowledged_by: str = ""
+    snoozed_until: Annotated[Moment | None, Meta(description="not told again before")] = None
 
 
 # A spike has a row when it fires and one when it resolves (and again after a crash, with the same
 # fingerprint): what it was is read from the row that fired, what it is now from the last one.
-ALERTS = """SELECT fingerprint,
+ALERTS = """SELECT * FROM (SELECT fingerprint,
   argMax(state, (received_at, offset)) AS last_state,
   argMaxIf(raised_at, (received_at, offset), state = 'resolved') AS resolved_at,
   argMax(key, (state = 'firing', evidence)) AS alert_key,
@@ -62,7 +65,13 @@ ALERTS = """SELECT fingerprint,
 FROM alerts WHERE tenant = %(tenant)s AND received_at >= %(since)s
 GROUP BY fingerprint
 HAVING %(state)s IN ('', last_state)
-ORDER BY newest DESC, fingerprint LIMIT %(limit)s"""
+ORDER BY newest DESC, fingerprint LIMIT %(limit)s) AS told
+LEFT JOIN (SELECT fingerprint,
+  maxIf(marked_at, action = 'acknowledge') AS acknowledged_at,
+  argMaxIf(marked_by, marked_at, action = 'acknowledge') AS acknowledged_by,
+  argMaxIf(until, marked_at, action = 'snooze') AS snoozed_until
+FROM alert_marks WHERE tenant = %(tenant)s GROUP BY fingerprint) AS marks USING fingerprint
+ORDER BY newest DESC, fingerprint"""
 
 _PEAK = (
     "title", "channel", "severity", "started_at", "raised_at", "evidence", "threshold",
@@ -100,12 +109,21 @@ def _view(row: Mapping[str, Any]) -> AlertView:
         noticed_at=_utc(row["noticed_at"]),
         historic=bool(peak.pop("historic")),
         examples=_examples(peak.pop("examples")),
+        acknowledged_at=_marked(row["acknowledged_at"]),
+        acknowledged_by=row["acknowledged_by"] or "",
+        snoozed_until=_marked(row["snoozed_until"]),
         **peak,
     )
 
 
 def _utc(value: datetime) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _marked(value: datetime | None) -> datetime | None:
+    """ClickHouse's zero time: nobody marked it."""
+    found = None if value is None else _utc(value)
+    return found if found is not None and found.year > 1970 else None
 
 
 def _examples(text: str) -> tuple[Telling, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,13 +17,21 @@ TOTAL_SECONDS = 10.0
 TIMEOUT_SECONDS = 3.0
 # Alertmanager forgets what is not posted again, and everything when it restarts.
 REPOST_SECONDS = 60.0
+# How soon a snooze of the ops page holds here, and how soon its end is told.
+LOOK_SECONDS = 2.0
 # Longer than a restart of ours may take, short enough that a dead monitor's alerts end.
 HOLD = timedelta(hours=4)
 MAX_ACTIVE = 5_000
 NEVER = "0001-01-01T00:00:00Z"  # Alertmanager's own word for "has not ended"
 RECEIVER = "springtide"
 
+Incident = tuple[str, str]  # tenant, fingerprint
+
 log = get_logger("alerting")
+
+
+async def _none_snoozed() -> frozenset[Incident]:
+    return frozenset()
 
 
 class NotTakenError(Exception):
@@ -33,17 +42,26 @@ class AlertSender:
     """Delivers alerts, tries again within bounds, and never raises for what the network does.
 
     Proxies of the environment are not used. Alerts that fire are posted to Alertmanager again
-    every minute until they are resolved or this process ends.
+    every minute until they are resolved or this process ends. A snoozed alert is told to nobody
+    again, graver or not, until its time is over; then both hear of it. Its end is always told.
 
     Args:
         webhook_url, alertmanager_url: empty: none.
+        snoozed: (tenant, fingerprint) of what is snoozed now.
     """
 
-    def __init__(self, webhook_url: str, alertmanager_url: str) -> None:
+    def __init__(
+        self,
+        webhook_url: str,
+        alertmanager_url: str,
+        snoozed: Callable[[], Awaitable[Set[Incident]]] = _none_snoozed,
+    ) -> None:
         self._webhook_url = webhook_url
         base = alertmanager_url.rstrip("/")
         self._alertmanager_url = f"{base}/api/v2/alerts" if base else ""
-        self._active: dict[str, Mapping[str, Any]] = {}
+        self._ask_snoozed = snoozed
+        self._snoozed: Set[Incident] = frozenset()
+        self._active: dict[Incident, Mapping[str, Any]] = {}
         self._client: Any = None
         self._making_client = asyncio.Lock()
         self._reposting: asyncio.Task[None] | None = None
@@ -58,11 +76,27 @@ class AlertSender:
         Returns:
             Whether every receiver took it; at most about 10 s later.
         """
+        told_before = _incident(fields) in self._active
+        self.remember(fields)
+        if fields["status"] == "firing" and told_before and _incident(fields) in self._snoozed:
+            return True
+        return await self._post_to_all(fields)
+
+    def remember(self, fields: Mapping[str, Any]) -> None:
+        """Take an alert that has been told before this process began into the reposting."""
+        self._active.pop(_incident(fields), None)
+        if fields["status"] == "firing":
+            self._active[_incident(fields)] = fields
+            if len(self._active) > MAX_ACTIVE:
+                self._active.pop(next(iter(self._active)))
+        if self._reposting is None and self._active:
+            self._reposting = asyncio.create_task(self._repost())
+
+    async def _post_to_all(self, fields: Mapping[str, Any]) -> bool:
         posts = []
         if self._webhook_url:
             posts.append(self._post("webhook", self._webhook_url, webhook_body(fields)))
         if self._alertmanager_url:
-            self._remember(fields)
             posts.append(self._post_to_alertmanager([fields]))
         return all(await asyncio.gather(*posts))
 
@@ -76,22 +110,23 @@ class AlertSender:
             await self._client.aclose()
             self._client = None
 
-    def _remember(self, fields: Mapping[str, Any]) -> None:
-        self._active.pop(fields["fingerprint"], None)
-        if fields["status"] == "firing":
-            self._active[fields["fingerprint"]] = fields
-            if len(self._active) > MAX_ACTIVE:
-                self._active.pop(next(iter(self._active)))
-        if self._reposting is None and self._active:
-            self._reposting = asyncio.create_task(self._repost())
-
     async def _repost(self) -> None:
+        posted = time.monotonic()
         while True:
-            await asyncio.sleep(REPOST_SECONDS)
-            if self._active:
-                await self._post_to_alertmanager(list(self._active.values()))
+            await asyncio.sleep(min(LOOK_SECONDS, REPOST_SECONDS))
+            if not self._active:
+                continue
+            before, self._snoozed = self._snoozed, await self._ask_snoozed()
+            for incident in before - self._snoozed:
+                if incident in self._active:
+                    await self._post_to_all(self._active[incident])
+            if time.monotonic() - posted >= REPOST_SECONDS and self._alertmanager_url:
+                posted = time.monotonic()
+                awake = [f for i, f in self._active.items() if i not in self._snoozed]
+                if awake:
+                    await self._post_to_alertmanager(awake)
 
-    async def _post_to_alertmanager(self, alerts: list[Mapping[str, Any]]) -> bool:
+    async def _post_to_alertmanager(self, alerts: Sequence[Mapping[str, Any]]) -> bool:
         now = datetime.now(UTC)
         body = [alertmanager_alert(fields, now) for fields in alerts]
         return await self._post("alertmanager", self._alertmanager_url, body)
@@ -126,6 +161,10 @@ class AlertSender:
                 # Reading the certificates takes tens of milliseconds: not in the loop.
                 self._client = await asyncio.to_thread(_client)
         return self._client
+
+
+def _incident(fields: Mapping[str, Any]) -> Incident:
+    return str(fields["labels"].get("tenant", "")), fields["fingerprint"]
 
 
 def _client() -> Any:

@@ -190,6 +190,15 @@ _LIST_WRITES: dict[str, Convert] = {
     "size": whole(16),
 }
 
+_ALERT_MARKS: dict[str, Convert] = {
+    "tenant": texts,
+    "fingerprint": texts,
+    "action": texts,
+    "marked_at": milliseconds,
+    "until": milliseconds,
+    "marked_by": texts,
+}
+
 TABLES = {
     table.name: table
     for table in (
@@ -198,5 +207,6 @@ TABLES = {
         Table("alerts", _ALERTS),
         Table("served", _SERVED),
         Table("list_writes", _LIST_WRITES, kafka=False),
+        Table("alert_marks", _ALERT_MARKS, kafka=False),
     )
 }

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from dashboards.live import Live
 from dashboards.metric_history import MetricHistory
 from dashboards.ops_page import Ops, ops_routes
+from infra.alert_marks import AlertMarks
 from infra.health import health_routes
 from infra.metrics import ApiMetrics
 from infra.pseudonym import Pseudonymiser
@@ -55,6 +56,8 @@ class ApiApp:
             similar=SimilarClient(workers, self._client),
             intake=Intake(settings.max_age_seconds),
             metrics=metrics,
+            marks=AlertMarks(self._warehouse),
+            http=self._client,
         )
         self._redis_away = "looking for Redis"
         self._redis_answers = asyncio.Event()

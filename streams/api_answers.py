@@ -140,6 +140,28 @@ class ProfileNow(Struct, frozen=True):
     personalise: bool
 
 
+class Acknowledge(Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody sees to the alert."""
+
+    by: Annotated[str, Meta(max_length=128)] = ""
+
+
+class Snooze(Struct, frozen=True, forbid_unknown_fields=True):
+    """Tell nobody of the alert again for so long; 0 minutes end an earlier snooze."""
+
+    minutes: Annotated[int, Meta(ge=0, le=43_200)] = 60
+    by: Annotated[str, Meta(max_length=128)] = ""
+
+
+class Marked(Struct, frozen=True):
+    """The mark is kept. `silenced`: Alertmanager is silent too (null: there is none)."""
+
+    fingerprint: str
+    marked_at: Utc
+    snoozed_until: Utc | None = None
+    silenced: bool | None = None
+
+
 class Deleted(Struct, frozen=True):
     """The user's list is gone; what was learned from him is being taken back."""
 

@@ -1,4 +1,4 @@
-"""GET /v1/items/{id}/sentiment and /v1/alerts, from ClickHouse."""
+"""Comments and alerts, from ClickHouse; and what people say of an alert, into it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dashboards import alerts
-from streams.api_answers import Alerts, ApiError, ItemSentiment, SentimentMinute, answer
-from streams.api_request import path_id, whole
+from infra.alert_marks import Action, utc_now
+from infra.alerting_silence import silence
+from infra.telemetry import get_logger
+from streams.api_answers import (
+    Acknowledge,
+    Alerts,
+    ApiError,
+    ItemSentiment,
+    Marked,
+    SentimentMinute,
+    Snooze,
+    answer,
+)
+from streams.api_request import body, path_id, whole
 
 if TYPE_CHECKING:
     from streams.api_parts import Api
+
+log = get_logger("api")
 
 DAY_MINUTES = 1_440
 MOST_MINUTES = 60 * DAY_MINUTES
@@ -65,3 +79,40 @@ async def list_alerts(api: Api, request: Request, tenant: str) -> Response:
     )
     rows = await api.live.query(alerts.ALERTS, alerts.parameters(tenant, since, state, limit))
     return answer(Alerts(alerts.views(rows)))
+
+
+async def acknowledge_alert(api: Api, request: Request, tenant: str) -> Response:
+    """POST /v1/alerts/{id}/acknowledge"""
+    said = await body(request, Acknowledge)
+    fingerprint, at = path_id(request), utc_now()
+    await _labels(api, tenant, fingerprint)
+    await _mark(api, tenant, fingerprint, "acknowledge", said.by, at, at)
+    return answer(Marked(fingerprint, at))
+
+
+async def snooze_alert(api: Api, request: Request, tenant: str) -> Response:
+    """POST /v1/alerts/{id}/snooze"""
+    said = await body(request, Snooze)
+    fingerprint, at = path_id(request), utc_now()
+    labels = await _labels(api, tenant, fingerprint)
+    until = at + timedelta(minutes=said.minutes)
+    await _mark(api, tenant, fingerprint, "snooze", said.by, at, until)
+    silenced = None
+    url = api.settings.alertmanager_url
+    if url and said.minutes:
+        silenced = await silence(api.http, url, labels, at, until, said.by)
+    return answer(Marked(fingerprint, at, until if said.minutes else None, silenced))
+
+
+async def _labels(api: Api, tenant: str, fingerprint: str) -> dict[str, str]:
+    labels = await api.marks.labels(tenant, fingerprint)
+    if labels is None:
+        raise ApiError(404, "there is no alert with this fingerprint: see GET /v1/alerts")
+    return labels
+
+
+async def _mark(
+    api: Api, tenant: str, fingerprint: str, action: Action, by: str, at: datetime, until: datetime
+) -> None:
+    await api.marks.mark(tenant, fingerprint, action, by, at, until)
+    log.info("alert.marked", action=action, tenant=tenant, fingerprint=fingerprint)

@@ -12,7 +12,12 @@ from starlette.responses import Response
 from streams import api_answers as answers
 from streams.api_access import Scope
 from streams.api_events import post_events, post_served
-from streams.api_monitoring import item_sentiment, list_alerts
+from streams.api_monitoring import (
+    acknowledge_alert,
+    item_sentiment,
+    list_alerts,
+    snooze_alert,
+)
 from streams.api_parts import Api
 from streams.api_recommendations import recommendations
 from streams.api_similar import similar_items
@@ -139,5 +144,25 @@ OPERATIONS: tuple[Operation, ...] = (
             _number("limit", 50, 200, "alerts at most"),
             _number("minutes", 86_400, 600_000, "how far back"),
         ),
+    ),
+    Operation(
+        "acknowledge_alert",
+        "POST",
+        "/v1/alerts/{id}/acknowledge",
+        "Somebody sees to this alert (its fingerprint): shown to everyone, kept for good.",
+        "write",
+        acknowledge_alert,
+        {200: answers.Marked, 404: answers.Problem},
+        body=answers.Acknowledge,
+    ),
+    Operation(
+        "snooze_alert",
+        "POST",
+        "/v1/alerts/{id}/snooze",
+        "Tell nobody of this alert again for a while; it stays in every list.",
+        "write",
+        snooze_alert,
+        {200: answers.Marked, 404: answers.Problem},
+        body=answers.Snooze,
     ),
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import httpx
 from msgspec import Struct
 
 from dashboards.live import Live
+from infra.alert_marks import AlertMarks
 from infra.metrics import ApiMetrics
 from infra.serving import AsyncRedisTopKStore
 from infra.settings import Settings
@@ -35,6 +37,8 @@ class Api(Struct, frozen=True):
     similar: SimilarClient
     intake: Intake
     metrics: ApiMetrics
+    marks: AlertMarks
+    http: httpx.AsyncClient
 
     async def to_kafka(self, records: Sequence[Outgoing]) -> None:
         """Write, and return once Kafka has them.

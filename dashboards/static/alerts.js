@@ -1,8 +1,9 @@
 // Alerts with their comments; one that opens stays open, a new one is said aloud.
-import { element } from "./ask.js";
+import { element, Refused, tell } from "./ask.js";
 import { ago, moment, percent, word } from "./words.js";
 
 const MOST = 20;
+const SNOOZES = [60, 1440]; // minutes
 const $ = (id) => document.getElementById(id);
 
 /** What an alert is about, for people. */
@@ -12,8 +13,12 @@ export function subject(alert) {
   return kind === "tenant" ? word("tenant") : kind === "topic" ? word("topic", name.join(":")) : name.join(":") || alert.key;
 }
 
+const snoozed = (alert) => alert.snoozed_until && new Date(alert.snoozed_until) > new Date();
+
 export class AlertCards {
-  constructor() {
+  /** @param changed called when an alert was acknowledged or snoozed: ask for them again. */
+  constructor(changed) {
+    this.changed = changed;
     this.open = new Map(); // fingerprint → whether its comments show
     this.seen = null;
     this.shown = "";
@@ -23,18 +28,20 @@ export class AlertCards {
     const fresh = this.seen ? alerts.filter((alert) => !this.seen.has(alert.fingerprint)) : [];
     this.seen = new Set(alerts.map((alert) => alert.fingerprint));
     if (fresh.length) $("announce").textContent = word("newAlert", fresh.map(subject).join(", "));
-    const key = JSON.stringify(alerts);
+    const key = JSON.stringify([alerts, alerts.filter(snoozed).length]);
     if (key === this.shown) {
       for (const time of document.querySelectorAll("#alert-cards time[datetime]")) time.textContent = ago(time.dateTime);
       return;
     }
     this.shown = key;
-    const focused = document.activeElement?.closest?.("#alert-cards [data-alert]")?.dataset.alert;
+    const active = document.activeElement;
+    const focused = active?.closest?.("#alert-cards [data-alert]")?.dataset.alert;
+    const did = active?.dataset?.do;
     const firing = (alert) => Number(alert.state === "firing");
     const sorted = [...alerts].sort((a, b) => firing(b) - firing(a)); // stable: then newest first
     const cards = sorted.slice(0, MOST).map((alert, i) => this.#card(alert, i === 0));
     $("alert-cards").replaceChildren(...(cards.length ? cards : [element("p", "quiet", word("noAlerts"))]));
-    if (focused) document.querySelector(`[data-alert="${CSS.escape(focused)}"] summary`)?.focus();
+    if (focused) this.#focus(document.querySelector(`[data-alert="${CSS.escape(focused)}"]`), did);
     for (const alert of fresh) document.querySelector(`[data-alert="${CSS.escape(alert.fingerprint)}"]`)?.classList.add("fresh");
   }
 
@@ -52,10 +59,50 @@ export class AlertCards {
     if (alert.historic) when.push(word("historic"));
     const card = element("article", `alert ${alert.state}`, "", head, this.#share(alert),
       element("p", "facts", `${word("evidence", alert.evidence.toFixed(1), alert.threshold.toFixed(1))} · ${when.join(" · ")}`),
-      this.#comments(alert, first));
+      ...this.#marks(alert), this.#comments(alert, first));
     card.dataset.alert = alert.fingerprint;
     card.title = alert.key;
     return card;
+  }
+
+  /** The same button again, or what is nearest to it: the keyboard must not lose its place. */
+  #focus(card, did) {
+    (card?.querySelector(`[data-do="${did}"]`) ?? card?.querySelector("button") ?? card?.querySelector("summary"))?.focus();
+  }
+
+  #marks(alert) {
+    const said = [];
+    if (alert.acknowledged_at) said.push(word(alert.acknowledged_by ? "acknowledgedBy" : "acknowledged", ago(alert.acknowledged_at), alert.acknowledged_by));
+    if (snoozed(alert)) said.push(word("snoozedUntil", moment(alert.snoozed_until)));
+    const parts = said.length ? [element("p", "facts marked", said.join(" · "))] : [];
+    if (alert.state !== "firing") return parts;
+    const row = element("div", "marks");
+    row.setAttribute("role", "group");
+    row.setAttribute("aria-label", word("marksOf", subject(alert)));
+    if (!alert.acknowledged_at) row.append(this.#button(alert, "acknowledge", word("acknowledge"), {}));
+    if (snoozed(alert)) row.append(this.#button(alert, "snooze", word("wake"), { minutes: 0 }, "wake"));
+    else for (const minutes of SNOOZES) row.append(this.#button(alert, "snooze", word(`snooze${minutes}`), { minutes }, `snooze${minutes}`));
+    return [...parts, row];
+  }
+
+  #button(alert, action, text, body, name = action) {
+    const button = element("button", "mark", text);
+    button.type = "button";
+    button.dataset.do = name;
+    button.addEventListener("click", async () => {
+      if (button.getAttribute("aria-disabled") === "true") return;
+      button.setAttribute("aria-disabled", "true"); // not `disabled`: that would drop the focus
+      try {
+        await tell(`/v1/alerts/${encodeURIComponent(alert.fingerprint)}/${action}`, body);
+        $("announce").textContent = word("markKept", text, subject(alert));
+        await this.changed();
+      } catch (error) {
+        button.textContent = word(error instanceof Refused ? "mayNot" : "notKept");
+      } finally {
+        button.removeAttribute("aria-disabled");
+      }
+    });
+    return button;
   }
 
   #share(alert) {

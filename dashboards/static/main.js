@@ -14,7 +14,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const remembered = (name) => given.get(name) ?? localStorage.getItem(`springtide-${name}`);
 const remember = (name, value) => localStorage.setItem(`springtide-${name}`, value);
 
-const page = { panels: [], charts: {}, alerts: [], window: 300, beat: 0, list: new UserList(), cards: new AlertCards() };
+const page = { panels: [], charts: {}, alerts: [], window: 300, beat: 0, list: new UserList(), cards: new AlertCards(refreshAlerts) };
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;

@@ -17,6 +17,9 @@ const WORDS = {
     comments: "{0} telling comments", noComments: "no comments kept", newAlert: "New alert: {0}",
     click: "opened", purchase: "bought", comment: "commented on", ago: "{0} ago", justNow: "now",
     s: "{0} s", min: "{0} min", h: "{0} h", d: "{0} d", tenant: "All comments", topic: "Topic: {0}",
+    acknowledge: "Acknowledge", acknowledged: "acknowledged {0}", acknowledgedBy: "acknowledged {0} by {1}",
+    snooze60: "Snooze 1 h", snooze1440: "Snooze 1 day", wake: "End snooze", snoozedUntil: "snoozed until {0}",
+    marksOf: "What to do about {0}", markKept: "{0}: {1}", mayNot: "This token may not", notKept: "Not kept, try again",
     keys: "left and right arrows read the values", w300: "5 min", w3600: "1 h", w86400: "1 day",
   },
   zh: {
@@ -36,6 +39,9 @@ const WORDS = {
     comments: "{0} 条代表性评论", noComments: "没有保留评论", newAlert: "新告警：{0}",
     click: "打开", purchase: "购买", comment: "评论", ago: "{0}前", justNow: "刚刚",
     s: "{0} 秒", min: "{0} 分钟", h: "{0} 小时", d: "{0} 天", tenant: "全部评论", topic: "主题：{0}",
+    acknowledge: "确认", acknowledged: "{0}确认", acknowledgedBy: "{1} 于{0}确认",
+    snooze60: "暂停 1 小时", snooze1440: "暂停 1 天", wake: "结束暂停", snoozedUntil: "暂停至 {0}",
+    marksOf: "处理 {0}", markKept: "{0}：{1}", mayNot: "此令牌无权限", notKept: "未保存，请重试",
     keys: "左右方向键读取数值", w300: "5 分钟", w3600: "1 小时", w86400: "1 天",
   },
 };

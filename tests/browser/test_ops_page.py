@@ -162,9 +162,28 @@ def test_a_list_changes_and_an_alert_appears(
     wait(browser, ".tile.alarm strong", "1")
     browser.save_screenshot(str(tmp_path / "dark.png"))
 
+    _is_acknowledged_and_snoozed_by_keyboard(browser, platform)
+    browser.save_screenshot(str(tmp_path / "marked.png"))
     _speaks_chinese_and_turns_light(browser)
     _is_read_by_keyboard(browser, platform)
     _stays_at_home(browser, platform.url)
+
+
+def _is_acknowledged_and_snoozed_by_keyboard(browser: webdriver.Chrome, platform: Platform) -> None:
+    wait(browser, "#alerts .mark", "Acknowledge", "Snooze 1 h", "Snooze 1 day")
+    button = browser.find_element(By.CSS_SELECTOR, '[data-do="acknowledge"]')
+    assert "Oboe" in button.find_element(By.XPATH, "..").get_attribute("aria-label")
+    button.send_keys(Keys.ENTER)
+    wait(browser, "#alerts .mark", "Snooze 1 h", "Snooze 1 day")
+    assert browser.switch_to.active_element.text == "Snooze 1 h"  # the keyboard keeps its place
+    browser.switch_to.active_element.send_keys(Keys.SPACE)
+    wait(browser, "#alerts .mark", "End snooze")
+    wait(browser, "#alerts .state", "firing")  # snoozed, and not hidden
+    (said,) = texts(browser, ".marked")
+    assert said.startswith("acknowledged") and "snoozed until" in said
+    marks = platform.warehouse.query("SELECT action FROM alert_marks ORDER BY marked_at")
+    assert [row["action"] for row in marks] == ["acknowledge", "snooze"]
+    wait(browser, "#announce", "Snooze 1 h: Oboe for beginners")
 
 
 def _speaks_chinese_and_turns_light(browser: webdriver.Chrome) -> None:

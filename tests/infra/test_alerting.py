@@ -188,3 +188,36 @@ def test_logs_hold_neither_url_nor_comment(capsys: pytest.CaptureFixture[str]) -
     said = "".join(capsys.readouterr())
     assert "alert.not_delivered" in said
     assert "secret-token" not in said and "课程" not in said
+
+
+def test_a_snoozed_alert_is_told_again_when_its_time_is_over(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerting, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(alerting, "REPOST_SECONDS", 0.1)
+    snoozed: set[tuple[str, str]] = set()
+
+    async def asked() -> set[tuple[str, str]]:
+        return set(snoozed)
+
+    async def run() -> None:
+        sender = AlertSender(receiver.url, receiver.url, asked)
+        tenant = fields()["labels"].get("tenant", "")
+        snoozed.add((tenant, fields()["fingerprint"]))
+        assert await sender.send(fields())  # a new alert is told at once, whatever is known
+        await asyncio.sleep(0.2)
+        quiet = len(receiver.posts)
+        assert await sender.send(fields())  # graver: not while it is snoozed
+        await asyncio.sleep(0.3)
+        assert len(receiver.posts) == quiet
+        snoozed.clear()
+        await asyncio.sleep(0.3)
+        told = receiver.posts[quiet:]
+        assert "version" in str(told) and "endsAt" in str(told)  # the webhook and Alertmanager
+        snoozed.add((tenant, fields()["fingerprint"]))
+        await asyncio.sleep(0.2)
+        await sender.send(fields("resolved"))
+        assert "resolved" in str(receiver.posts[-2:])  # its end is told, snoozed or not
+        await sender.close()
+
+    asyncio.run(run())

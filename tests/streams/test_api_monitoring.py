@@ -66,3 +66,31 @@ def test_a_spike_is_one_alert_that_keeps_its_comments(running_api: RunningApi) -
     assert alert["resolved_at"] == "2026-03-01T15:00:00Z"
     assert alert["examples"][0]["text"] == "骗人的课程"
     assert running_api.client.get("/v1/alerts?state=firing").json() == {"alerts": []}
+
+
+def test_an_alert_is_acknowledged_and_snoozed_and_never_hidden(running_api: RunningApi) -> None:
+    row = alert_row(running_api, "firing", 7, 5.3) | {"fingerprint": ["f 7/x"]}
+    running_api.warehouse.insert("alerts", topics.ALERTS, 0, row, "")
+    post = running_api.client.post
+
+    def now() -> Any:
+        found = running_api.client.get("/v1/alerts?state=firing").json()["alerts"]
+        return next(alert for alert in found if alert["fingerprint"] == "f 7/x")
+
+    assert (now()["acknowledged_at"], now()["snoozed_until"]) == (None, None)
+    path = "/v1/alerts/f%207%2Fx"
+    answer = post(f"{path}/acknowledge", json={"by": "王芳"})
+    assert answer.status_code == 200 and answer.json()["silenced"] is None
+    assert (now()["acknowledged_at"], now()["acknowledged_by"]) == (
+        answer.json()["marked_at"], "王芳",
+    )  # fmt: skip
+    until = post(f"{path}/snooze", json={"minutes": 90}).json()["snoozed_until"]
+    assert now()["snoozed_until"] == until
+    assert datetime.fromisoformat(until) > datetime.now(UTC) + timedelta(minutes=89)
+    assert post(f"{path}/snooze", json={"minutes": 0}).json()["snoozed_until"] is None
+    assert datetime.fromisoformat(now()["snoozed_until"]) <= datetime.now(UTC)
+
+    assert post("/v1/alerts/unknown/acknowledge", json={}).status_code == 404
+    assert post(f"{path}/snooze", json={"minutes": -1}).status_code == 422
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    assert post(f"{path}/acknowledge", content="x=1", headers=form).status_code == 415
