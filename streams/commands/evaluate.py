@@ -7,6 +7,7 @@ from streams.commands.lazy_group import lazy_group
 WHAT = {
     "lists": "Top-K lists, test-then-learn, against conventional recommenders.",
     "sessions": "The next item of anonymous sessions, by the ADER protocol.",
+    "workers": "What several workers lose against one that sees every event at once.",
     "sentiment": "The comment classifier on labelled comments.",
 }
 
