@@ -21,7 +21,7 @@ Model = Literal["als", "bpr"]
 NAME = "factors"  # of the artifact: factors.<version>.safetensors
 FORMAT = 1
 KNOWN_FROM = 5.0  # interactions, weighted, from which an item keeps its own embedding
-RMS = 0.1  # of a start value, as of those that are drawn
+RMS = 0.3  # of a start value; those drawn have .1, but these point somewhere
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -96,7 +96,7 @@ def fit(
 
 
 def _scaled(vectors: F32) -> F32:
-    """All of the size of a start value: only the directions are the batch model's."""
+    """All of one size, whatever the batch model's: its directions matter."""
     rms = float(np.sqrt(np.mean(vectors.astype(np.float64) ** 2)))
     return (vectors * (RMS / max(rms, 1e-12))).astype(np.float32)
 
