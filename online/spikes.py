@@ -1,18 +1,19 @@
 """The spike detector: scored comments in, alarms out, at a stated rate of false ones.
 
-Owns the keys of one tenant (`tenant`, `item:<id>`, `topic:<name>`), what is usual for each, and
-the betting processes that tell a spike from chance. One knob, β false alarms a day: with K keys
-and B = 288 steps a day an alarm needs evidence A = K·B/β (`spikes_bets` has the theorem).
+Owns the keys of one tenant (`tenant`, `item:<id>`, `topic:<name>`, `model:<version>/<language>`),
+what is usual for each, and the betting processes that tell a spike from chance. One knob, β false
+alarms a day: with K keys and B = 288 steps a day an alarm needs evidence A = K·B/β (`spikes_bets`
+has the theorem, `spikes_crowd` what changes when several keys rise at once).
 
 Words: a *step* is five minutes of event time; the *clock* is the latest step seen and never goes
-back, a late comment counts in the current step; the *bound* is the share that the null hypothesis
-allows; *evidence* is the e-value, given as its log₁₀; an *incident* lasts from its alarm to its
+back, a late comment counts in the current step; the *level* is the share that a key's record lets
+expect; *evidence* is the e-value, given as its log₁₀; an *incident* lasts from its alarm to its
 resolution, and the baseline learns nothing from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ import numpy.typing as npt
 from online import spikes_baseline as baseline
 from online import spikes_bets as bets
 from online import spikes_keys as tables
-from online.arrays import F64, I64, grown
-from online.ids import Ids
+from online import spikes_step as stepping
+from online.arrays import F64, I32, I64, U64
 from online.spikes_alarm import Alarm, Observation, author_hash, fingerprint
+from online.spikes_book import KeyBook
 from online.spikes_telling import most_telling
 from online.spikes_votes import fitted, live, new_table, restored
 
@@ -31,12 +33,10 @@ __all__ = ["Alarm", "Observation", "SpikeMonitor", "author_hash", "most_telling"
 
 STEP_SECONDS = 300.0
 STEPS_A_DAY = 288
-DAY_SECONDS = 86_400.0
 FIRST_REFRESH = 50  # comments; doubled until the first day is over
-REPORTS = 256
+LONGEST_DAYS = 7  # an incident that lasts longer has become usual
 SEVERITIES = ("minor", "major", "severe")
-TENANT = "tenant"
-CHANNEL = "share"
+CHANNELS = ("share", "volume")
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -53,19 +53,20 @@ class SpikeMonitor:
 
     def __init__(self, false_alarms_per_day: float = 1.0, max_keys: int = 200_000) -> None:
         self._budget = false_alarms_per_day
-        self._max_keys = max_keys
-        self._ids = Ids()
-        self._keys = tables.new_keys(64)
-        self._items = np.zeros(64, np.bool_)
+        self._book = KeyBook(max_keys)
         self._table = new_table()
         self._usual = tables.new_usual()
         self._clock = -1
-        self._day = -1
+        self._day = self._first_day = -1
         self._counted = 1  # K, as of the last refresh
+        self._refreshed = -1  # step of the last refresh
         self._seen = 0  # comments
         self._next_refresh = FIRST_REFRESH
-        self._prior = baseline.prior(np.zeros(0), np.zeros(0))
-        self.refused = 0
+
+    @property
+    def refused(self) -> int:
+        """Comments' keys for which there was no room."""
+        return self._book.refused
 
     def threshold_log10(self) -> float:
         """log₁₀ of A = K·B/β."""
@@ -73,63 +74,96 @@ class SpikeMonitor:
 
     def firing(self) -> dict[str, str]:
         """Key → fingerprint of the incidents that are open."""
-        slots = np.flatnonzero(self._keys.status[: self._ids.size, 0] == tables.FIRING).tolist()
-        names = [self._ids.name(slot) for slot in slots]
-        starts = [float(self._keys.incident[slot, 0]) for slot in slots]
-        return {n: fingerprint(n, CHANNEL, at) for n, at in zip(names, starts, strict=True)}
+        keys = self._book.keys
+        slots = np.flatnonzero(keys.status[: len(self._book), 0] == tables.FIRING).tolist()
+        names = {self._book.name(slot): float(keys.incident[slot, 0]) for slot in slots}
+        return {name: fingerprint(name, started) for name, started in names.items()}
 
     def observe(self, observations: Sequence[Observation]) -> list[Alarm]:
         """Take comments in order; the alarms that they raise, let grow or resolve."""
         if not observations:
             return []
         at = np.array([each.occurred_at for each in observations])
-        steps = np.maximum.accumulate(
-            np.maximum((at // STEP_SECONDS).astype(np.int64), self._clock)
+        columns = tables.Comments(
+            np.array([each.negative for each in observations], np.float64),
+            np.array([each.author for each in observations], np.uint64),
+            at,
+            self._steps(at),
+            np.array([self._book.version(each.version) for each in observations], np.int32),
         )
-        alarms: list[Alarm] = []
-        first = 0
-        while first < len(observations):
-            alarms += self._turn_of_day(int(steps[first]), float(at[first]))
-            last = self._until(steps, first)
-            alarms += self._segment(observations[first:last], at[first:last], steps[first:last])
-            first = last
-        return alarms
+        return self._take(columns, lambda first, last: self._book.pairs(observations[first:last]))
+
+    def observe_columns(
+        self, names: Sequence[str], negative: F64, at: F64, key: I64, author: U64
+    ) -> list[Alarm]:
+        """The fast lane of simulations: comments of one key each, as columns.
+
+        Args:
+            names: of keys; those not seen yet are made at once.
+            key: int64[n], indices into `names`.
+        """
+        found = [self._book.slot(name) for name in names]
+        slots = np.array(found, np.int32)[key]
+        columns = tables.Comments(
+            negative, author, at, self._steps(at), np.zeros(len(at), np.int32)
+        )
+        return self._take(
+            columns,
+            lambda first, last: (slots[first:last], np.arange(last - first, dtype=np.int32)),
+        )
 
     def state(self) -> Arrays:
-        """Copies of everything, for a checkpoint; some 300 bytes a key."""
-        size = self._ids.size
-        names, lengths = self._ids.saved()
+        """Copies of everything, for a checkpoint; some 450 bytes a key."""
         tags, steps = live(self._table, self._clock)
-        counters = [self._clock, self._day, self._counted, self._seen, self._next_refresh]
+        counters = [self._clock, self._day, self._first_day, self._counted]
+        counters += [self._refreshed, self._seen, self._next_refresh, self.refused]
         return {
-            "names.bytes": names,
-            "names.length": lengths,
-            **{f"keys.{name}": array[:size].copy() for name, array in self._keys._asdict().items()},
+            **self._book.arrays(),
             "votes.tags": tags,
             "votes.steps": steps,
             **{f"usual.{name}": array.copy() for name, array in self._usual._asdict().items()},
-            "prior": np.array(self._prior),
-            "counters": np.array([*counters, self.refused], np.int64),
+            "counters": np.array(counters, np.int64),
         }
 
     def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from what `state` gave."""
-        self._ids = Ids.restored(arrays["names.bytes"], arrays["names.length"])
-        names = [self._ids.name(slot) for slot in range(self._ids.size)]
-        room = max(64, len(names))
-        self._keys = tables.new_keys(room)
-        for name, array in self._keys._asdict().items():
-            array[: len(names)] = arrays[f"keys.{name}"]
-        self._items = np.zeros(room, np.bool_)
-        self._items[: len(names)] = [name.startswith("item:") for name in names]
+        self._book.load(arrays)
         self._table = restored(arrays["votes.tags"], arrays["votes.steps"])
         self._usual = tables.Usual(
             **{name: arrays[f"usual.{name}"].copy() for name in tables.Usual._fields}
         )
-        self._prior = (float(arrays["prior"][0]), float(arrays["prior"][1]))
         counters = [int(value) for value in arrays["counters"]]
-        self._clock, self._day, self._counted, self._seen, self._next_refresh = counters[:5]
-        self.refused = counters[5]
+        self._clock, self._day, self._first_day, self._counted = counters[:4]
+        self._refreshed, self._seen = counters[4:6]
+        self._next_refresh, self._book.refused = counters[6:]
+
+    def _calm(self) -> float:
+        """ln of the evidence that one key shows once in 1/β days by chance."""
+        return float(np.log(STEPS_A_DAY / self._budget))
+
+    def _steps(self, at: F64) -> I64:
+        """Steps of the clock, which never goes back."""
+        steps = np.maximum((at // STEP_SECONDS).astype(np.int64), self._clock)
+        return np.asarray(np.maximum.accumulate(steps))
+
+    def _take(
+        self, comments: tables.Comments, pairs: Callable[[int, int], tuple[I32, I32]]
+    ) -> list[Alarm]:
+        """Cut comments where baselines are refreshed, and let the keys take them.
+
+        Args:
+            pairs: slots and rows of the comments first … last − 1.
+        """
+        alarms: list[Alarm] = []
+        first, total = 0, len(comments.at)
+        while first < total:
+            alarms += self._turn_of_day(int(comments.step[first]), float(comments.at[first]))
+            last = self._until(comments.step, first)
+            slots, rows = pairs(first, last)
+            part = tables.part(comments, first, last)
+            alarms += self._segment(part, slots, rows)
+            first = last
+        return alarms
 
     def _until(self, steps: I64, first: int) -> int:
         """The end of the comments that are judged by the present baseline."""
@@ -144,107 +178,74 @@ class SpikeMonitor:
         day = step // STEPS_A_DAY
         ended: list[Alarm] = []
         if self._day < 0:
-            self._day = day
+            self._day, self._first_day, self._refreshed = day, day, step
         elif day > self._day:
             self._next_refresh = 0
-            self._refresh(baseline.KEPT_A_DAY ** (day - self._day))
+            kept = baseline.KEPT_A_DAY ** (day - self._day)
+            self._refresh(kept)
+            steps = self._counted * (step - self._refreshed)
+            keys, size = self._book.keys, len(self._book)
+            baseline.learn_rates(keys, size, step)
+            baseline.relearn(self._usual, kept, steps, day - self._first_day)
+            self._counted, self._refreshed = max(1, size), step
             self._day = day
-            ended = self._quiet(step, now)
+            ended = self._over(step, now)
         elif self._next_refresh and self._seen >= self._next_refresh:
             self._next_refresh *= 2
             self._refresh(1.0)
+            self._counted = max(1, len(self._book))
         return ended
 
     def _refresh(self, kept: float) -> None:
-        size = self._ids.size
-        baseline.refresh(self._keys, size, self._items[:size], kept)
-        items = self._items[:size]
-        folded = self._keys.folded[:size][items]
-        self._prior = baseline.prior(folded[:, 0], folded[:, 1])
-        baseline.relearn(self._usual, kept)
-        self._counted = max(1, size)
+        keys, size = self._book.keys, len(self._book)
+        items = keys.status[:size, 2] == tables.ITEM
+        baseline.refresh(keys, size, items, self._usual, kept)
 
-    def _quiet(self, step: int, now: float) -> list[Alarm]:
-        """Resolve incidents of keys on which nobody has commented for a day."""
-        size = self._ids.size
-        firing = self._keys.status[:size, 0] == tables.FIRING
-        ended = np.flatnonzero(firing & (self._keys.step[:size] < step - STEPS_A_DAY))
+    def _over(self, step: int, now: float) -> list[Alarm]:
+        """End incidents of keys that nobody has commented on for a day, or that became usual."""
+        keys, size = self._book.keys, len(self._book)
+        firing = keys.status[:size, 0] == tables.FIRING
+        silent = keys.step[:size] < step - STEPS_A_DAY
+        usual = keys.incident[:size, 0] < (step - LONGEST_DAYS * STEPS_A_DAY) * STEP_SECONDS
         alarms = []
-        out = np.zeros((1, bets.REPORT))
-        for slot in ended.tolist():
-            evidence = bets.log_mean(self._keys.evidence[slot])
-            bets.report(self._keys, slot, bets.RESOLVED, 0, evidence, out, 0)
-            bets.close(self._keys, slot)
-            alarms.append(self._alarm(out[0], now))
+        out = np.zeros(bets.REPORT)
+        for slot in np.flatnonzero(firing & (silent | usual)).tolist():
+            stepping.report(keys, slot, bets.RESOLVED, 0, keys.mean[slot], out)
+            bets.close(keys, slot)
+            if usual[slot]:
+                keys.folded[slot] = 0.0  # judged by the others until it has a new record
+            alarms.append(self._alarm(out, now))
         return alarms
 
-    def _segment(self, group: Sequence[Observation], at: F64, steps: I64) -> list[Alarm]:
-        slots, rows = self._pairs(group)
-        comments = tables.Comments(
-            np.array([each.negative for each in group], np.float64),
-            np.array([each.author for each in group], np.uint64),
-            at,
-            steps,
-        )
-        self._clock = int(steps[-1])
-        self._seen += len(group)
-        self._table = fitted(self._table, int(steps[0]), len(slots))
+    def _segment(self, comments: tables.Comments, slots: I32, rows: I32) -> list[Alarm]:
+        self._clock = int(comments.step[-1])
+        self._seen += len(comments.at)
+        self._table = fitted(self._table, int(comments.step[0]), len(slots))
         threshold = np.log(self._counted * STEPS_A_DAY / self._budget)
-        calm = np.log(STEPS_A_DAY / self._budget)
-        out = np.zeros((REPORTS, bets.REPORT))
+        out = np.zeros(bets.REPORT)
         alarms: list[Alarm] = []
         done = 0
+        calm = self._calm()
         while done < len(slots):
-            done, reports = bets.observe(
-                self._keys, comments, slots, rows, done, self._table, self._usual,
+            done, kind = stepping.observe(
+                self._book.keys, comments, slots, rows, done, self._table, self._usual,
                 threshold, calm, out,
             )  # fmt: skip
-            alarms += [self._alarm(row, float(at[int(row[bets.ROW])])) for row in out[:reports]]
+            if kind:
+                alarms.append(self._alarm(out, float(comments.at[int(out[bets.ROW])])))
         return alarms
 
-    def _pairs(
-        self, group: Sequence[Observation]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Keys (int32[pairs]) and the comments they take, item first."""
-        slots: list[int] = []
-        rows: list[int] = []
-        for row, each in enumerate(group):
-            names = (
-                f"item:{each.item}",
-                *(f"topic:{name}" for name in dict.fromkeys(each.topics)),
-                TENANT,
-            )
-            for name in names:
-                slot = self._ids.find(name)
-                if slot < 0:
-                    slot = self._new_key(name)
-                if slot >= 0:
-                    slots.append(slot)
-                    rows.append(row)
-        return np.array(slots, np.int32), np.array(rows, np.int32)
-
-    def _new_key(self, name: str) -> int:
-        if self._ids.size >= self._max_keys:
-            self.refused += 1
-            return -1
-        slot = self._ids.add(name)
-        if slot >= len(self._items):
-            self._keys = tables.grown_keys(self._keys, 2 * len(self._items))
-            self._items = grown(self._items, 2 * len(self._items))
-        self._items[slot] = name.startswith("item:")
-        mean, bound = baseline.posterior(np.zeros(1), np.zeros(1), *self._prior)
-        self._keys.mean[slot], self._keys.bound[slot] = mean[0], bound[0]
-        return slot
-
     def _alarm(self, row: F64, now: float) -> Alarm:
-        key = self._ids.name(int(row[bets.SLOT]))
+        slot = int(row[bets.SLOT])
+        key, parent = self._book.name(slot), int(self._book.keys.parent[slot])
         started, mean = float(row[bets.START]), float(row[bets.MEAN])
         share = float(row[bets.NEGATIVES] / max(row[bets.COMMENTS], 1.0))
+        common = self._book.keys.status[slot, 2] == tables.COMMON
         return Alarm(
             key=key,
-            channel=CHANNEL,
+            channel="drift" if common else CHANNELS[int(row[bets.CHANNEL])],
             state="resolved" if row[bets.KIND] == bets.RESOLVED else "firing",
-            fingerprint=fingerprint(key, CHANNEL, started),
+            fingerprint=fingerprint(key, started),
             started_at=started,
             raised_at=now,
             evidence=max(float(row[bets.EVIDENCE]) / bets.TENFOLD, -99.0),
@@ -254,4 +255,12 @@ class SpikeMonitor:
             baseline=mean,
             effect=share / max(mean, 1e-6),
             severity=SEVERITIES[int(row[bets.LEVEL])],
+            parent=self._book.name(parent),
+            common=self._risen(slot),
         )
+
+    def _risen(self, slot: int) -> tuple[str, ...]:
+        """Tenant and models that rose as well: once a day each, by chance."""
+        keys, level = self._book.keys, self._calm() + self._usual.steps[0]
+        risen = [c for c in self._book.commons if c != slot and keys.total[c] >= level]
+        return tuple(self._book.name(c) for c in risen)

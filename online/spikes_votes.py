@@ -1,4 +1,4 @@
-"""One vote: an author, or a cluster of authors, counts once per key in an hour.
+"""One vote: an author, or a cluster of authors, counts once per key in a day.
 
 Comments of one author or thread are not independent: a flood of them would look like a spike. A
 cluster is therefore one bounded observation. The table is a bounded cache, not a ledger: where it
@@ -14,7 +14,7 @@ from online.kernels import kernel
 
 SMALLEST, LARGEST = 1 << 10, 1 << 17
 PROBES = 8
-WINDOW = 12  # steps of five minutes
+WINDOW = 288  # steps of five minutes
 
 Table = tuple[U64, I64]
 

@@ -97,6 +97,7 @@ class Sentiment(Struct, frozen=True, kw_only=True):
     topics: Labels = ()
     author_cluster: Id | None = None
     surface: Label | None = None
+    language: Label | None = None
 
 
 class Item(Struct, frozen=True, kw_only=True):
@@ -151,6 +152,22 @@ class AlertComment(Struct, frozen=True):
     occurred_at: Utc | None = None
 
 
+class AlertSlice(Struct, frozen=True):
+    """What the comments of a spike have in common; no attributes: it is everywhere.
+
+    Attributes:
+        attributes: of topic, surface, model_version, language.
+        held: its evidence ÷ that of the slice with most.
+        share, usual: of negative comments, now and before.
+    """
+
+    attributes: dict[str, str]
+    held: float
+    share: float
+    usual: float
+    comments: int
+
+
 class Alert(Struct, frozen=True, kw_only=True):
     """A spike of negative comments: raised, and later resolved, under one fingerprint."""
 
@@ -172,6 +189,11 @@ class Alert(Struct, frozen=True, kw_only=True):
     title: str = ""
     historic: bool = False  # older than the pager's age limit: to history, not to the pager
     examples: tuple[AlertComment, ...] = ()
+    parent: str = ""  # key under which it is grouped: an item's topic, a topic's tenant
+    common: tuple[str, ...] = ()  # keys of the tenant and of models that rose as well
+    terms: tuple[str, ...] = ()  # that tell its comments from others
+    slices: tuple[AlertSlice, ...] = ()  # that hold it, the likeliest first
+    link: str = ""  # path of the ops page that shows it
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):

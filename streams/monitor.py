@@ -219,7 +219,13 @@ def waiting(message: Sentiment, key: bytes | None) -> Waiting:
     author = message.author_cluster or (key or b"").decode("utf-8", "replace")
     at = message.occurred_at.timestamp()
     observation = Observation(
-        message.item_id, message.topics, message.negative, author_hash(author), at
+        message.item_id,
+        message.topics,
+        message.negative,
+        author_hash(author),
+        at,
+        message.model_version,
+        message.language or "",
     )
     return Waiting(at, message.source_partition, message.source_offset, message.tenant, observation)
 

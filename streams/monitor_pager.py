@@ -6,7 +6,6 @@ known there by its fingerprint, or, where event time came in another order, by i
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,22 +13,20 @@ from msgspec import Struct
 
 from infra.alerting import AlertSender
 from infra.telemetry import get_logger
-from infra.warehouse import TransientError, Warehouse
-from online.spikes import Alarm, most_telling
+from infra.warehouse import Warehouse
+from online.spikes import Alarm
 from streams import topics
 from streams.catalog import Catalog
-from streams.events import Alert, AlertComment, encode, item_key
+from streams.events import Alert, encode, item_key
+from streams.monitor_causes import causes
 from streams.monitor_told import read_alerts
 from streams.outlet import Outgoing
 from streams.river import River
 
 log = get_logger("monitor")
 
-EXAMPLES = 5
-CANDIDATES = 200
 PAGER_AGE_SECONDS = 6 * 3600.0  # against the watermark: in a replay the wall clock says nothing
 SAME_INCIDENT_SECONDS = 86_400.0
-FILTER = {"item": "AND item_id = %(name)s", "topic": "AND has(topics, %(name)s)"}
 
 
 class Untold(Struct, frozen=True):
@@ -137,8 +134,11 @@ class Pager:
         tenant, alarm = untold.tenant, untold.alarm
         firing = alarm.state == "firing"
         item = alarm.key.partition(":")[2]
+        title = self._catalog.title(tenant, item) if alarm.key.startswith("item:") else ""
+        fingerprint = self._fingerprint(tenant, alarm)
+        found = await causes(self._warehouse, self._river.archive, tenant, alarm, title)
         return Alert(
-            fingerprint=self._fingerprint(tenant, alarm),
+            fingerprint=fingerprint,
             tenant=tenant,
             key=alarm.key,
             channel=alarm.channel,
@@ -153,38 +153,14 @@ class Pager:
             baseline=alarm.baseline,
             effect=alarm.effect,
             severity=alarm.severity,
-            title=self._catalog.title(tenant, item) if alarm.key.startswith("item:") else "",
+            title=title,
             historic=alarm.raised_at < watermark - PAGER_AGE_SECONDS,
-            examples=await self._examples(tenant, alarm) if firing else (),
-        )
-
-    async def _examples(self, tenant: str, alarm: Alarm) -> tuple[AlertComment, ...]:
-        """The most negative comments since the spike began, from ClickHouse."""
-        kind, _, name = alarm.key.partition(":")
-        try:
-            await asyncio.to_thread(self._river.archive.flush)
-            rows = await asyncio.to_thread(
-                self._warehouse.query,
-                "SELECT id, text, negative, occurred_at FROM scored_comments"
-                " WHERE tenant = %(tenant)s"
-                " AND occurred_at BETWEEN %(start)s AND %(end)s "
-                + FILTER.get(kind, "")
-                + " ORDER BY negative DESC, id LIMIT %(limit)s",
-                {
-                    "tenant": tenant,
-                    "name": name,
-                    "start": datetime.fromtimestamp(alarm.started_at, UTC),
-                    "end": datetime.fromtimestamp(alarm.raised_at, UTC),
-                    "limit": CANDIDATES,
-                },
-            )
-        except TransientError as error:  # an alert must not wait for ClickHouse
-            log.warning("alert.without_examples", key=alarm.key, error=str(error))
-            return ()
-        chosen = most_telling([(r["id"], r["text"], r["negative"]) for r in rows], EXAMPLES)
-        return tuple(
-            AlertComment(row["id"], row["text"], row["negative"], row["occurred_at"])
-            for row in (rows[i] for i in chosen)
+            examples=found.examples if firing else (),
+            parent=alarm.parent,
+            common=alarm.common,
+            terms=found.terms,
+            slices=found.slices,
+            link=f"/#alert={fingerprint}",
         )
 
 
@@ -201,11 +177,12 @@ def alert_fields(alert: Alert) -> dict[str, Any]:
         "starts_at": alert.started_at,
         "ends_at": alert.raised_at if alert.state == "resolved" else None,
         "labels": {
-            "alertname": "NegativeSpike",
+            "alertname": "ModelDrift" if alert.channel == "drift" else "NegativeSpike",
             "tenant": alert.tenant,
             "key": alert.key,
             "channel": alert.channel,
             "severity": alert.severity,
+            "parent": alert.parent or alert.key,  # what Alertmanager groups by
         },
         "annotations": {
             "summary": f"Negative comments on {alert.title or alert.key}: "
@@ -216,6 +193,16 @@ def alert_fields(alert: Alert) -> dict[str, Any]:
             "negatives": str(alert.negatives),
             "comments": str(alert.comments),
             "raised_at": alert.raised_at.isoformat(),
+            "terms": ", ".join(alert.terms),
+            "slice": slice_text(alert),
+            "common": ", ".join(alert.common),
+            "link": alert.link,
             "examples": " | ".join(example.text[:200] for example in alert.examples),
         },
     }
+
+
+def slice_text(alert: Alert) -> str:
+    """The likeliest slice in words; "" where the spike is everywhere."""
+    first = alert.slices[0].attributes if alert.slices else {}
+    return ", ".join(f"{name} {value}" for name, value in first.items())

@@ -168,6 +168,7 @@ def _records(comment: ScoredComment) -> list[Outgoing]:
         topics=comment.topics,
         author_cluster=comment.author_cluster or None,
         surface=comment.surface,
+        language=comment.language,
     )
     key = user_key(comment.tenant, comment.user_id)
     partition = comment.source_partition

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from online.spikes import Alarm, Observation, SpikeMonitor, author_hash
+from online.spikes import Alarm, Observation, SpikeMonitor, author_hash, most_telling
 from online.spikes_baseline import prior, spread
 
 DAY = 86_400.0
@@ -47,7 +47,8 @@ def firing(alarms: list[Alarm], key: str = "") -> list[Alarm]:
 def calm() -> Callable[[], SpikeMonitor]:
     """Monitors that have seen a week of usual comments."""
     monitor = SpikeMonitor()
-    assert not firing(monitor.observe(usual(7)))
+    monitor.observe(usual(7))
+    assert not monitor.firing()
     kept = monitor.state()
 
     def make() -> SpikeMonitor:
@@ -139,6 +140,55 @@ def test_a_brigade_known_as_one_cluster_is_silent(calm: Callable[[], SpikeMonito
     clusters = [author_hash(f"brigade-{i}") for i in range(3)]
     brigade = [c._replace(author=clusters[i % 3]) for i, c in enumerate(burst(300, 1.0))]
     assert not firing(calm().observe(brigade))
+
+
+def test_a_copy_paste_brigade_without_a_cluster_is_told_by_its_texts() -> None:
+    """Many accounts, one text: who clusters authors gives them one vote; the alert shows one."""
+    texts = [("a", "Boycott this course!!! http://x.y/1", 0.9), ("b", "boycott this course", 0.95)]
+    assert most_telling(texts, 5) == [1]
+
+
+def test_redelivered_comments_have_no_second_vote(calm: Callable[[], SpikeMonitor]) -> None:
+    monitor, day = calm(), usual(1, share=0.25, seed=12)
+    again = [c._replace(occurred_at=c.occurred_at + DAY) for c in day for _ in range(20)]
+    assert not firing(monitor.observe(again))
+
+
+def test_a_new_version_that_finds_more_negatives_is_a_drift_not_a_spike_of_items() -> None:
+    monitor = SpikeMonitor()
+    monitor.observe([c._replace(version="v1", language="en") for c in usual(7)])
+    swapped = usual(2, share=0.3, seed=4)
+    alarms = firing(
+        monitor.observe(
+            [
+                c._replace(version="v2", language="en", occurred_at=c.occurred_at + 2 * DAY)
+                for c in swapped
+            ]
+        )
+    )
+    assert not [a for a in alarms if a.key.startswith(("item:", "topic:"))]
+    assert {a.channel for a in alarms if a.key == "model:v2/en"} == {"drift"}
+
+
+def test_when_everything_rises_the_alarms_say_so_and_none_is_hidden(
+    calm: Callable[[], SpikeMonitor],
+) -> None:
+    worse = [c for item in range(10) for c in burst(60, 0.7, item=f"i{item}", seconds=6 * 3_600)]
+    alarms = firing(calm().observe(sorted(worse, key=lambda c: c.occurred_at)))
+    items = [a for a in alarms if a.key.startswith("item:")]
+    assert len({a.key for a in items}) >= 8
+    assert sum("tenant" in a.common for a in items) > len(items) / 2
+    assert {a.parent for a in items} == {"topic:t"}
+    assert {a.parent for a in alarms if a.key == "topic:t"} == {"tenant"}
+
+
+def test_one_early_complaint_does_not_start_a_spike(calm: Callable[[], SpikeMonitor]) -> None:
+    monitor = calm()
+    quiet = Observation("quiet", ("t",), 1.0, 5, NOON)
+    assert not firing(monitor.observe([quiet]), "quiet")
+    start = NOON + 30 * 3_600
+    found = firing(monitor.observe(burst(30, 0.95, item="quiet", start=start)), "quiet")
+    assert abs(found[0].started_at - start) < 1_800
 
 
 def test_a_new_key_is_judged_by_the_others_from_its_first_comment(
