@@ -31,6 +31,12 @@ class WorkerMetrics:
         self.dead_letters = Counter(
             "springtide_dead_letters_total", "Unusable events", ["topic"], registry=registry
         )
+        self.deltas = Counter(
+            "springtide_deltas_total",
+            "Increments and rows of factors taken from other workers",
+            ["what"],
+            registry=registry,
+        )
         self.lists = Counter(
             "springtide_lists_written_total", "Lists that Redis took", registry=registry
         )

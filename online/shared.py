@@ -106,22 +106,18 @@ class Shared:
     def learn(self, part: Partition, events: learning.Events) -> None:
         """Rank and learn interactions of one partition; the ranks are written into `events`."""
         part.reserve_items(self.room)
-        if part.journal is None:
-            self._learn(part, events)
-            return
-        for start in range(0, len(events.users), self.config.recent):
-            some = events.between(start, start + self.config.recent)
-            before = int(self.model.clock[0])
-            self._learn(part, some)
-            part.journal.kept.add(deltas.just_learned(self.model, some, before))
-
-    def _learn(self, part: Partition, events: learning.Events) -> None:
         at, longest = 0, self.config.max_history
         while at < len(events.users):
+            # The journal reads from the ring of recent interactions: no more than it holds at once.
+            some = events.between(0, at + self.config.recent)
+            done, clock = at, int(self.model.clock[0])
             at = learning.learn_events(
-                self.scanned, self.model, part.histories, part.counts, longest, events, at
+                self.scanned, self.model, part.histories, part.counts, longest, some, at
             )
-            if at < len(events.users):
+            if part.journal is not None:
+                learned = some.between(done, at)
+                part.journal.kept.add(deltas.just_learned(self.model, learned, clock))
+            if at < len(some.users):
                 self._make_room(part, int(events.users[at]))
         part.departed[REFUSED] += int(np.count_nonzero(events.items < 0))
 

@@ -22,6 +22,9 @@ from streams.archive import Archive
 from streams.catalog import Catalog
 from streams.checkpointer import Checkpointer
 from streams.classifier_client import ClassifierClient
+from streams.components import ALL, Components
+from streams.deltas import Deltas
+from streams.deltas_start import DeltasStart
 from streams.learn import Learn
 from streams.monitor import Monitor
 from streams.outlet import Outlet
@@ -40,7 +43,9 @@ BUFFERED_BATCHES = 8
 class App:
     """A worker: its parts, and the Faust app that drives them."""
 
-    def __init__(self, settings: Settings, store: AsyncRedisTopKStore) -> None:
+    def __init__(
+        self, settings: Settings, store: AsyncRedisTopKStore, components: Components
+    ) -> None:
         self.settings = settings
         self.metrics = WorkerMetrics()
         self.outlet = Outlet(topics.bootstrap_servers(settings.kafka_url))
@@ -56,6 +61,7 @@ class App:
             ArchiveWriter(settings.clickhouse_url.get_secret_value()),
             Pseudonymiser.from_settings(settings.pseudonym_key_file, settings.data_dir),
             self.outlet,
+            components,
         )
         self.catalog = Catalog(self.river)
         self.recommend = Recommend(self.river)
@@ -65,8 +71,11 @@ class App:
         self.archive = Archive(self.river)
         self.popular = Popular(self.river)
         self.warm_start = WarmStart(self.river, settings.factors_url)
+        files = CheckpointStore(settings.checkpoints)
+        self.deltas = Deltas(self.river)
+        self.deltas_start = DeltasStart(self.river, self.deltas, files)
         self.checkpointer = Checkpointer(
-            self.river, self.recommend, self.monitor, CheckpointStore(settings.checkpoints)
+            self.river, self.recommend, self.monitor, files, self.deltas, self.deltas_start
         )
         self.faust = _faust_app(settings)
         self._tasks: list[asyncio.Task[None]] = []
@@ -77,19 +86,23 @@ class App:
         """What is still missing before this worker is of use; empty once ready."""
         if not self._assigned.is_set():
             return "waiting for partitions"
+        if not self.deltas.caught_up.is_set():
+            return "reading what other workers learned"
         return "" if self.catalog.caught_up.is_set() else "reading the catalogue"
 
     async def ready(self) -> None:
         """Return once this worker is of use."""
         await self._assigned.wait()
         await self.catalog.caught_up.wait()
+        await self.deltas.caught_up.wait()
 
     async def start(self) -> None:
         """Start the parts, then Faust."""
         await self.outlet.start()
         await self.classifier.start()
+        await self.deltas_start.prepare()
         runs = (
-            self.catalog, self.recommend, self.monitor, self.archive, self.popular,
+            self.deltas, self.catalog, self.recommend, self.monitor, self.archive, self.popular,
             self.checkpointer, self.warm_start,
         )  # fmt: skip
         for part in runs:
@@ -131,9 +144,9 @@ class App:
         )
 
 
-def create_app(settings: Settings, store: AsyncRedisTopKStore) -> App:
+def create_app(settings: Settings, store: AsyncRedisTopKStore, components: Components = ALL) -> App:
     """Build a worker from its settings; nothing connects before `start`."""
-    return App(settings, store)
+    return App(settings, store, components)
 
 
 async def _or_die(run: Any) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from infra.telemetry import get_logger
 from infra.warehouse import TransientError
@@ -14,6 +16,10 @@ from streams.partition import FORMAT, PartitionMeta, PartitionState, decode_meta
 from streams.recommend import Recommend
 from streams.river import River
 from streams.topics import CLICKS
+
+if TYPE_CHECKING:
+    from streams.deltas import Deltas
+    from streams.deltas_start import DeltasStart
 
 log = get_logger("checkpoint")
 
@@ -31,13 +37,15 @@ class Snapshot(NamedTuple):
 
     files: list[tuple[str, int, dict[str, Any], str]]
     events: list[tuple[Any, int]]
+    journals: dict[str, dict[int, int]]
 
 
 class Checkpointer:
     """Takes checkpoints in this order, which is the guarantee:
 
     0. snapshot: between two awaits, states, offsets and the events they account for;
-    1. flush the sinks: every touched user's list in Redis, every row in ClickHouse;
+    1. flush the sinks: every touched user's list in Redis, every row in ClickHouse, what
+       our users added on item-deltas.v1;
     2. write the checkpoint files (in a thread, from the copies);
     3. acknowledge the events, upon which Faust commits their offsets.
 
@@ -47,12 +55,20 @@ class Checkpointer:
     """
 
     def __init__(
-        self, river: River, recommend: Recommend, monitor: Monitor, files: CheckpointStore
+        self,
+        river: River,
+        recommend: Recommend,
+        monitor: Monitor,
+        files: CheckpointStore,
+        deltas: Deltas,
+        start: DeltasStart,
     ) -> None:
         self._river = river
         self._recommend = recommend
         self._monitor = monitor
         self._files = files
+        self._deltas = deltas
+        self._start = start
         self._lock = asyncio.Lock()
 
     async def run(self) -> None:
@@ -70,7 +86,9 @@ class Checkpointer:
             started = time.perf_counter()
             await self._recommend.flushed()
             await self._flush_archive()
+            await self._deltas.flushed()
             await asyncio.to_thread(self._write, snapshot)
+            self._deltas.settle(snapshot.journals)
             for event, _ in snapshot.events:
                 event.ack()
             self._measure(time.perf_counter() - started)
@@ -87,13 +105,14 @@ class Checkpointer:
         events, self._river.unacknowledged = self._river.unacknowledged, []
         files: list[tuple[str, int, dict[str, Any], str]] = []
         if events:
+            self._deltas.cut()
             files = [self._partition(state) for state in self._river.partitions.values()]
             if 0 in self._river.partitions:  # one worker writes what all share
                 files += self._shared(self._river.partitions[0].epoch)
             if self._monitor.owned:
                 files.append((MONITOR, self._monitor.epoch, *self._monitor.snapshot()))
         self._river.metrics.checkpoint_pause.observe(time.perf_counter() - started)
-        return Snapshot(files, events)
+        return Snapshot(files, events, self._deltas.positions())
 
     def _partition(self, state: PartitionState) -> tuple[str, int, dict[str, Any], str]:
         tenants = sorted(self._river.learners)
@@ -101,11 +120,12 @@ class Checkpointer:
         for tenant in tenants:
             learned = self._river.learners[tenant].partition_state(state.partition)
             arrays |= {f"{tenant}/{name}": array for name, array in learned.items()}
+        meta = msgspec.structs.replace(meta, deltas=self._deltas.position)
         return partition_name(state.partition), state.epoch, arrays, encode_meta(meta)
 
     def _shared(self, epoch: int) -> list[tuple[str, int, dict[str, Any], str]]:
         return [
-            (f"shared-{tenant}", epoch, learner.shared_state(), "{}")
+            (f"shared-{tenant}", epoch, learner.shared_state(), self._deltas.mark())
             for tenant, learner in self._river.learners.items()
         ]
 
@@ -127,17 +147,15 @@ class Checkpointer:
         if partition in self._river.partitions:
             return
         epoch = await self._river.store.next_epoch(CLICKS, partition)
+        self._deltas.epochs[partition] = epoch
         found = await asyncio.to_thread(self._files.read, partition_name(partition))
-        if partition == 0:
-            await self._load_shared()
         state = PartitionState(partition, epoch)
         if found is not None:
             meta = decode_meta(found.header, PartitionMeta, FORMAT)
             state.restore(meta, found.arrays)
             for tenant in meta.tenants:
-                self._river.learner(tenant).load_partition(
-                    partition, arrays_of(tenant, found.arrays)
-                )
+                arrays = arrays_of(tenant, found.arrays)
+                await self._start.take_over(partition, tenant, arrays)
         await asyncio.to_thread(self._archive_assigned, partition)
         self._river.partition_loaded(state)
         log.info("partition.assigned", partition=partition, epoch=epoch, offsets=state.offsets)
@@ -147,18 +165,6 @@ class Checkpointer:
             self._river.archive.assigned("interactions", topic, partition)
         self._river.archive.assigned("scored_comments", "comments.v1", partition)
         self._river.archive.assigned("served", "served.v1", partition)
-
-    async def _load_shared(self) -> None:
-        names = [name for name in self._files.names() if name.startswith("shared-")]
-        for name in names:
-            found = await asyncio.to_thread(self._files.read, name)
-            tenant = name.removeprefix("shared-")
-            if found is None:
-                continue
-            if tenant in self._river.learners:
-                self._river.learners[tenant].load_shared(found.arrays)
-            else:
-                self._river.shared_arrays[tenant] = found.arrays
 
     async def monitor_assigned(self) -> None:
         """Take over the monitor's partition."""

@@ -26,6 +26,7 @@ class PartitionMeta(Struct, frozen=True):
     event_times: dict[str, float]
     tenants: list[str]
     written_at: float = 0.0
+    deltas: int = 0  # item-deltas.v1: from this offset on it may hold what is not here
     format: int = FORMAT
 
 
@@ -61,6 +62,18 @@ class PartitionState:
             return True
         here.add((self.partition, hashed))
         return False
+
+    def seen_before(self, hashed: int) -> bool:
+        """Whether the id was met before; from now on it was."""
+        met = hashed in self.seen
+        self.seen.add(hashed)
+        return met
+
+    def scored_before(self, source_offset: int) -> bool:
+        """Whether this comment's score was learned before; from now on it was."""
+        met = source_offset in self.scored
+        self.scored.add(source_offset)
+        return met
 
     def next_version(self) -> tuple[int, int]:
         """(epoch, seq): greater than every version this partition wrote before."""

@@ -21,6 +21,7 @@ from infra.telemetry import get_logger
 from infra.warehouse import ArchiveWriter
 from online.learner import Learner, LearnerConfig
 from streams.batch_consumer import Batch
+from streams.components import ALL, Components
 from streams.dead_letter import make_dead_letter
 from streams.events import encode
 from streams.intake import Intake
@@ -48,8 +49,10 @@ class River:
         archive: ArchiveWriter,
         pseudonyms: Pseudonymiser,
         outlet: Outlet,
+        components: Components = ALL,
     ) -> None:
         self.settings = settings
+        self.components = components
         self.metrics = metrics
         self.store = store
         self.archive = archive
@@ -61,6 +64,7 @@ class River:
         self.shared_arrays: dict[str, dict[str, Any]] = {}
         self.unacknowledged: list[tuple[Any, int]] = []
         self.generation = 0
+        self.on_learner: Callable[[str, Learner], None] | None = None
         self._partition_ready: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self._room = asyncio.Condition()
 
@@ -71,6 +75,8 @@ class River:
             found = self.learners[tenant] = Learner(
                 LearnerConfig(max_users=self.settings.max_users, max_items=self.settings.max_items)
             )
+            if self.on_learner is not None:
+                self.on_learner(tenant, found)
             if tenant in self.shared_arrays:
                 found.load_shared(self.shared_arrays.pop(tenant))
         return found

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from infra.settings import UserError
-from streams import events
+from streams import deltas_wire, events
 
 DAY_MS = 86_400_000
 PARTITIONS = 4
@@ -24,6 +24,7 @@ SENTIMENT = "sentiment.v1"
 SERVED = "served.v1"
 USERS = "users.v1"
 ITEMS = "items.v1"
+ITEM_DELTAS = "item-deltas.v1"
 ALERTS = "alerts.v1"
 DEAD_LETTER = "dead-letter.v1"
 
@@ -37,6 +38,7 @@ class TopicSpec(Struct, frozen=True):
     purpose: str
     retention_days: float = 7.0
     compacted: bool = False
+    segment_minutes: int = 0
     max_message_bytes: int = events.MAX_EVENT_BYTES + 100_000
 
     def partitions(self, user_partitions: int) -> int:
@@ -51,6 +53,8 @@ class TopicSpec(Struct, frozen=True):
         }
         if self.compacted:
             return {**settings, "cleanup.policy": "compact"}
+        if self.segment_minutes:  # a segment that is still written to is never deleted
+            settings["segment.ms"] = str(self.segment_minutes * 60_000)
         retention = int(self.retention_days * DAY_MS)
         return {**settings, "cleanup.policy": "delete", "retention.ms": str(retention)}
 
@@ -64,6 +68,15 @@ CATALOGUE: tuple[TopicSpec, ...] = (
     TopicSpec(SERVED, "user", events.Served, "lists as they were shown"),
     TopicSpec(SENTIMENT, "one", events.Sentiment, "scored comments without text, one monitor"),
     TopicSpec(ITEMS, "item", events.Item, "the catalogue", compacted=True),
+    # Read from where a checkpoint says, seconds ago; what no checkpoint holds is sent again.
+    TopicSpec(
+        ITEM_DELTAS,
+        "one",
+        deltas_wire.ItemDelta,
+        "what each worker's users add to the item statistics, msgpack, read by every worker",
+        retention_days=1 / 8,
+        segment_minutes=20,
+    ),
     TopicSpec(ALERTS, "item", events.Alert, "alerts raised and resolved", retention_days=90),
     TopicSpec(
         DEAD_LETTER,
@@ -157,6 +170,19 @@ def _admin(servers: list[str], timeout_seconds: float) -> Any:
             f"no Kafka answers at {','.join(servers)} ({type(error).__name__}): "
             "start one with `springtide local`, or set SPRINGTIDE_KAFKA_URL"
         ) from None
+
+
+def partition_count(kafka_url: str, topic: str, timeout_seconds: float = 10) -> int:
+    """Partitions of a topic.
+
+    Raises:
+        UserError: no broker answers.
+    """
+    admin = _admin(bootstrap_servers(kafka_url), timeout_seconds)
+    try:
+        return len(admin.describe_topics([topic])[0]["partitions"])
+    finally:
+        admin.close()
 
 
 def require(kafka_url: str, timeout_seconds: float = 10) -> None:

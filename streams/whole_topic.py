@@ -21,8 +21,14 @@ class Fetched(NamedTuple):
     caught_up: bool
 
 
-async def follow(kafka_url: str, topic: str, client_id: str) -> AsyncGenerator[Fetched, None]:
-    """The records of a topic from its beginning, and then as they come; never ends by itself."""
+async def follow(
+    kafka_url: str, topic: str, client_id: str, start: int = 0
+) -> AsyncGenerator[Fetched, None]:
+    """The records of a topic from its beginning, and then as they come; never ends by itself.
+
+    Args:
+        start: the first offset wanted; where it is not there any more, or not yet, the oldest.
+    """
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
     consumer = AIOKafkaConsumer(
@@ -36,17 +42,17 @@ async def follow(kafka_url: str, topic: str, client_id: str) -> AsyncGenerator[F
     try:
         here = TopicPartition(topic, 0)
         consumer.assign([here])
-        await consumer.seek_to_beginning(here)
+        first = (await consumer.beginning_offsets([here]))[here]
         end = (await consumer.end_offsets([here]))[here]
-        caught_up, heard = False, time.monotonic()
+        consumer.seek(here, start if first <= start <= end else first)
+        caught_up, reached = False, 0.0
         while True:
             fetched = await consumer.getmany(here, timeout_ms=POLL_MS, max_records=AT_ONCE)
             records = fetched.get(here, [])
-            if records:
-                heard = time.monotonic()
-            # A broker may state too low an end (Tansu does): a quiet moment must follow it.
-            quiet = time.monotonic() - heard > QUIET_SECONDS
-            caught_up = caught_up or (quiet and await consumer.position(here) >= end)
+            if not reached and await consumer.position(here) >= end:
+                reached = time.monotonic()
+            # A broker may state an end within the last batch (Tansu does): a moment must follow it.
+            caught_up = bool(reached) and time.monotonic() - reached > QUIET_SECONDS
             yield Fetched(records, caught_up)
     finally:
         await consumer.stop()

@@ -1,0 +1,100 @@
+"""Start of a worker: the item statistics of all partitions, from their checkpoints.
+
+Not only of the partitions it will own: a list for its own users stands on what everybody did. From
+there item-deltas.v1 goes on; every checkpoint says at which offset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from infra.telemetry import get_logger
+from online.checkpoint import CheckpointStore
+from online.deltas_exchange import TornError
+from streams import topics
+from streams.checkpointer import arrays_of, partition_name
+from streams.deltas import Deltas, SharedMark
+from streams.partition import FORMAT, PartitionMeta, decode_meta
+from streams.river import River
+
+log = get_logger("deltas")
+
+SHARED = "shared-"
+
+
+class DeltasStart:
+    """Reads checkpoints for the exchange of deltas."""
+
+    def __init__(self, river: River, deltas: Deltas, files: CheckpointStore) -> None:
+        self._river = river
+        self._deltas = deltas
+        self._files = files
+
+    async def prepare(self) -> None:
+        """Before partitions are assigned: what all workers know, and where to go on reading."""
+        names = await asyncio.to_thread(self._files.names)
+        for name in names:
+            if name.startswith(SHARED):
+                await self._load_shared(name)
+        positions = []
+        for name in names:
+            if name.startswith("partition-"):
+                meta, arrays = await asyncio.to_thread(self._read, name)
+                positions.append(meta.deltas)
+                self._load(meta, arrays)
+        url = self._river.settings.kafka_url
+        count = await asyncio.to_thread(topics.partition_count, url, topics.CLICKS)
+        # Of a partition that never had a checkpoint everything may still be on the topic.
+        self._deltas.position = min(positions) if len(positions) >= count else 0
+
+    async def _load_shared(self, name: str) -> None:
+        found = await asyncio.to_thread(self._files.read, name)
+        tenant = name.removeprefix(SHARED)
+        if found is None or not self._river.admits(tenant):
+            return
+        self._river.learner(tenant).load_shared(found.arrays)
+        self._deltas.shared_from[tenant] = msgspec.json.decode(found.header, type=SharedMark)
+
+    def _read(self, name: str) -> tuple[PartitionMeta, dict[str, Any]]:
+        found = self._files.read(name)
+        assert found is not None
+        return decode_meta(found.header, PartitionMeta, FORMAT), found.arrays
+
+    def _load(self, meta: PartitionMeta, arrays: dict[str, Any]) -> None:
+        for tenant in meta.tenants:
+            learner = self._river.learner(tenant)
+            if learner.exchange is None:
+                continue
+            position = learner.load_others(arrays_of(tenant, arrays))
+            learner.exchange.loaded(meta.partition, meta.epoch, position)
+
+    async def take_over(self, partition: int, tenant: str, arrays: dict[str, Any]) -> None:
+        """Load a partition that is ours now; whatever others sent of it is counted once."""
+        from online.state import position_in
+
+        learner = self._river.learner(tenant)
+        await self._deltas.reached(tenant, partition, position_in(arrays))
+        try:
+            learner.load_partition(partition, arrays)
+        except TornError as error:
+            log.warning("deltas.rebuild", tenant=tenant, reason=str(error))
+            await self._rebuild(tenant, partition, arrays)
+            learner.load_partition(partition, arrays)
+
+    async def _rebuild(self, tenant: str, partition: int, arrays: dict[str, Any]) -> None:
+        """Read every partition's checkpoint again: a hole is closed by what the owner kept."""
+        learner = self._river.learner(tenant)
+        assert learner.exchange is not None
+        found = {partition: arrays}
+        for number in set(learner.exchange.remotes) - {partition}:
+            file = await asyncio.to_thread(self._files.read, partition_name(number))
+            if file is not None:
+                found[number] = arrays_of(tenant, file.arrays)
+
+        def load(number: int) -> int | None:
+            return learner.load_others(found[number]) if number in found else None
+
+        learner.exchange.rebuild(load)
