@@ -1,0 +1,146 @@
+"""What a platform is deployed and watched with, held against the tools that will read it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+import infra
+from infra.settings import Settings
+
+INFRA = Path(infra.__file__).parent
+MANIFESTS = sorted((INFRA / "kubernetes").glob("*.yaml"))
+OBJECTS = [(path.name, each) for path in MANIFESTS for each in yaml.safe_load_all(path.open())]
+WORKLOADS = [each for _, each in OBJECTS if each["kind"] == "Deployment"]
+SECRETS = {"SPRINGTIDE_CLICKHOUSE_PASSWORD": "x", "GF_SECURITY_ADMIN_PASSWORD": "y"}
+
+
+def run(*command: str | Path, folder: Path = INFRA, **environment: str) -> str:
+    """The command's output; fails with it where the command does."""
+    found = shutil.which(command[0])
+    if found is None:
+        reason = f"no {command[0]}: apt-get install prometheus prometheus-alertmanager"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    ended = subprocess.run(
+        [found, *command[1:]], check=False, capture_output=True, text=True, cwd=folder,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def test_prometheus_takes_its_configuration_and_rules() -> None:
+    folder = INFRA / "prometheus"
+    run("promtool", "check", "config", "prometheus.yml", folder=folder)
+    run("promtool", "check", "rules", "recording.yml", "alerting.yml", folder=folder)
+
+
+def test_the_rules_do_what_their_tests_say() -> None:
+    said = run("promtool", "test", "rules", "rules_test.yml", folder=INFRA / "prometheus")
+    assert "SUCCESS" in said
+
+
+def test_every_alert_says_what_to_do_and_names_metrics_that_exist() -> None:
+    from prometheus_client import CollectorRegistry
+
+    from infra.metrics import ApiMetrics, WorkerMetrics
+    from models.metrics import ClassifierMetrics
+
+    registry = CollectorRegistry()
+    for metrics in (WorkerMetrics, ApiMetrics, ClassifierMetrics):
+        metrics(registry)
+    known = {f.name + ("_total" if f.type == "counter" else "") for f in registry.collect()}
+    for name in ("recording.yml", "alerting.yml"):
+        for group in yaml.safe_load((INFRA / "prometheus" / name).open())["groups"]:
+            for rule in group["rules"]:
+                used = set(re.findall(r"\bspringtide_\w+", rule["expr"]))
+                used = {re.sub(r"_(bucket|count|sum)$", "", each) for each in used}
+                assert used <= known, (rule, used - known)
+                assert "alert" not in rule or {"summary", "action"} == set(rule["annotations"])
+
+
+def test_alertmanager_takes_its_configuration() -> None:
+    assert "SUCCESS" in run("amtool", "check-config", "alertmanager/alertmanager.yml")
+
+
+def compose() -> dict[str, Any]:
+    """The configuration as the real Compose resolves it."""
+    spec = find_spec("compose")
+    assert spec is not None and spec.origin is not None
+    binary = Path(spec.origin).with_name("docker-compose")  # pip's script returns 0 on errors
+    said = run(binary, "-f", "compose.yaml", "config", **SECRETS)
+    resolved: dict[str, Any] = yaml.safe_load(said)
+    return resolved
+
+
+def test_compose_resolves_and_binds_this_machine_only() -> None:
+    services = compose()["services"]
+    assert {"kafka", "valkey", "clickhouse", "prometheus", "alertmanager", "grafana", "worker",
+            "classifier", "api"} <= services.keys()  # fmt: skip
+    for name, service in services.items():
+        for port in service.get("ports", ()):
+            assert port["host_ip"] == "127.0.0.1", name
+        for mount in service.get("volumes", ()):
+            assert mount["type"] == "volume" or Path(mount["source"]).exists(), mount
+    ours = services["worker"]
+    assert ours["read_only"] and ours["cap_drop"] == ["ALL"]
+
+
+def test_a_compose_file_with_a_mistake_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {a: {imag: b}}\n", "utf-8")
+    spec = find_spec("compose")
+    assert spec is not None and spec.origin is not None
+    binary = Path(spec.origin).with_name("docker-compose")
+    ended = subprocess.run(
+        [binary, "-f", tmp_path / "compose.yaml", "config", "-q"], check=False, capture_output=True
+    )
+    assert ended.returncode != 0
+
+
+def test_every_setting_that_is_deployed_exists() -> None:
+    known = {f"SPRINGTIDE_{name.upper()}" for name in Settings.model_fields}
+    known.add("SPRINGTIDE_CLICKHOUSE_PASSWORD")  # compose's own, for ClickHouse and Grafana
+    for path in (INFRA / "compose.yaml", INFRA / "Dockerfile", *MANIFESTS):
+        used = set(re.findall(r"SPRINGTIDE_[A-Z_]+", path.read_text("utf-8")))
+        assert used <= known, (path.name, used - known)
+
+
+@pytest.mark.parametrize(("name", "each"), OBJECTS, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_manifest_is_of_kubernetes_schema(name: str, each: dict[str, Any]) -> None:
+    kubernetes_validate.validate(each, "1.33", strict=True)
+
+
+def test_a_manifest_with_a_mistake_is_refused() -> None:
+    wrong = {**WORKLOADS[0], "spec": {**WORKLOADS[0]["spec"], "replicaz": 2}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.33", strict=True)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda each: each["metadata"]["name"])
+def test_a_pod_is_probed_and_may_do_little(workload: dict[str, Any]) -> None:
+    pod = workload["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] and not pod["automountServiceAccountToken"]
+    (container,) = pod["containers"]
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+
+
+def test_workers_scale_with_the_lag_and_classifiers_ask_for_a_gpu() -> None:
+    scaler = next(each for _, each in OBJECTS if each["kind"] == "HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == "worker"
+    assert scaler["spec"]["metrics"][0]["external"]["metric"]["name"].endswith("_lag")
+    classifier = next(w for w in WORKLOADS if w["metadata"]["name"] == "classifier")
+    limits = classifier["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == "1"
