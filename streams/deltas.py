@@ -78,16 +78,20 @@ class Deltas:
 
     def cut(self) -> None:
         """Put what is new in line to be sent; synchronous, so that it falls with a snapshot."""
-        now = time.monotonic()
-        alive = sum(now - at < ALIVE_SECONDS for at in self._heard.values())
+        self._count_workers()
         for tenant, exchange in self._exchanges.items():
-            exchange.factors.set_workers(1 + alive)
             for run in exchange.cut():
                 self._outgoing += deltas_wire.from_run(tenant, self.worker, run, exchange.names)
             for delta in exchange.factors.cut():
                 self._outgoing.append(
                     deltas_wire.from_factors(tenant, self.worker, delta, exchange.names)
                 )
+
+    def _count_workers(self) -> None:
+        since = time.monotonic() - ALIVE_SECONDS
+        self._heard = {worker: at for worker, at in self._heard.items() if at > since}
+        for exchange in self._exchanges.values():
+            exchange.factors.set_workers(1 + len(self._heard))
 
     async def flushed(self) -> None:
         """Return once all that was cut is on the topic."""
@@ -165,7 +169,10 @@ class Deltas:
         if not self._river.admits(message.tenant):
             raise UnusableError("too many tenants on this worker")
         if self.caught_up.is_set():
+            known = message.worker in self._heard
             self._heard[message.worker] = time.monotonic()
+            if not known:
+                self._count_workers()
         self._river.learner(message.tenant)
         exchange = self._exchanges.get(message.tenant)
         if exchange is None:
