@@ -96,10 +96,11 @@ def running_curves(title: str, evaluated: Mapping[str, Evaluated]) -> Curves:
     window = max(1, n // WINDOWS)
 
     def last(name: str) -> float:
-        return float(gains(evaluated[name].ranks[n // 2 :]).sum())
+        ranks = evaluated[name].ranks[n // 2 :]
+        return float(gains(ranks[ranks > 0]).sum())
 
     def values(of: Any, ranks: I32) -> F64:
-        return np.where(ranks > 0, of(ranks), np.nan)
+        return np.where(ranks > 0, of(np.maximum(ranks, 1)), np.nan)
 
     events: list[int] = []
     lines: dict[str, dict[str, list[float | None]]] = {}

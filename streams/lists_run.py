@@ -88,7 +88,11 @@ def run(stream: Stream, peers: list[str], kept: Kept) -> dict[str, Evaluated]:
             def advance(done: int, task: Any = task) -> None:
                 bars.advance(task, done)
 
-            kept.add(name, evaluate(stream, _method(name, stream), advance))
+            try:
+                kept.add(name, evaluate(stream, _method(name, stream), advance))
+            except KeyboardInterrupt:
+                print(f"the same command goes on after {list(kept.finished)}", file=sys.stderr)
+                raise
     return {name: kept.finished[name] for name in names}
 
 

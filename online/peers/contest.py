@@ -1,7 +1,7 @@
 """A contest: one peer on a stream, under the rules that hold for the learner.
 
 A peer may come with several settings. They run side by side to the end, and the one is reported
-that has, in hindsight, the highest NDCG@10 on the last half: the peer is favoured, we are not.
+that has, in hindsight, the highest HR@10 + NDCG@10 on the last half: the peer is favoured.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from online.arrays import F32, I32, I64
 from online.blend import MISS
 from online.kernels import kernel
 from online.peers.past import BatchPeer, Past, Peer
-from online.prequential_metrics import gains
+from online.prequential_metrics import gains, hits
 from online.prequential_stream import Stream
 from online.topk import select
 
@@ -37,7 +37,7 @@ class Contest:
         self._peers = list(peers.values())
         self._settings = list(peers)
         self._ranks = np.zeros((len(peers), n), np.int32)
-        self._cuts = set(np.linspace(0, n, CUTS + 1).astype(int)[1:-1].tolist())
+        self._cuts = set(np.linspace(0, n, CUTS + 1).astype(int)[1:-1].tolist()) - {0}
         self._scores = np.zeros(items, np.float32)
         self._marks = np.full(items, -1, np.int64)
         self._mark = 0
@@ -77,8 +77,9 @@ class Contest:
         select(len(self._scores), self._scores, found, best)
 
     def _best(self) -> int:
-        half = self._ranks.shape[1] // 2
-        return int(np.argmax([gains(r[r > 0]).sum() for r in self._ranks[:, half:]]))
+        last = self._ranks[:, self._ranks.shape[1] // 2 :]
+        ranked = [r[r > 0] for r in last]
+        return int(np.argmax([(hits(r) + gains(r)).sum() for r in ranked]))
 
     def _train(self, done: int) -> None:
         users, items = self._stream.users[:done], self._stream.items[:done]
