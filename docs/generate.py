@@ -1,4 +1,4 @@
-"""Rewrites the tables and the file map of the README from the code: `make readme`."""
+"""Rewrites the README's tables and file map, and docs/metrics.md, from the code: `make readme`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,35 @@ def topics() -> str:
         kept = "latest of each key" if spec.compacted else f"{spec.retention_days:g} days"
         rows.append(f"| `{spec.name}` | {key} | {kept} | {spec.purpose} |")
     return "\n".join(["| topic | key | kept | carries |", "|---|---|---|---|", *rows])
+
+
+def metrics() -> str:
+    """docs/metrics.md: every metric with its type, labels and meaning."""
+    from prometheus_client import CollectorRegistry
+
+    from infra.metrics import ApiMetrics, WorkerMetrics
+    from models.metrics import ClassifierMetrics
+
+    lines = [
+        "# Metrics",
+        "",
+        "What each process tells Prometheus at `/metrics`. Written by `make readme`.",
+    ]
+    for title, process in (("Worker", WorkerMetrics), ("API", ApiMetrics),
+                           ("Classifier", ClassifierMetrics)):  # fmt: skip
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| metric | type | labels | meaning |",
+            "|---|---|---|---|",
+        ]
+        made = process(CollectorRegistry())
+        for metric in vars(made).values():
+            labels = ", ".join(getattr(metric, "_labelnames", ()))
+            name = metric._name + ("_total" if metric._type == "counter" else "")
+            lines.append(f"| `{name}` | {metric._type} | {labels} | {metric._documentation} |")
+    return "\n".join(lines) + "\n"
 
 
 def house() -> str:
@@ -86,4 +115,5 @@ if __name__ == "__main__":
     new = rewritten(path.read_text("utf-8"))
     changed = new != path.read_text("utf-8")
     path.write_text(new, "utf-8")
+    (ROOT / "docs" / "metrics.md").write_text(metrics(), "utf-8")
     print("README.md rewritten" if changed else "README.md is current", file=sys.stderr)

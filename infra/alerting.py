@@ -100,6 +100,11 @@ class AlertSender:
             posts.append(self._post_to_alertmanager([fields]))
         return all(await asyncio.gather(*posts))
 
+    async def warm_up(self) -> None:
+        """Make the client now: the first alert must not wait for it."""
+        if self._webhook_url or self._alertmanager_url:
+            await self._open()
+
     async def close(self) -> None:
         """End the reposting and close the connections."""
         if self._reposting is not None:
@@ -169,6 +174,7 @@ def _incident(fields: Mapping[str, Any]) -> Incident:
 
 def _client() -> Any:
     import httpx
+    import stamina  # noqa: F401 -- imported here, in a thread, not at the first alert
 
     return httpx.AsyncClient(
         timeout=TIMEOUT_SECONDS,

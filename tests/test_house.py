@@ -36,3 +36,5 @@ def test_the_tables_and_the_file_map_of_the_readme_are_current() -> None:
     spec.loader.exec_module(generate)
     readme = (ROOT / "README.md").read_text("utf-8")
     assert generate.rewritten(readme) == readme, "run `make readme` and commit"
+    metrics = (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    assert generate.metrics() == metrics, "run `make readme` and commit"

@@ -21,6 +21,7 @@ export class AlertCards {
     this.changed = changed;
     this.open = new Map(); // fingerprint → whether its comments show
     this.seen = null;
+    this.wanted = new URLSearchParams(location.hash.slice(1)).get("alert"); // of an alert's link
     this.shown = "";
   }
 
@@ -42,6 +43,7 @@ export class AlertCards {
     const cards = sorted.slice(0, MOST).map((alert, i) => this.#card(alert, i === 0));
     $("alert-cards").replaceChildren(...(cards.length ? cards : [element("p", "quiet", word("noAlerts"))]));
     if (focused) this.#focus(document.querySelector(`[data-alert="${CSS.escape(focused)}"]`), did);
+    this.#lead();
     for (const alert of fresh) document.querySelector(`[data-alert="${CSS.escape(alert.fingerprint)}"]`)?.classList.add("fresh");
   }
 
@@ -63,6 +65,17 @@ export class AlertCards {
     card.dataset.alert = alert.fingerprint;
     card.title = alert.key;
     return card;
+  }
+
+  /** To the alert that the address names, once: open, in view, under the keyboard. */
+  #lead() {
+    const card = this.wanted && document.querySelector(`[data-alert="${CSS.escape(this.wanted)}"]`);
+    if (!card) return;
+    this.wanted = null;
+    const comments = card.querySelector("details");
+    if (comments) comments.open = true;
+    card.scrollIntoView({ block: "center" });
+    (comments?.querySelector("summary") ?? card.querySelector("button"))?.focus();
   }
 
   /** The same button again, or what is nearest to it: the keyboard must not lose its place. */

@@ -165,6 +165,7 @@ def test_a_list_changes_and_an_alert_appears(
     _is_acknowledged_and_snoozed_by_keyboard(browser, platform)
     browser.save_screenshot(str(tmp_path / "marked.png"))
     _speaks_chinese_and_turns_light(browser)
+    _an_alerts_link_leads_to_it(browser, platform)
     _is_read_by_keyboard(browser, platform)
     _stays_at_home(browser, platform.url)
 
@@ -195,6 +196,16 @@ def _speaks_chinese_and_turns_light(browser: webdriver.Chrome) -> None:
     browser.find_element(By.ID, "theme").click()
     after = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert before != after
+
+
+def _an_alerts_link_leads_to_it(browser: webdriver.Chrome, platform: Platform) -> None:
+    (row,) = platform.warehouse.query("SELECT DISTINCT fingerprint FROM alerts")
+    browser.get("about:blank")
+    browser.get(f"{platform.url}/?tenant={TENANT}&language=zh#alert={row['fingerprint']}")
+    wait(browser, "#alerts .mark", "结束暂停")
+    active = browser.switch_to.active_element
+    assert active.tag_name == "summary"
+    assert active.find_element(By.XPATH, "..").get_attribute("open")
 
 
 def _is_read_by_keyboard(browser: webdriver.Chrome, platform: Platform) -> None:
