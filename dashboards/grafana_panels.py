@@ -73,6 +73,8 @@ WORKER = (
     levels("memory", "Users and items in memory", "内存中的用户与物品",
         {"sum(springtide_users)": "users", "max(springtide_items)": "items"},
         Words("Users summed, items of the largest worker", "用户合计，物品取最大")),
+    rates("deltas", "What workers tell each other", "工作进程间的增量", "springtide_deltas_total",
+        by="what", about=Words("Increments and factors taken", "接收的增量与因子")),
 )  # fmt: skip
 
 API = (

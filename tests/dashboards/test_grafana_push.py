@@ -85,7 +85,7 @@ def test_what_hands_did_is_told_and_left_alone(
     code, said = run("diff")
     assert code == 1
     assert "panels[0].title: 'Events · 事件' here, 'Mine' in Grafana" in said
-    assert "panels: 15 here, 16 in Grafana" in said
+    assert "panels: 16 here, 17 in Grafana" in said
     assert "for: '5m' here, '1h' in Grafana" in said
     code, said = run("push")
     assert code == 1 and "2 edited by hand and left alone" in said
