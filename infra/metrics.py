@@ -75,6 +75,21 @@ class WorkerMetrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self.checkpoint_bytes = Counter(
+            "springtide_checkpoint_bytes_total", "Written to checkpoints", registry=registry
+        )
+        self.users_dropped = Gauge(
+            "springtide_users_dropped", "Users dropped since the start: SPRINGTIDE_MAX_USERS",
+            registry=registry,
+        )  # fmt: skip
+        self.items_refused = Gauge(
+            "springtide_items_refused", "Items refused since the start: SPRINGTIDE_MAX_ITEMS",
+            registry=registry,
+        )  # fmt: skip
+        self.pairs_refused = Gauge(
+            "springtide_pairs_refused", "Pairs of items not kept for want of room",
+            registry=registry,
+        )  # fmt: skip
         self.queue = Gauge(QUEUE_DEPTH, "Entries waiting", ["queue"], registry=registry)
         self.users = Gauge("springtide_users", "Users in memory", registry=registry)
         self.items = Gauge("springtide_items", "Items in memory", registry=registry)

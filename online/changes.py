@@ -25,6 +25,35 @@ STRINGS = ("users", "interests")
 NEWEST = ("departed", "clock", "journal")
 
 
+LOG = 100_000  # entries kept of a log
+
+
+def joined(older: Given, newer: Given) -> Arrays:
+    """The content of two files as one: a change per tenant, `<tenant>/<name>`, and logs.
+
+    A log's newer entries follow the older ones; of all, the last LOG are kept.
+    """
+    found: Arrays = {}
+    for name in {*older, *newer}:
+        if "/" not in name:
+            parts = [part[name] for part in (older, newer) if name in part]
+            found[name] = np.concatenate(parts)[-LOG:]
+    for tenant in {name.partition("/")[0] for name in (*older, *newer) if "/" in name}:
+        both = merged(of_tenant(tenant, older), of_tenant(tenant, newer))
+        found |= {f"{tenant}/{name}": array for name, array in both.items()}
+    return found
+
+
+def of_tenant(tenant: str, arrays: Given) -> Arrays:
+    """The tenant's own arrays of a file."""
+    prefix = f"{tenant}/"
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
 def merged(older: Given, newer: Given) -> Arrays:
     """The two changes as one.
 
@@ -39,7 +68,8 @@ def merged(older: Given, newer: Given) -> Arrays:
     old, new = _rows_of(slots, older), _rows_of(slots, newer)
     found: Arrays = {"users.slot": slots}
     for name in COLUMNS:
-        found[name] = np.where(new >= 0, newer[name][new], 0)
+        found[name] = np.empty(len(slots), newer[name].dtype)
+        found[name][new >= 0] = newer[name][new[new >= 0]]
         found[name][new < 0] = older[name][old[new < 0]]
     for name in STRINGS:
         found[f"{name}.bytes"], found[f"{name}.length"] = _strings(name, older, newer, old, new)

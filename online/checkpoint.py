@@ -1,13 +1,19 @@
 """Checkpoint files: arrays and a JSON header, one safetensors file each, under an fsspec URL.
 
-A file is named `<name>.<epoch>.safetensors`. The epoch grows with every change of owner and a
-reader takes the greatest: a zombie that still writes under its own epoch can harm nobody. The
-format is open (safetensors: a JSON header, then raw little-endian arrays) and holds no pickle.
+Two kinds of name (docs/checkpoints.md has the format):
+
+    <name>.<epoch>.safetensors                  the whole
+    <name>.<epoch>.<first>-<last>.safetensors   the changes of these numbers, merged; number 0 is
+                                                the whole as the epoch's owner took it over
+
+The epoch grows with every change of owner and a reader takes the greatest that is complete: a
+zombie that still writes or deletes under its own epoch can harm nobody. No pickle anywhere.
 """
 
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,17 +21,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from online import safetensors_files as form
+from online.changes import joined
+
 SUFFIX = ".safetensors"
-HEADER = "springtide"
+ATTEMPTS = 20  # a reader's, while an owner merges and deletes files
 
 
 class Checkpoint(NamedTuple):
-    """One file's content: JSON header and arrays."""
+    """JSON header of the newest file, all arrays, and the bytes of all files."""
 
     epoch: int
     header: str
     arrays: dict[str, np.ndarray[Any, Any]]
     bytes: int
+
+
+class File(NamedTuple):
+    """One file's name, taken apart; a whole is number 0."""
+
+    path: str
+    name: str
+    epoch: int
+    first: int
+    last: int
 
 
 class CheckpointStore:
@@ -43,74 +62,144 @@ class CheckpointStore:
     def write(
         self, name: str, epoch: int, arrays: Mapping[str, np.ndarray[Any, Any]], header: str
     ) -> int:
-        """Write atomically; files of the same name and a lower epoch go afterwards.
+        """Write a whole, atomically; files of the same name and a lower epoch go afterwards.
 
         Returns:
             The file's size in bytes.
         """
-        from safetensors.numpy import save
+        written = self._put(f"{name}.{epoch:012d}{SUFFIX}", arrays, header)
+        self.delete_before(name, epoch)
+        return written
 
-        content = save(
-            {key: np.ascontiguousarray(value) for key, value in arrays.items()},
-            metadata={HEADER: header},
-        )
-        path = f"{self._root}/{name}.{epoch:012d}{SUFFIX}"
-        if self._local:
-            _write_durably(Path(path), content)
-        else:
-            self._fs.pipe_file(path, content)  # object storage puts an object whole or not at all
-        for older, at in self._files(name):
-            if at < epoch:
-                self._fs.rm_file(older)
-        return len(content)
+    def write_change(
+        self,
+        name: str,
+        epoch: int,
+        numbers: tuple[int, int],
+        arrays: Mapping[str, np.ndarray[Any, Any]],
+        header: str,
+    ) -> int:
+        """Write changes, atomically; returns the size in bytes."""
+        first, last = numbers
+        file = f"{name}.{epoch:012d}.{first:08d}-{last:08d}{SUFFIX}"
+        return self._put(file, arrays, header)
+
+    def delete_before(self, name: str, epoch: int) -> None:
+        """Delete the files of former owners."""
+        for file in self._files(name):
+            if file.epoch < epoch:
+                self._fs.rm_file(file.path)
+
+    def delete_within(self, name: str, epoch: int, numbers: tuple[int, int]) -> None:
+        """Delete the files that a merged one holds."""
+        first, last = numbers
+        for file in self._files(name):
+            inside = first <= file.first and file.last <= last
+            if file.epoch == epoch and inside and (file.first, file.last) != numbers:
+                self._fs.rm_file(file.path)
 
     def read(self, name: str) -> Checkpoint | None:
-        """The checkpoint with the greatest epoch, None where there is none."""
-        files = self._files(name)
-        if not files:
-            return None
-        path, epoch = max(files, key=lambda entry: entry[1])
-        content: bytes = self._fs.cat_file(path)
-        return _parse(content, epoch)
+        """The state of the greatest complete epoch, None where there is none."""
+        for attempt in range(ATTEMPTS):
+            try:
+                files = newest_chain(self._files(name))
+                return self._joined(files) if files else None
+            except FileNotFoundError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(0.005 * attempt)
+        return None
+
+    def read_change(self, name: str, epoch: int, numbers: tuple[int, int]) -> Checkpoint:
+        """The changes of these numbers, from however many files, as one."""
+        first, last = numbers
+        within = [
+            file
+            for file in self._files(name)
+            if file.epoch == epoch and first <= file.first and file.last <= last
+        ]
+        return self._joined(_covering(within, first, last))
 
     def newest(self, name: str) -> int:
         """The greatest epoch of a checkpoint, -1 where there is none."""
-        return max((epoch for _, epoch in self._files(name)), default=-1)
+        return max((file.epoch for file in self._files(name)), default=-1)
 
     def names(self) -> list[str]:
         """The names that have a checkpoint, sorted."""
-        found = {Path(path).name.rsplit(".", 2)[0] for path in self._list() if SUFFIX in path}
-        return sorted(found)
+        return sorted({file.name for file in self._files()})
 
-    def _list(self) -> list[str]:
-        paths: list[str] = self._fs.ls(self._root, detail=False, refresh=True)
-        return [path for path in paths if path.endswith(SUFFIX)]
-
-    def _files(self, name: str) -> list[tuple[str, int]]:
-        found = []
-        for path in self._list():
-            stem, epoch, _ = Path(path).name.rsplit(".", 2)
-            if stem == name:
-                found.append((path, int(epoch)))
+    def _joined(self, files: list[File]) -> Checkpoint:
+        """Oldest first; merged from the newest on, so that the large old one is copied once."""
+        found: Checkpoint | None = None
+        for file in reversed(files):
+            older = self._get(file)
+            if found is None:
+                found = older
+            else:
+                arrays = joined(older.arrays, found.arrays)
+                found = found._replace(arrays=arrays, bytes=found.bytes + older.bytes)
+        if found is None:
+            raise FileNotFoundError(self._root)
         return found
 
+    def _put(self, file: str, arrays: Mapping[str, np.ndarray[Any, Any]], header: str) -> int:
+        path = f"{self._root}/{file}"
+        parts = form.encoded(arrays, header)
+        if self._local:
+            _write_durably(Path(path), parts)
+        else:
+            # Object storage puts an object whole or not at all.
+            self._fs.pipe_file(path, b"".join(parts))
+        return sum(part.nbytes for part in parts)
 
-def _parse(content: bytes, epoch: int) -> Checkpoint:
-    import json
+    def _get(self, file: File) -> Checkpoint:
+        if self._local:
+            content = np.fromfile(file.path, np.uint8)
+        else:
+            content = np.frombuffer(bytearray(self._fs.cat_file(file.path)), np.uint8)
+        header, arrays = form.decoded(content)
+        return Checkpoint(file.epoch, header, arrays, content.nbytes)
 
-    from safetensors.numpy import load
+    def _files(self, name: str | None = None) -> list[File]:
+        paths: list[str] = self._fs.ls(self._root, detail=False, refresh=True)
+        files = [_file(path) for path in paths if path.endswith(SUFFIX)]
+        return [file for file in files if name in {None, file.name}]
 
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return Checkpoint(epoch, header.get(HEADER, "{}"), load(content), len(content))
+
+def newest_chain(files: list[File]) -> list[File]:
+    """The files of the greatest epoch that begins with number 0, oldest first."""
+    for epoch in sorted({file.epoch for file in files}, reverse=True):
+        mine = [file for file in files if file.epoch == epoch]
+        if any(file.first == 0 for file in mine):
+            return _covering(mine, 0, max(file.last for file in mine))
+    return []
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def _covering(files: list[File], first: int, last: int) -> list[File]:
+    """From the newest back, each time the file that reaches furthest."""
+    chain: list[File] = []
+    while last >= first:
+        ending = [file for file in files if file.last == last]
+        if not ending:
+            raise FileNotFoundError(f"change {last} is missing")
+        chain.append(min(ending, key=lambda file: file.first))
+        last = chain[-1].first - 1
+    return chain[::-1]
+
+
+def _file(path: str) -> File:
+    name, epoch, *numbers = Path(path).name.removesuffix(SUFFIX).split(".")
+    first, last = numbers[0].split("-") if numbers else ("0", "0")
+    return File(path, name, int(epoch), int(first), int(last))
+
+
+def _write_durably(path: Path, parts: list[memoryview]) -> None:
     """Write beside, fsync, rename: after a crash the old or the new file is there, never half."""
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with beside.open("wb") as file:
-            file.write(content)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -283,7 +283,13 @@ class Learner:
 
     def shared_state(self) -> state.Arrays:
         """Copies of what belongs to no partition: factors, recent interactions, blend."""
-        return state.shared_arrays(self._shared.model, self._shared.items)
+        arrays: state.Arrays = {}
+        finish(self.sharing(arrays))
+        return arrays
+
+    def sharing(self, arrays: state.Arrays) -> Steps:
+        """`shared_state` in steps; what is learned meanwhile may be in it or not."""
+        return state.shared_copying(lambda: self._shared.model, self._shared.items, arrays)
 
     def load_shared(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over a shared state.

@@ -14,7 +14,7 @@ Items are numbered by a table that begins at the slot `items.first` (see `online
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,12 @@ from online.ids import Ids
 from online.kernels import kernel
 from online.learning import Model
 from online.partition import BETWEEN_INTERESTS, REFUSED, Partition
+from online.steps import Steps
 
 Arrays = dict[str, npt.NDArray[Any]]
 FACTOR_ROWS = ("e_in", "e_out", "bias", "g_in", "g_out")
+FACTOR_RECENT = ("recent", "recent_context", "recent_user")
+COPIED_AT_ONCE = 4_000_000  # bytes, some 2 ms
 FACTOR_WHOLE = ("attention", "attention_g", "random", "pushed")
 
 
@@ -173,23 +176,32 @@ def _scatter(
     return refused
 
 
-def shared_arrays(model: Model, items: Ids) -> Arrays:
-    """Copies of the factors, the recent interactions and the blend."""
-    f, n = model.factors, items.size
-    arrays: Arrays = {f"factors.{name}": getattr(f, name)[:n].copy() for name in FACTOR_ROWS}
-    arrays |= {f"factors.{name}": getattr(f, name).copy() for name in FACTOR_WHOLE}
+def shared_copying(model: Callable[[], Model], items: Ids, out: Arrays) -> Steps:
+    """Copy the factors, the recent interactions and the blend into `out`, in steps.
+
+    Args:
+        model: asked anew at every step, because arrays are replaced when they grow.
+    """
+    n = items.size
+    out["items.bytes"], out["items.length"] = items.saved()
+    f = model().factors
     pushed = min(int(f.pushed[0]), len(f.recent))
-    arrays["factors.recent"] = f.recent[:pushed].copy()
-    arrays["factors.recent_context"] = f.recent_context[:pushed].copy()
-    arrays["factors.recent_user"] = f.recent_user[:pushed].copy()
-    arrays["blend.weights"] = model.blend.weights.copy()
-    arrays["blend.squared"] = model.blend.squared.copy()
-    arrays["items.bytes"], arrays["items.length"] = items.saved()
-    return arrays
+    out |= {f"factors.{name}": getattr(f, name).copy() for name in FACTOR_WHOLE}
+    out["blend.weights"] = model().blend.weights.copy()
+    out["blend.squared"] = model().blend.squared.copy()
+    for names, rows in ((FACTOR_ROWS, n), (FACTOR_RECENT, pushed)):
+        for name in names:
+            whole = getattr(f, name)
+            copy = out[f"factors.{name}"] = np.empty((rows, *whole.shape[1:]), whole.dtype)
+            at_once = COPIED_AT_ONCE // (whole[:1].nbytes or 1)
+            for first in range(0, rows, at_once):
+                end = min(first + at_once, rows)
+                copy[first:end] = getattr(model().factors, name)[first:end]
+                yield None
 
 
 def load_shared_arrays(model: Model, arrays: Mapping[str, npt.NDArray[Any]], slots: I64) -> None:
-    """Take over what `shared_arrays` saved; `slots` as in `partition_from`.
+    """Take over what `shared_copying` saved; `slots` as in `partition_from`.
 
     Raises:
         ValueError: the arrays were made with other sizes.

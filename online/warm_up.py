@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from online.changes import merged
 from online.interactions import Kind
 from online.learner import Learner
 from online.spikes import Observation, SpikeMonitor
@@ -39,7 +40,9 @@ def _learner() -> None:
     learner.top_k("user", 10)
     learner.top_k("nobody", 10)
     learner.similar(items[0], 10)
-    learner.load_partition(1, learner.partition_state(0))
+    whole = learner.partition_changes(0)
+    learner.learn(0, ["other"], [items[1]], kinds[:1], np.zeros(1))
+    learner.load_partition(1, merged(whole, learner.partition_changes(0)))
     learner.load_shared(learner.shared_state())
     learner.forget_user(0, "user")
     learner.drop_partition(1)

@@ -111,7 +111,7 @@ class App:
 
     async def stop(self) -> None:
         """A last checkpoint, then everything down."""
-        await self.checkpointer.checkpoint()
+        await self.checkpointer.checkpoint(last=True)
         await self.faust.stop()
         for task in self._tasks:
             task.cancel()
@@ -127,7 +127,7 @@ class App:
         given = set(partitions)
         numbers = {tp.partition for tp in given if tp.topic == topics.CLICKS}
         for number in sorted(set(self.river.partitions) - numbers):
-            self.river.partition_lost(number)
+            await self.checkpointer.lost(number)
         for number in sorted(numbers):
             await self.checkpointer.assigned(number)
         owns_monitor = any(tp.topic == topics.SENTIMENT for tp in given)

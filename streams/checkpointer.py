@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from infra.telemetry import get_logger
 from infra.warehouse import TransientError
-from online.checkpoint import CheckpointStore
+from online.changes import of_tenant
+from online.checkpoint import Checkpoint, CheckpointStore
+from online.checkpoint_chain import Chain
+from online.steps import Steps
 from streams.monitor import Monitor
 from streams.partition import FORMAT, PartitionMeta, PartitionState, decode_meta, encode_meta
 from streams.recommend import Recommend
@@ -25,6 +30,7 @@ log = get_logger("checkpoint")
 
 MONITOR = "monitor"
 RETRY_SECONDS = 1.0
+SHARED_SECONDS = 10.0  # the shared model is as large after a quiet interval as after a busy one
 
 
 def partition_name(partition: int) -> str:
@@ -32,18 +38,21 @@ def partition_name(partition: int) -> str:
     return f"partition-{partition}"
 
 
-class Snapshot(NamedTuple):
-    """Copies of everything, as of one moment, and the events whose effect they hold."""
+class Taken(NamedTuple):
+    """Copies of one part of the state as of one moment; `chain` for a partition's changes."""
 
-    files: list[tuple[str, int, dict[str, Any], str]]
-    events: list[tuple[Any, int]]
-    journals: dict[str, dict[int, int]]
+    name: str
+    epoch: int
+    arrays: dict[str, Any]
+    header: str
+    chain: Chain | None = None
 
 
 class Checkpointer:
     """Takes checkpoints in this order, which is the guarantee:
 
-    0. snapshot: between two awaits, states, offsets and the events they account for;
+    0. take the events that wait for their acknowledgement, then copy what changed, partition by
+       partition, each with its offsets between two awaits: it holds the effect of these events;
     1. flush the sinks: every touched user's list in Redis, every row in ClickHouse, what
        our users added on item-deltas.v1;
     2. write the checkpoint files (in a thread, from the copies);
@@ -70,6 +79,9 @@ class Checkpointer:
         self._deltas = deltas
         self._start = start
         self._lock = asyncio.Lock()
+        self._chains: dict[int, Chain] = {}
+        self._written: dict[int, dict[str, int]] = {}  # offsets
+        self._shared_at = 0.0
 
     async def run(self) -> None:
         """Checkpoint at the interval of the settings."""
@@ -77,61 +89,103 @@ class Checkpointer:
             await asyncio.sleep(self._river.settings.checkpoint_seconds)
             await self.checkpoint()
 
-    async def checkpoint(self) -> None:
-        """Take one checkpoint; one at a time."""
+    async def checkpoint(self, last: bool = False) -> None:
+        """Take one checkpoint; one at a time. The `last` one has the shared model in any case."""
         async with self._lock:
-            snapshot = self._snapshot()
-            if not snapshot.events:
+            events, self._river.unacknowledged = self._river.unacknowledged, []
+            if not events and not last:
                 return
             started = time.perf_counter()
+            self._deltas.cut()
+            journals = self._deltas.positions()
+            taken = await self._take(events, last)
             await self._recommend.flushed()
             await self._flush_archive()
+            # A partition's copy may hold more than was cut above, never more than was sent now.
+            self._deltas.cut()
             await self._deltas.flushed()
-            await asyncio.to_thread(self._write, snapshot)
-            self._deltas.settle(snapshot.journals)
-            for event, _ in snapshot.events:
+            await asyncio.to_thread(self._write, taken)
+            self._deltas.settle(journals)
+            for event, _ in events:
                 event.ack()
             self._measure(time.perf_counter() - started)
             await self._river.room_made()
+            await asyncio.to_thread(self._merge)
 
     def _measure(self, seconds: float) -> None:
         metrics, learners = self._river.metrics, self._river.learners.values()
         metrics.checkpoint_seconds.observe(seconds)
         metrics.users.set(sum(learner.users for learner in learners))
         metrics.items.set(sum(learner.items for learner in learners))
+        metrics.users_dropped.set(sum(learner.users_dropped for learner in learners))
+        metrics.items_refused.set(sum(learner.items_refused for learner in learners))
+        metrics.pairs_refused.set(sum(learner.pairs_refused for learner in learners))
 
-    def _snapshot(self) -> Snapshot:
+    async def _take(self, events: list[tuple[Any, int]], last: bool) -> list[Taken]:
+        taken: list[Taken] = []
+        for state in list(self._river.partitions.values()):
+            if self._river.owns(state):
+                taken += self._pausing(partial(self._partition, state))
+                await asyncio.sleep(0)
+        due = last or time.monotonic() - self._shared_at >= SHARED_SECONDS
+        if due and 0 in self._river.partitions:  # one worker writes what all share
+            taken += await self._shared(self._river.partitions[0].epoch)
+            self._shared_at = time.monotonic()
+        if events and self._monitor.owned:
+            taken += self._pausing(
+                lambda: [Taken(MONITOR, self._monitor.epoch, *self._monitor.snapshot())]
+            )
+        return taken
+
+    def _pausing(self, copy: Callable[[], list[Taken]]) -> list[Taken]:
+        """Learning stands still meanwhile."""
         started = time.perf_counter()
-        events, self._river.unacknowledged = self._river.unacknowledged, []
-        files: list[tuple[str, int, dict[str, Any], str]] = []
-        if events:
-            self._deltas.cut()
-            files = [self._partition(state) for state in self._river.partitions.values()]
-            if 0 in self._river.partitions:  # one worker writes what all share
-                files += self._shared(self._river.partitions[0].epoch)
-            if self._monitor.owned:
-                files.append((MONITOR, self._monitor.epoch, *self._monitor.snapshot()))
+        taken = copy()
         self._river.metrics.checkpoint_pause.observe(time.perf_counter() - started)
-        return Snapshot(files, events, self._deltas.positions())
+        return taken
 
-    def _partition(self, state: PartitionState) -> tuple[str, int, dict[str, Any], str]:
-        tenants = sorted(self._river.learners)
+    def _partition(self, state: PartitionState) -> list[Taken]:
+        number, tenants = state.partition, sorted(self._river.learners)
+        changes = {
+            tenant: self._river.learners[tenant].partition_changes(number) for tenant in tenants
+        }
+        changed = any(len(arrays["users.slot"]) for arrays in changes.values())
+        if not changed and self._written.get(number) == state.offsets:
+            return []
+        self._written[number] = dict(state.offsets)
         meta, arrays = state.snapshot(tenants)
-        for tenant in tenants:
-            learned = self._river.learners[tenant].partition_state(state.partition)
-            arrays |= {f"{tenant}/{name}": array for name, array in learned.items()}
         meta = msgspec.structs.replace(meta, deltas=self._deltas.position)
-        return partition_name(state.partition), state.epoch, arrays, encode_meta(meta)
+        for tenant, mine in changes.items():
+            arrays |= {f"{tenant}/{name}": array for name, array in mine.items()}
+        if number not in self._chains:
+            self._chains[number] = Chain(self._files, partition_name(number), state.epoch)
+        chain = self._chains[number]
+        return [Taken(partition_name(number), state.epoch, arrays, encode_meta(meta), chain)]
 
-    def _shared(self, epoch: int) -> list[tuple[str, int, dict[str, Any], str]]:
-        return [
-            (f"shared-{tenant}", epoch, learner.shared_state(), self._deltas.mark())
-            for tenant, learner in self._river.learners.items()
-        ]
+    async def _shared(self, epoch: int) -> list[Taken]:
+        taken = []
+        for tenant, learner in list(self._river.learners.items()):
+            arrays: dict[str, Any] = {}
+            mark = self._deltas.mark()
+            await in_turn(learner.sharing(arrays))
+            taken.append(Taken(f"shared-{tenant}", epoch, arrays, mark))
+        return taken
 
-    def _write(self, snapshot: Snapshot) -> None:
-        for name, epoch, arrays, header in snapshot.files:
-            self._files.write(name, epoch, arrays, header)
+    def _write(self, taken: list[Taken]) -> None:
+        for part in taken:
+            if part.chain is not None:
+                size = part.chain.append(part.arrays, part.header)
+            else:
+                size = self._files.write(part.name, part.epoch, part.arrays, part.header)
+            self._river.metrics.checkpoint_bytes.inc(size)
+
+    def _merge(self) -> None:
+        """At most one partition after each checkpoint: the next one waits for it."""
+        for chain in list(self._chains.values()):
+            size = chain.merge()
+            if size:
+                self._river.metrics.checkpoint_bytes.inc(size)
+                return
 
     async def _flush_archive(self) -> None:
         while True:
@@ -151,14 +205,25 @@ class Checkpointer:
         found = await asyncio.to_thread(self._files.read, partition_name(partition))
         state = PartitionState(partition, epoch)
         if found is not None:
-            meta = decode_meta(found.header, PartitionMeta, FORMAT)
-            state.restore(meta, found.arrays)
-            for tenant in meta.tenants:
-                arrays = arrays_of(tenant, found.arrays)
-                await self._start.take_over(partition, tenant, arrays)
+            await self._load(state, found)
         await asyncio.to_thread(self._archive_assigned, partition)
         self._river.partition_loaded(state)
         log.info("partition.assigned", partition=partition, epoch=epoch, offsets=state.offsets)
+
+    async def _load(self, state: PartitionState, found: Checkpoint) -> None:
+        """Go on from a former owner's checkpoint, with a whole of our own that nobody deletes."""
+        meta = decode_meta(found.header, PartitionMeta, FORMAT)
+        state.restore(meta, found.arrays)
+        whole = {name: array for name, array in found.arrays.items() if "/" not in name}
+        for tenant in meta.tenants:
+            first: list[dict[str, Any]] = []
+            arrays = of_tenant(tenant, found.arrays)
+            await self._start.take_over(state.partition, tenant, arrays, first)
+            for change in first:
+                whole |= {f"{tenant}/{name}": array for name, array in change.items()}
+        chain = Chain(self._files, partition_name(state.partition), state.epoch)
+        await asyncio.to_thread(chain.append, whole, found.header)
+        self._chains[state.partition] = chain
 
     def _archive_assigned(self, partition: int) -> None:
         for topic in ("clicks.v1", "purchases.v1", "comments.v1"):
@@ -175,19 +240,23 @@ class Checkpointer:
 
     async def revoked(self, partitions: set[int], monitor: bool) -> None:
         """Hand partitions over: a last checkpoint while they are still ours, then let go."""
-        await self.checkpoint()
+        await self.checkpoint(last=True)
         self._river.new_generation()
         for partition in partitions:
-            self._river.partition_lost(partition)
+            await self.lost(partition)
         if monitor:
             self._monitor.let_go()
 
+    async def lost(self, partition: int) -> None:
+        """Let a partition go, and what it added to the statistics."""
+        self._chains.pop(partition, None)
+        self._written.pop(partition, None)
+        self._river.partition_lost(partition)
+        for learner in list(self._river.learners.values()):
+            await in_turn(learner.dropping(partition))
 
-def arrays_of(tenant: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    """The tenant's own arrays of a partition file."""
-    prefix = f"{tenant}/"
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
+
+async def in_turn(steps: Steps) -> None:
+    """Do all the steps; others have their turn in between."""
+    for aside in steps:
+        await (asyncio.sleep(0) if aside is None else asyncio.to_thread(aside))

@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from infra.telemetry import get_logger
+from online.changes import of_tenant
 from online.checkpoint import CheckpointStore
 from online.deltas_exchange import TornError
 from streams import topics
-from streams.checkpointer import arrays_of, partition_name
+from streams.checkpointer import in_turn, partition_name
 from streams.deltas import Deltas, SharedMark
 from streams.partition import FORMAT, PartitionMeta, decode_meta
 from streams.river import River
@@ -68,21 +69,27 @@ class DeltasStart:
             learner = self._river.learner(tenant)
             if learner.exchange is None:
                 continue
-            position = learner.load_others(arrays_of(tenant, arrays))
+            position = learner.load_others(of_tenant(tenant, arrays))
             learner.exchange.loaded(meta.partition, meta.epoch, position)
 
-    async def take_over(self, partition: int, tenant: str, arrays: dict[str, Any]) -> None:
-        """Load a partition that is ours now; whatever others sent of it is counted once."""
+    async def take_over(
+        self, partition: int, tenant: str, arrays: dict[str, Any], first: list[dict[str, Any]]
+    ) -> None:
+        """Load a partition that is ours now; whatever others sent of it is counted once.
+
+        Args:
+            first: receives the whole partition, as our own checkpoints then go on from it.
+        """
         from online.state import position_in
 
         learner = self._river.learner(tenant)
         await self._deltas.reached(tenant, partition, position_in(arrays))
         try:
-            learner.load_partition(partition, arrays)
+            await in_turn(learner.loading(partition, arrays, first))
         except TornError as error:
             log.warning("deltas.rebuild", tenant=tenant, reason=str(error))
             await self._rebuild(tenant, partition, arrays)
-            learner.load_partition(partition, arrays)
+            await in_turn(learner.loading(partition, arrays, first))
 
     async def _rebuild(self, tenant: str, partition: int, arrays: dict[str, Any]) -> None:
         """Read every partition's checkpoint again: a hole is closed by what the owner kept."""
@@ -92,7 +99,7 @@ class DeltasStart:
         for number in set(learner.exchange.remotes) - {partition}:
             file = await asyncio.to_thread(self._files.read, partition_name(number))
             if file is not None:
-                found[number] = arrays_of(tenant, file.arrays)
+                found[number] = of_tenant(tenant, file.arrays)
 
         def load(number: int) -> int | None:
             return learner.load_others(found[number]) if number in found else None

@@ -107,11 +107,9 @@ class River:
         self._partition_ready[state.partition].set()
 
     def partition_lost(self, number: int) -> None:
-        """Take the partition and what it contributed out of every learner."""
+        """The partition is not ours any more; the checkpointer takes it out of the learners."""
         self.partitions.pop(number, None)
         self._partition_ready.pop(number, None)
-        for learner in self.learners.values():
-            learner.drop_partition(number)
 
     async def admit(self) -> None:
         """Back-pressure: wait while too much is unacknowledged or not yet archived."""

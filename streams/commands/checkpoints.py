@@ -40,10 +40,10 @@ def show(
 
 def summarise(url: str) -> dict[str, Any]:
     """Read every partition file below `url` and add up."""
+    from online.changes import events_in, items_in, of_tenant, users_in
     from online.checkpoint import CheckpointStore
-    from online.learner import events_in, items_in, users_in
     from streams import monitor, partition
-    from streams.checkpointer import MONITOR, arrays_of
+    from streams.checkpointer import MONITOR
     from streams.monitor import MonitorMeta
     from streams.partition import PartitionMeta, decode_meta
 
@@ -69,7 +69,7 @@ def summarise(url: str) -> dict[str, Any]:
         ignored += meta.ignored
         written_at = max(written_at, meta.written_at)
         for tenant in meta.tenants:
-            arrays = arrays_of(tenant, found.arrays)
+            arrays = of_tenant(tenant, found.arrays)
             learned += events_in(arrays)
             users += users_in(arrays)
             items |= {f"{tenant}/{item}" for item in items_in(arrays)}

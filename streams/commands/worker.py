@@ -25,6 +25,12 @@ def worker(
     max_age: Annotated[
         float | None, typer.Option(help="Events older than this (seconds) are dead letters.")
     ] = None,
+    max_users: Annotated[
+        int | None, typer.Option(min=1, help="Users kept a tenant; the longest silent go first.")
+    ] = None,
+    max_items: Annotated[
+        int | None, typer.Option(min=1, help="Items kept a tenant; more are refused and counted.")
+    ] = None,
 ) -> None:
     """Learn, recommend, score, monitor and archive.
 
@@ -36,7 +42,9 @@ def worker(
     from infra import telemetry
 
     telemetry.configure()
-    settings = load_settings(data_dir=data_dir, max_age_seconds=max_age)
+    settings = load_settings(
+        data_dir=data_dir, max_age_seconds=max_age, max_users=max_users, max_items=max_items
+    )
     import uvloop
 
     uvloop.run(_main(settings, host, port))
