@@ -137,6 +137,7 @@ _SCORED_COMMENTS: dict[str, Convert] = {
     "model_version": texts,
     "language": texts,
     "author_cluster": texts,
+    "surface": texts,
     "flagged": whole(8),
     **_KAFKA,
 }

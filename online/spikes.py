@@ -49,10 +49,14 @@ class SpikeMonitor:
     Args:
         false_alarms_per_day: β, for all keys together, by event time.
         max_keys: further keys are refused and counted in `refused`.
+        volume: whether the number of negatives is evidence too, beside their share.
     """
 
-    def __init__(self, false_alarms_per_day: float = 1.0, max_keys: int = 200_000) -> None:
+    def __init__(
+        self, false_alarms_per_day: float = 1.0, max_keys: int = 200_000, volume: bool = True
+    ) -> None:
         self._budget = false_alarms_per_day
+        self._volume = volume
         self._book = KeyBook(max_keys)
         self._table = new_table()
         self._usual = tables.new_usual()
@@ -226,10 +230,11 @@ class SpikeMonitor:
         alarms: list[Alarm] = []
         done = 0
         calm = self._calm()
+        gate = calm + float(self._usual.steps[0]) if self._volume else np.inf
         while done < len(slots):
             done, kind = stepping.observe(
                 self._book.keys, comments, slots, rows, done, self._table, self._usual,
-                threshold, calm, out,
+                threshold, calm, gate, out,
             )  # fmt: skip
             if kind:
                 alarms.append(self._alarm(out, float(comments.at[int(out[bets.ROW])])))

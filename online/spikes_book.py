@@ -15,6 +15,7 @@ from online.spikes_alarm import Observation
 
 TENANT = "tenant"
 ITEM, TOPIC, MODEL = "item:", "topic:", "model:"
+MOST_GROUPS = 256
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -30,6 +31,7 @@ class KeyBook:
         self._max_keys = max_keys
         self._ids = Ids()
         self._versions: dict[str, int] = {}
+        self._groups: dict[str, None] = {}  # versions and languages; one alone is the tenant
         self.keys = tables.new_keys(64)
         self.commons: list[int] = []
         self.refused = 0
@@ -56,7 +58,11 @@ class KeyBook:
             names += [f"{TOPIC}{name}" for name in dict.fromkeys(each.topics)]
             names.append(TENANT)
             if each.version:
-                names.append(f"{MODEL}{each.version}/{each.language}")
+                model = f"{MODEL}{each.version}/{each.language}".replace("\n", " ")
+                if model not in self._groups and len(self._groups) < MOST_GROUPS:
+                    self._groups[model] = None
+                if len(self._groups) > 1 and model in self._groups:
+                    names.append(model)
             for name in names:
                 slot = find(name)
                 if slot < 0:
@@ -78,11 +84,13 @@ class KeyBook:
         size = len(self)
         names, lengths = self._ids.saved()
         versions = "\n".join(self._versions).encode()
+        groups = "\n".join(self._groups).encode()
         return {
             "names.bytes": names,
             "names.length": lengths,
             **{f"keys.{name}": array[:size].copy() for name, array in self.keys._asdict().items()},
             "versions": np.frombuffer(versions, np.uint8).copy(),
+            "groups": np.frombuffer(groups, np.uint8).copy(),
         }
 
     def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -97,6 +105,8 @@ class KeyBook:
             slot for slot in range(len(names))
             if kinds[slot] == tables.COMMON or names[slot] == TENANT
         ]  # fmt: skip
+        groups = arrays["groups"].tobytes().decode()
+        self._groups = dict.fromkeys(groups.split("\n")) if groups else {}
         versions = arrays["versions"].tobytes().decode()
         self._versions = {n: i for i, n in enumerate(versions.split("\n"))} if versions else {}
 

@@ -30,8 +30,8 @@ def counts(stream: Stream) -> tuple[F64, F64, int]:
     first, steps = int(step[0]), int(step[-1] - step[0]) + 1
     shape = (len(stream.names), steps)
     cell = stream.key * steps + step - first
-    x = np.bincount(cell, stream.negative, shape[0] * shape[1]).reshape(shape)
-    n = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+    x: F64 = np.bincount(cell, stream.negative, shape[0] * shape[1]).reshape(shape).astype(float)
+    n: F64 = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
     return x, n, first
 
 

@@ -96,8 +96,8 @@ def injected(
         made.append(Spike(key, first, last, times, louder, float(shares[key])))
         if len(made) == spikes or len(taken) == len(stream.names):
             break
-    key = np.concatenate([stream.key, *(each[0] for each in more)]).astype(np.int64)
+    keys = np.concatenate([stream.key, *(each[0] for each in more)]).astype(np.int64)
     at = np.concatenate([stream.at, *(each[1] for each in more)])
     labels = np.concatenate([negative, *(each[2] for each in more)])
     order = np.argsort(at, kind="stable")
-    return Stream(stream.names, key[order], at[order], labels[order]), made
+    return Stream(stream.names, keys[order], at[order], labels[order]), made

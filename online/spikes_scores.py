@@ -33,7 +33,15 @@ class Scores(NamedTuple):
 
     def plus(self, other: Scores) -> Scores:
         """Both runs together."""
-        return Scores(*(a + b for a, b in zip(self, other, strict=True)))
+        return Scores(
+            self.spikes + other.spikes,
+            self.hits + other.hits,
+            self.detectable + other.detectable,
+            self.detected + other.detected,
+            self.false_alarms + other.false_alarms,
+            self.delays + other.delays,
+            self.ratios + other.ratios,
+        )
 
     def figures(self) -> dict[str, float | None]:
         """Recall, precision, median delay in minutes and ÷ Lorden's bound."""
@@ -57,7 +65,7 @@ def lorden(spike: Spike, keys: int, budget: float) -> float:
     p, q = spike.usual, min(spike.usual * spike.share, 0.9)
     p, q = max(p, 1e-3), max(q, p + 1e-3)
     divergence = q * log(q / p) + (1.0 - q) * log((1.0 - q) / (1.0 - p))
-    return log(max(keys * STEPS_A_DAY / budget, 2.0)) / divergence
+    return float(log(max(keys * STEPS_A_DAY / budget, 2.0)) / divergence)
 
 
 def scored(
@@ -114,4 +122,4 @@ def upper95(events: int) -> float:
             term *= middle / i
             total += term
         low, high = (middle, high) if total > 0.05 else (low, middle)
-    return high
+    return float(high)

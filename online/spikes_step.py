@@ -160,6 +160,7 @@ def observe(
     usual: Usual,
     threshold: float,
     calm: float,
+    gate: float,
     out: F64,
 ) -> tuple[int, int]:
     """Let keys take comments, in order, until all are taken or there is something to tell.
@@ -170,6 +171,7 @@ def observe(
         table: of the votes.
         usual: what holds for all keys; what it is learned from is added to.
         threshold, calm: ln A of an alarm and of its resolution.
+        gate: ln of the share's evidence from which on the volume's counts.
         out: float64[REPORT], the report.
 
     Returns:
@@ -202,7 +204,7 @@ def observe(
         keys.now[k, 2] += x * x
         bet(keys, k, x, comments.at[i], now, passed, w)
         rise(keys, k, x, step, usual)
-        keys.total[k] = mixed_evidence(keys, k, calm + w)
+        keys.total[k] = mixed_evidence(keys, k, gate)
         excess = keys.total[k] - threshold
         kind = NONE
         if keys.status[k, 0] == FIRING:

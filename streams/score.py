@@ -146,6 +146,7 @@ class Score:
             "model_version": comment.model_version,
             "language": comment.language or "",
             "author_cluster": comment.author_cluster or "",
+            "surface": comment.surface or "",
             "flagged": int(flagged),
             "topic": batch.topic,
             "partition": batch.partition,

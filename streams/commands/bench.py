@@ -69,6 +69,37 @@ def freshness(
         )
 
 
+@app.command()
+def spikes(
+    keys: Annotated[int, typer.Option(min=1, max=1_000_000, help="Items known.")] = 100_000,
+    comments: Annotated[int, typer.Option(min=1_000, help="Of each run.")] = 100_000,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Their median is reported.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Scored comments a second that the spike detectors take on one core.
+
+    Example: springtide bench spikes --keys 100000 --json
+    """
+    from online.spikes_speed import measured
+
+    with _bar() as bar:
+        task = bar.add_task("", total=1.0)
+        found: dict[str, Any] = measured(
+            keys,
+            comments,
+            runs,
+            lambda doing, share: bar.update(task, description=doing, completed=share),
+        )
+    found |= {"broker": None, "components": ["monitor"], "keys": keys, "comments": comments}
+    if as_json:
+        print(json.dumps(found))
+        return
+    print(
+        f"{found['per_second']:,.0f} comments/s with {keys:,} keys: "
+        f"{found['us_per_comment']:.1f} µs each, {found['bytes_per_key']:.0f} bytes a key"
+    )
+
+
 def _bar() -> Any:
     """A progress bar on stderr."""
     from rich.console import Console

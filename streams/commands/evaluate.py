@@ -8,6 +8,7 @@ WHAT = {
     "lists": "Top-K lists, test-then-learn, against conventional recommenders.",
     "sessions": "The next item of anonymous sessions, by the ADER protocol.",
     "workers": "What several workers lose against one that sees every event at once.",
+    "spikes": "The spike detectors: false alarms, recall and delay, against conventional rules.",
     "sentiment": "The comment classifier on labelled comments.",
 }
 

@@ -149,6 +149,7 @@ def archived(house: House, tenant: str, messages: list[Sentiment]) -> None:
             "text": TEXTS[n % len(TEXTS)] + "!" * (n % 3), "label": message.label,
             "negative": message.negative, "neutral": 0.0, "positive": 0.0,
             "model_version": "test", "language": "", "author_cluster": "", "flagged": 0,
+            "surface": "app" if message.negative > 0.5 else "web",
             "topic": f"comments-of-{tenant}", "partition": 0, "offset": n,
         }  # fmt: skip
         house.archive.append("scored_comments", f"comments-of-{tenant}", 0, row)
@@ -184,6 +185,8 @@ async def _reaches_everyone(parts: LocalStack, folder: Path) -> None:
     assert alert.state == "firing" and not alert.historic
     assert abs(alert.started_at - START) < timedelta(hours=1)
     assert alert.share > 0.7 and alert.baseline < 0.3 and alert.evidence >= alert.threshold
+    assert alert.parent == "tenant" and alert.slices and alert.link.endswith(alert.fingerprint)
+    assert alert.terms
     texts = [example.text.rstrip("!") for example in alert.examples]
     assert len(set(texts)) == len(texts) == 5
     assert set(texts) <= {text.rstrip("!") for text in TEXTS}
@@ -224,7 +227,8 @@ async def _crash(parts: LocalStack, folder: Path) -> None:
 
     second = await House(parts, folder).open(untold)
     second.run()
-    told = await second.until(lambda: second.told(tenant))
+    await second.until(lambda: nothing_untold(second))
+    told = await second.told(tenant)
     await second.close()
 
     third = await House(parts, folder).open(before)  # the crash came before the last checkpoint
@@ -235,6 +239,10 @@ async def _crash(parts: LocalStack, folder: Path) -> None:
     again = await third.told(tenant)
     assert [a.fingerprint for a in again] == [a.fingerprint for a in told]
     await third.close()
+
+
+async def nothing_untold(house: House) -> bool:
+    return not house.monitor._untold
 
 
 async def fires(house: House, tenant: str) -> bool:
