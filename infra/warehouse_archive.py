@@ -146,7 +146,7 @@ class ArchiveWriter:
         with self._lock:
             waiting = self._waiting.pop(stream, [])
             kept = _first_of_each(_without(archived, _joined(waiting))) if waiting else {}
-            if kept:
+            if _length(kept):
                 archived.add(kept["offset"])
                 self._waiting[stream] = [kept]
             self._pending -= sum(map(_length, waiting)) - _length(kept)
