@@ -92,7 +92,7 @@ class Pager:
         try:
             await causes(self._warehouse, self._river.archive, "", nothing, "")
         except WarehouseError as error:  # tables of an older version: said now, not at the alert
-            log.error("alert.causes_refused", error=str(error)[:300])
+            log.warning("alert.causes_refused", error=str(error)[:300])
 
     def _known_firing(self, tenant: str, key: str) -> tuple[str, str]:
         fingerprint = self._firing.get(tenant, {}).get(key, "")
