@@ -1,0 +1,55 @@
+"""The archive's buffer on the real engine: columns in, each record of Kafka once."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from infra.warehouse import ArchiveWriter, Warehouse, migrate
+
+NOW_MS = int(time.time() * 1000)  # old rows would be gone at once: the tables have a TTL
+MONTH_MS = 31 * 86_400_000
+
+
+@pytest.fixture
+def url(stack: Any) -> Iterator[str]:
+    base = Warehouse(stack.clickhouse_url)
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    fresh = stack.clickhouse_url.rpartition("/")[0] + "/" + name
+    migrate(fresh)
+    yield fresh
+    base.query(f"DROP DATABASE {name}")
+    base.close()
+
+
+def rows(first: int, last: int, received_ms: int = NOW_MS) -> dict[str, Any]:
+    offsets = list(range(first, last))
+    return {
+        "id": [f"e{offset}" for offset in offsets],
+        "received_at": [received_ms] * len(offsets),
+        "offset": offsets,
+    }
+
+
+def test_a_successor_that_gets_it_all_again_writes_nothing_twice(url: str) -> None:
+    writer, successor = ArchiveWriter(url), ArchiveWriter(url)
+    writer.append_columns("interactions", "clicks.v1", 0, rows(0, 100))
+    assert writer.flush() == 100 and writer.pending_rows == 0
+    successor.append_columns("interactions", "clicks.v1", 0, rows(0, 100))
+    assert successor.flush() == 0 and successor.pending_rows == 0  # every row was there
+    successor.append_columns("interactions", "clicks.v1", 0, rows(50, 120))
+    assert successor.flush() == 20
+    found = Warehouse(url).query("SELECT count() AS n, uniqExact(offset) AS o FROM interactions")
+    assert found == [{"n": 120, "o": 120}]
+
+
+def test_rows_of_two_months_come_in_two_blocks(url: str) -> None:
+    writer = ArchiveWriter(url)
+    writer.append_columns("interactions", "clicks.v1", 0, rows(0, 3))
+    writer.append_columns("interactions", "clicks.v1", 0, rows(3, 5, NOW_MS - MONTH_MS))
+    writer.append("list_writes", "", 1, {"tenant": "default", "received_at": NOW_MS, "seq": 7})
+    assert writer.flush() == 6 and writer.pending_rows == 0
