@@ -75,6 +75,12 @@ WORKER = (
         Words("Users summed, items of the largest worker", "用户合计，物品取最大")),
     rates("deltas", "What workers tell each other", "工作进程间的增量", "springtide_deltas_total",
         by="what", about=Words("Increments and factors taken", "接收的增量与因子")),
+    rates("checkpoint-bytes", "Written to checkpoints", "检查点写入量",
+        "springtide_checkpoint_bytes_total", about=Words("Bytes", "字节")),
+    levels("bounded", "Left out for want of room", "因上限而舍弃",
+        {"sum(springtide_users_dropped)": "users", "max(springtide_items_refused)": "items",
+         "sum(springtide_pairs_refused)": "pairs"},
+        Words("Since the start: SPRINGTIDE_MAX_USERS, _MAX_ITEMS", "自启动以来")),
 )  # fmt: skip
 
 API = (
