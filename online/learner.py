@@ -167,6 +167,12 @@ class Learner:
         found = self._find(user)
         return found is None or bool(found[0].personalise[found[1]])
 
+    def personalised(self, partition: int, users: Sequence[str]) -> list[bool]:
+        """`personalise` of users of one partition."""
+        part = self._partition(partition)
+        slots = np.array([part.users.find(user) for user in users], dtype=np.int64)
+        return list(((slots < 0) | (part.personalise[slots] > 0)).tolist())
+
     def warm_start(self, factors: warm_start.ItemFactors) -> int:
         """Start the embeddings of items that are hardly known; returns how many.
 

@@ -43,6 +43,20 @@ class Batch(Struct, frozen=True):
     values: list[bytes | None]
     timestamps_ms: list[int]
 
+    def part(self, start: int, end: int) -> Batch:
+        """Its records from `start` to before `end`."""
+        if start == 0 and end >= len(self.offsets):
+            return self
+        cut = slice(start, end)
+        return Batch(
+            self.topic,
+            self.partition,
+            self.offsets[cut],
+            self.keys[cut],
+            self.values[cut],
+            self.timestamps_ms[cut],
+        )
+
 
 def cut(records: list[Any], most: int = MAX_BATCH) -> list[list[Any]]:
     """Split fetched records into batches bounded in count and in bytes."""

@@ -1,48 +1,31 @@
 """learn: clicks, purchases, scored comments and profiles into the learner.
 
 Per chunk: decode, dead-letter what is unusable (awaited), then apply everything between two awaits
-so that offsets and state never part.
+so that offsets and state never part. A chunk goes in columns: nothing here loops over events that
+can do without.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
-import stamina
-from msgspec import Struct
 
-from online.learner import Kind
 from streams import topics
 from streams.batch_consumer import Batch
-from streams.events import Click, Profile, Purchase, ScoredComment
 from streams.intake import Rejected
-from streams.ledger import event_hash
+from streams.interactions import Arrivals, interaction_columns
+from streams.ledger import event_hashes
 from streams.partition import PartitionState
+from streams.profiles import Profiles
 from streams.recommend import Recommend
 from streams.river import River
 
-CHUNK = 64
-KIND_OF_LABEL = {"negative": Kind.NEGATIVE, "neutral": Kind.NEUTRAL, "positive": Kind.POSITIVE}
-
-Learnable = Click | Purchase | ScoredComment
-
-
-class Arrival(Struct, frozen=True):
-    """A decoded event with where it stands in Kafka."""
-
-    event: Learnable
-    topic: str
-    offset: int
-    received_ms: int
-
-
-def kind_of(event: Learnable) -> Kind:
-    """How the learner takes an event (design: a comment as feedback)."""
-    if isinstance(event, ScoredComment):
-        return KIND_OF_LABEL[event.label]
-    return Kind.PURCHASE if isinstance(event, Purchase) else Kind.CLICK
+CHUNK = 128
 
 
 class Learn:
@@ -51,34 +34,42 @@ class Learn:
     def __init__(self, river: River, recommend: Recommend) -> None:
         self._river = river
         self._recommend = recommend
+        self._profiles = Profiles(river, recommend)
+        self._chunk = 1 if river.components.lists == "each" else CHUNK
 
     async def handle(self, batch: Batch) -> None:
         """Take a batch of any of the user-keyed topics."""
         state = await self._river.partition(batch.partition)
         if state is None:
             return
-        for start in range(0, len(batch.offsets), CHUNK):
-            decoded, rejected = self._decode(batch, range(start, start + CHUNK), state)
-            await self._river.dead_letter(batch, rejected)
+        for start in range(0, len(batch.offsets), self._chunk):
+            chunk = batch.part(start, start + self._chunk)
+            decoded, rejected = self._decode(chunk, state)
+            await self._river.dead_letter(chunk, rejected)
             if not self._river.owns(state):
                 return
-            last = batch.offsets[min(start + CHUNK, len(batch.offsets)) - 1]
-            if batch.topic == topics.USERS:
+            if chunk.topic == topics.USERS:
                 for _, profile in decoded:
-                    await self._profile(profile, state)
+                    await self._profiles.take(profile, state)
             else:
-                self._interactions(batch, decoded, state)
-            state.offsets[batch.topic] = max(last, state.offsets.get(batch.topic, -1))
-            await self._recommend.wake()
+                self._interactions(chunk, decoded, state)
+            last = chunk.offsets[-1]
+            state.offsets[chunk.topic] = max(last, state.offsets.get(chunk.topic, -1))
+            await self._recommend.wake(time.time() - chunk.timestamps_ms[-1] / 1000)
             await asyncio.sleep(0)
 
     def _decode(
-        self, batch: Batch, indices: range, state: PartitionState
+        self, batch: Batch, state: PartitionState
     ) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
+        """(index, message) of what can be used, (index, reason) of the rest."""
+        if state.is_new(batch.topic, batch.offsets[0]):
+            messages = self._river.intake.read_all(batch.topic, batch.values)
+            if messages is not None and self._admits_all(messages):
+                return list(enumerate(messages)), []
         decoded: list[tuple[int, Any]] = []
         rejected: list[tuple[int, str]] = []
-        for index in indices[: len(batch.offsets) - indices.start]:
-            if not state.is_new(batch.topic, batch.offsets[index]):
+        for index, offset in enumerate(batch.offsets):
+            if not state.is_new(batch.topic, offset):
                 continue
             message = self._river.intake.read(batch.topic, batch.values[index])
             if isinstance(message, Rejected):
@@ -89,114 +80,75 @@ class Learn:
                 decoded.append((index, message))
         return decoded, rejected
 
+    def _admits_all(self, messages: list[Any]) -> bool:
+        return all(self._river.admits(tenant) for tenant in {one.tenant for one in messages})
+
     def _interactions(
         self, batch: Batch, decoded: list[tuple[int, Any]], state: PartitionState
     ) -> None:
         """Synchronous: no await between the first change and the last."""
-        learned: dict[str, list[Arrival]] = {}
-        for index, event in decoded:
-            arrival = self._admit(batch, index, event, state)
-            if arrival is None:
+        for tenant in {event.tenant: None for _, event in decoded}:
+            own = [pair for pair in decoded if pair[1].tenant == tenant]
+            arrivals = self._admit(batch, tenant, own, state)
+            if not arrivals.events:
                 continue
-            state.heard(batch.topic, event.occurred_at.timestamp())
-            if self._river.learner(event.tenant).personalise(event.user_id):
-                learned.setdefault(event.tenant, []).append(arrival)
-            else:
-                state.ignored += 1
-                self._river.metrics.ignored.inc()
-                self._archive(arrival, state.partition, 0, 0)
-        for tenant, arrivals in learned.items():
-            self._learn(tenant, arrivals, state)
+            state.heard(batch.topic, max(arrivals.times))
+            learner = self._river.learner(tenant)
+            wanted = learner.personalised(state.partition, arrivals.users)
+            if not all(wanted):
+                self._ignore(arrivals.chosen([not yes for yes in wanted]), state)
+                arrivals = arrivals.chosen(wanted)
+            if arrivals.events:
+                self._learn(arrivals, state)
 
     def _admit(
-        self, batch: Batch, index: int, event: Learnable, state: PartitionState
-    ) -> Arrival | None:
-        """None for a repeat. A scored comment's repeats were counted where it was scored."""
-        received = batch.timestamps_ms[index]
-        if isinstance(event, ScoredComment):
-            if event.source_offset in state.scored:
-                return None
-            state.scored.add(event.source_offset)
-            return Arrival(event, topics.COMMENTS, event.source_offset, received)
-        hashed = event_hash(event.tenant, event.id)
-        if hashed in state.seen:
-            state.duplicates += 1
-            self._river.metrics.duplicates.inc()
-            return None
-        state.seen.add(hashed)
-        return Arrival(event, batch.topic, batch.offsets[index], received)
+        self, batch: Batch, tenant: str, own: list[tuple[int, Any]], state: PartitionState
+    ) -> Arrivals:
+        """Without repeats. A scored comment's repeats were counted where it was scored."""
+        if batch.topic == topics.SCORED_COMMENTS:
+            keep = [not state.scored_before(event.source_offset) for _, event in own]
+        else:
+            hashes = event_hashes(tenant, [event.id for _, event in own])
+            if state.seen.add_new(hashes):
+                return Arrivals.of(batch, tenant, own)
+            keep = [not state.seen_before(hashed) for hashed in hashes]
+            state.duplicates += keep.count(False)
+            self._river.metrics.duplicates.inc(keep.count(False))
+        return Arrivals.of(batch, tenant, list(compress(own, keep)))
 
-    def _learn(self, tenant: str, arrivals: list[Arrival], state: PartitionState) -> None:
-        learner = self._river.learner(tenant)
-        kinds = np.array([kind_of(arrival.event) for arrival in arrivals], dtype=np.int8)
-        times = np.array([a.event.occurred_at.timestamp() for a in arrivals], dtype=np.float64)
-        learned = learner.learn(
+    def _ignore(self, arrivals: Arrivals, state: PartitionState) -> None:
+        count = len(arrivals.events)
+        state.ignored += count
+        self._river.metrics.ignored.inc(count)
+        self._archive(arrivals, state.partition, [0] * count, [0] * count)
+
+    def _learn(self, arrivals: Arrivals, state: PartitionState) -> None:
+        if self._river.components.learner == "off":
+            return
+        learned = self._river.learner(arrivals.tenant).learn(
             state.partition,
-            [arrival.event.user_id for arrival in arrivals],
-            [arrival.event.item_id for arrival in arrivals],
-            kinds,
-            times,
+            arrivals.users,
+            arrivals.items,
+            np.array(arrivals.kinds(), dtype=np.int8),
+            np.array(arrivals.times),
         )
-        self._river.metrics.learned.inc(len(arrivals))
-        for i, arrival in enumerate(arrivals):
-            self._archive(
-                arrival, state.partition, int(learned.ranks[i]), int(learned.popularity_ranks[i])
-            )
-            self._recommend.enqueue(
-                state.partition, tenant, arrival.event.user_id, arrival.received_ms
-            )
-
-    def _archive(self, arrival: Arrival, partition: int, rank: int, popularity_rank: int) -> None:
-        event = arrival.event
-        purchase = event if isinstance(event, Purchase) else None
-        row = {
-            "tenant": event.tenant,
-            "id": event.id,
-            "type": "comment" if isinstance(event, ScoredComment) else type(event).__name__.lower(),
-            "user_key": self._river.pseudonyms.user_key(event.tenant, event.user_id),
-            "item_id": event.item_id,
-            "occurred_at": event.occurred_at,
-            "received_at": arrival.received_ms,
-            "surface": event.surface or "",
-            "price": purchase.price if purchase else 0.0,
-            "currency": purchase.currency if purchase else "",
-            "quantity": purchase.quantity if purchase else 0,
-            "kind": int(kind_of(event)),
-            "rank": rank,
-            "popularity_rank": popularity_rank,
-            "topic": arrival.topic,
-            "partition": partition,
-            "offset": arrival.offset,
-        }
-        self._river.archive.append("interactions", arrival.topic, partition, row)
-
-    async def _profile(self, profile: Profile, state: PartitionState) -> None:
-        """Redis first, so that the API honours an opt-out at once; repeating it is harmless."""
-        learner = self._river.learner(profile.tenant)
-        await self._show(profile)
-        if not self._river.owns(state):
-            return
-        if profile.deleted:
-            learner.forget_user(state.partition, profile.user_id)
-            return
-        learner.put_profile(
-            state.partition, profile.user_id, profile.interests, profile.personalise
+        self._river.metrics.learned.inc(len(arrivals.events))
+        self._archive(
+            arrivals, state.partition, learned.ranks.tolist(), learned.popularity_ranks.tolist()
         )
-        self._recommend.enqueue(state.partition, profile.tenant, profile.user_id, 0)
+        self._recommend.enqueue(
+            state.partition, arrivals.tenant, arrivals.users, arrivals.received_ms
+        )
 
-    async def _show(self, profile: Profile) -> None:
-        """Tell Redis, and wait for it where it is away."""
-        store = self._river.store
-        async for attempt in stamina.retry_context(
-            on=store.transient_errors, attempts=None, timeout=None, wait_max=2.0
-        ):
-            with attempt:
-                if profile.deleted:
-                    await store.delete_user(profile.tenant, profile.user_id)
-                else:
-                    await store.write_profile(
-                        profile.tenant,
-                        profile.user_id,
-                        personalise=profile.personalise,
-                        interests=profile.interests,
-                    )
+    def _archive(
+        self,
+        arrivals: Arrivals,
+        partition: int,
+        ranks: Sequence[int],
+        popularity_ranks: Sequence[int],
+    ) -> None:
+        if self._river.components.archive:
+            columns = interaction_columns(
+                arrivals, self._river.pseudonyms.user_key, ranks, popularity_ranks
+            )
+            self._river.archive.append_columns("interactions", arrivals.topic, partition, columns)

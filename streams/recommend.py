@@ -2,13 +2,19 @@
 
 Users wait in the order in which they were touched; a user touched again before his turn is written
 once. Under load the lists coalesce by themselves, and the queue is bounded by the users waiting.
+While a backlog is worked off, where a list would be old before it is written, they wait for the
+next checkpoint, so that learning catches up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from infra.serving import ListWrite, StoredList
 from infra.telemetry import get_logger
@@ -19,6 +25,8 @@ log = get_logger("recommend")
 
 WRITE_AT_ONCE = 32
 MAX_WAITING = 20_000
+BACKLOG_SECONDS = 1.0
+RECENT_SECONDS = 0.25
 DAY_SECONDS = 86_400.0
 RETRY_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 
@@ -30,48 +38,66 @@ class Touched(NamedTuple):
     received_ms: int
 
 
+Key = tuple[str, str, int]  # tenant, user, and which of his lists: 0 where they coalesce
+Taken = list[tuple[Key, Touched]]
+
+
 class Recommend:
     """The recommend agent: takes touched users, writes lists."""
 
     def __init__(self, river: River) -> None:
         self._river = river
-        self._waiting: dict[tuple[str, str], Touched] = {}
+        self._waiting: dict[Key, Touched] = {}
         self._enqueued = 0
         self._written = 0
+        self._each = itertools.count(1) if river.components.lists == "each" else itertools.repeat(0)
+        self._flushing = 0
+        self._recent_at = 0.0
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
 
-    def enqueue(self, partition: int, tenant: str, user: str, received_ms: int) -> None:
-        """Ask for a fresh list; synchronous, so that it falls together with the learning."""
-        key = (tenant, user)
-        earlier = self._waiting.get(key)
-        if earlier is None:
-            self._enqueued += 1
-        newest = max(received_ms, earlier.received_ms if earlier else 0)
-        self._waiting[key] = Touched(partition, newest)
+    def enqueue(
+        self, partition: int, tenant: str, users: Sequence[str], received_ms: Sequence[int]
+    ) -> None:
+        """Ask for fresh lists; synchronous, so that it falls together with the learning."""
+        if self._river.components.lists == "off":
+            return
+        before = len(self._waiting)
+        for user, received, which in zip(users, received_ms, self._each, strict=False):
+            key = (tenant, user, which)
+            earlier = self._waiting.get(key)
+            newest = received if earlier is None else max(received, earlier.received_ms)
+            self._waiting[key] = Touched(partition, newest)
+        self._enqueued += len(self._waiting) - before
 
-    async def wake(self) -> None:
-        """Let the writer run; wait while too many users wait (back-pressure)."""
-        if not self._waiting:
+    async def wake(self, lag_seconds: float = 0.0) -> None:
+        """Let the writer run, unless we are so far behind; wait while too many users wait."""
+        full = len(self._waiting) >= MAX_WAITING
+        if not self._waiting or (lag_seconds > BACKLOG_SECONDS and not full and not self._flushing):
             return
         self._wake.set()
-        if len(self._waiting) >= MAX_WAITING:
+        if full:
             async with self._changed:
                 await self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING)
 
     async def flushed(self) -> None:
         """Return once every user waiting now has his list in Redis."""
         target = self._enqueued
-        self._wake.set()
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._written >= target)
+        self._flushing += 1
+        try:
+            self._wake.set()
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._written >= target)
+        finally:
+            self._flushing -= 1
 
     async def run(self) -> None:
         """Write lists for as long as the worker lives."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
+            target = self._enqueued  # who comes meanwhile wakes us again
+            while self._written < target:
                 taken = self._take()
                 await self._write(taken)
                 self._written += len(taken)
@@ -80,23 +106,20 @@ class Recommend:
                 self._river.metrics.queue.labels("lists").set(len(self._waiting))
                 await asyncio.sleep(0)
 
-    def _take(self) -> list[tuple[tuple[str, str], Touched]]:
-        keys = [key for key, _ in zip(self._waiting, range(WRITE_AT_ONCE), strict=False)]
+    def _take(self) -> Taken:
+        keys = list(itertools.islice(self._waiting, WRITE_AT_ONCE))
         return [(key, self._waiting.pop(key)) for key in keys]
 
-    async def _write(self, taken: list[tuple[tuple[str, str], Touched]]) -> None:
+    async def _write(self, taken: Taken) -> None:
         writes, touched = [], []
-        for (tenant, user), touch in taken:
+        for (tenant, user, _), touch in taken:
             write = self._list(tenant, user, touch.partition)
             if write is not None:
                 writes.append(write)
                 touched.append(touch)
-        if not writes:
-            return
-        accepted = await self._until_taken(writes)
-        now_ms = int(time.time() * 1000)
-        for write, touch, taken_by_redis in zip(writes, touched, accepted, strict=True):
-            self._note(write, touch, taken_by_redis, now_ms)
+        if writes:
+            accepted = await self._until_taken(writes)
+            self._note(writes, touched, accepted)
 
     def _list(self, tenant: str, user: str, partition: int) -> ListWrite | None:
         state = self._river.partitions.get(partition)
@@ -113,9 +136,7 @@ class Recommend:
         while True:
             try:
                 accepted: list[bool] = await self._river.store.write_many(writes, ttl)
-                await self._river.store.note_recent(
-                    [(write.tenant, write.user) for write in writes]
-                )
+                await self._note_recent(writes)
                 return accepted
             except self._river.store.transient_errors as error:
                 wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
@@ -123,27 +144,48 @@ class Recommend:
                 attempt += 1
                 await asyncio.sleep(wait)
 
-    def _note(self, write: ListWrite, touch: Touched, taken: bool, now_ms: int) -> None:
-        metrics = self._river.metrics
-        if not taken:
-            metrics.lists_refused.inc()
-            return
-        metrics.lists.inc()
-        if touch.received_ms:
-            metrics.freshness.observe(max(0.0, (now_ms - touch.received_ms) / 1000))
-        epoch, seq = write.list.version
-        row: dict[str, Any] = {
-            "tenant": write.tenant,
-            "user_key": self._river.pseudonyms.user_key(write.tenant, write.user),
-            "epoch": epoch,
-            "seq": seq,
-            "watermark": write.list.watermark_ms,
-            "received_at": touch.received_ms or now_ms,
-            "written_at": now_ms,
-            "policy": write.list.policy,
-            "size": len(write.list.items),
-        }
-        self._river.archive.append("list_writes", "", touch.partition, row)
+    async def _note_recent(self, writes: list[ListWrite]) -> None:
+        """Some of the users served last, for whoever wants to look at a list; now and then."""
+        now = time.monotonic()
+        if now - self._recent_at >= RECENT_SECONDS:
+            self._recent_at = now
+            await self._river.store.note_recent([(write.tenant, write.user) for write in writes])
+
+    def _note(
+        self, writes: Sequence[ListWrite], touched: Sequence[Touched], accepted: Sequence[bool]
+    ) -> None:
+        metrics, now_ms = self._river.metrics, int(time.time() * 1000)
+        metrics.lists.inc(sum(accepted))
+        metrics.lists_refused.inc(len(accepted) - sum(accepted))
+        taken = [
+            pair
+            for pair, yes in zip(zip(writes, touched, strict=True), accepted, strict=True)
+            if yes
+        ]
+        for _, touch in taken:
+            if touch.received_ms:
+                metrics.freshness.observe(max(0.0, (now_ms - touch.received_ms) / 1000))
+        if taken and self._river.components.archive:
+            columns = list_columns(taken, self._river.pseudonyms.user_key, now_ms)
+            self._river.archive.append_columns("list_writes", "", 0, columns)
+
+
+def list_columns(
+    taken: Sequence[tuple[ListWrite, Touched]], user_key: Callable[[str, str], str], now_ms: int
+) -> dict[str, Sequence[Any]]:
+    """The columns of `list_writes` in the warehouse, of lists that Redis took."""
+    writes = [write for write, _ in taken]
+    return {
+        "tenant": [write.tenant for write in writes],
+        "user_key": [user_key(write.tenant, write.user) for write in writes],
+        "epoch": [write.list.version[0] for write in writes],
+        "seq": [write.list.version[1] for write in writes],
+        "watermark": [write.list.watermark_ms for write in writes],
+        "received_at": [touch.received_ms or now_ms for _, touch in taken],
+        "written_at": [now_ms] * len(writes),
+        "policy": [write.list.policy for write in writes],
+        "size": [len(write.list.items) for write in writes],
+    }
 
 
 def stored_list(top: TopK, version: tuple[int, int], watermark: float) -> StoredList:
@@ -153,7 +195,7 @@ def stored_list(top: TopK, version: tuple[int, int], watermark: float) -> Stored
         version=version,
         watermark_ms=int(watermark * 1000),
         items=list(top.items),
-        scores=[round(float(score), 4) for score in top.scores],
+        scores=np.round(top.scores.astype(np.float64), 4).tolist(),
         policy=top.policy,
         seed=0,
     )
