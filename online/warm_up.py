@@ -16,6 +16,7 @@ from online.spikes import Observation, SpikeMonitor
 def warm_up() -> None:
     """Go through everything on a learner and on detectors that are thrown away."""
     _learner()
+    _exchange()
     _detectors()
 
 
@@ -28,6 +29,18 @@ def _detectors() -> None:
     )
     monitor.observe([Observation("other", (), 0.0, 1, 3 * 86_400.0)])
     SpikeMonitor().load(monitor.state())
+
+
+def _exchange() -> None:
+    """Take what another learner learned, and take it out again."""
+    one, two = Learner(), Learner()
+    sender, receiver = (learner.share(lambda partition: 1) for learner in (one, two))
+    one.learn(0, ["user"] * 2, ["a", "b"], np.zeros(2, np.int8), np.zeros(2))
+    one.forget_user(0, "user")
+    receiver.slots(["a", "b"])
+    for run in sender.cut():
+        receiver.take(run)
+    receiver.holds(0, 0)
 
 
 def _learner() -> None:
