@@ -14,15 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from online import cooccurrence as co
-from online import learning, lists, state, warm_start
-from online import popularity as po
-from online.arrays import F64, I8, I64
+from online import learning, lists, moving, state, warm_start
+from online.arrays import F64, I8
 from online.blend import MISS
 from online.changes import events_in, items_in, users_in
 from online.config import LearnerConfig
 from online.deltas_exchange import Exchange
 from online.interactions import Kind, Learned
-from online.partition import Partition
+from online.partition import Partition, longest_silent
 from online.shared import Shared
 from online.steps import Steps, finish
 from online.topk import TopK
@@ -222,53 +221,14 @@ class Learner:
         Args:
             first_change: receives the whole partition; `partition_changes` then goes on from it.
         """
-        yield from self.dropping(partition)
-        if "clock" not in arrays:  # a tenant without events when the checkpoint was taken
-            return
-        position = state.position_in(arrays)
-        held = self.exchange is not None and self.exchange.holds(partition, position)
-        made: list[Partition] = []
-        yield self._restoring(arrays, made, first_change)
-        part = made.pop()
-        if not held:
-            yield from self._shared.replaying(part, _all_users(part), 1)
-        if self.exchange is not None:
-            part.journal = self.exchange.journal(partition, position)
-        self._partitions[partition] = part
-        if part.users.size:
+        yield from moving.loading(self._held(), partition, arrays, first_change)
+        part = self._partitions.get(partition)
+        if part is not None and part.users.size:
             self._newest = max(self._newest, float(part.last_active[: part.users.size].max()))
 
     def load_others(self, arrays: Mapping[str, npt.NDArray[Any]]) -> int:
-        """Add another learner's partition to the item statistics; returns where its journal is."""
-        if "clock" in arrays:
-            made: list[Partition] = []
-            self._restoring(arrays, made)()
-            self._shared.replay(made[0], _all_users(made[0]), 1)
-        return state.position_in(arrays)
-
-    def _restoring(
-        self,
-        arrays: Mapping[str, npt.NDArray[Any]],
-        made: list[Partition],
-        first_change: list[state.Arrays] | None = None,
-    ) -> Callable[[], None]:
-        """Learn of items and time here; the function returned makes the partition anywhere."""
-        shared = self._shared
-        slots = shared.slots_of(arrays)
-        clock = shared.model.clock
-        behind = int(arrays["clock"][0] - clock[0])
-        if behind > 0:
-            po.pass_ticks(shared.model.popularity, behind)
-            clock[0] += behind
-
-        def restore() -> None:
-            part = state.partition_from(arrays, slots, shared.room)
-            if first_change is not None:
-                whole = state.partition_changes(part, shared.items, clock)
-                first_change.append(whole | {"journal": np.array([state.position_in(arrays)])})
-            made.append(part)
-
-        return restore
+        """Add another's partition to the statistics; returns where its journal is."""
+        return moving.load_others(self._shared, arrays)
 
     def drop_partition(self, partition: int) -> None:
         """Let a partition go, and what it contributed to the item statistics.
@@ -279,13 +239,10 @@ class Learner:
 
     def dropping(self, partition: int) -> Steps:
         """`drop_partition` in steps."""
-        part = self._partitions.pop(partition, None)
-        if part is None:
-            return
-        if self.exchange is not None and part.journal is not None:
-            self.exchange.let_go(partition, part.journal)
-        else:
-            yield from self._shared.replaying(part, _all_users(part), -1)
+        return moving.dropping(self._held(), partition)
+
+    def _held(self) -> moving.Held:
+        return moving.Held(self._shared, self._partitions, self.exchange)
 
     def shared_state(self) -> state.Arrays:
         """Copies of what belongs to no partition: factors, recent interactions, blend."""
@@ -310,10 +267,8 @@ class Learner:
 
     def events_learned(self, partition: int | None = None) -> int:
         """Interactions learned, summed from the additive counts (negative comments included)."""
-        if partition is None:
-            return sum(part.events() for part in self._partitions.values())
-        part = self._partitions.get(partition)
-        return part.events() if part is not None else 0
+        parts = self._partitions
+        return sum(p.events() for n, p in parts.items() if partition in {None, n})
 
     def _partition(self, partition: int) -> Partition:
         part = self._partitions.get(partition)
@@ -341,18 +296,7 @@ class Learner:
     def _drop_silent_users(self) -> None:
         """Make room for at least one more user: those silent longest go."""
         count = max(1, self.config.max_users // 1000)
-        silent = [
-            (active_at, number, user)
-            for number, part in self._partitions.items()
-            for active_at, user in part.least_active(count)
-        ]
-        leaving: dict[int, list[str]] = {}
-        for _, number, user in sorted(silent)[:count]:
-            leaving.setdefault(number, []).append(user)
+        leaving = longest_silent(self._partitions, count)
         for number, users in leaving.items():
             self._take_out(self._partitions[number], users)
             self.users_dropped += len(users)
-
-
-def _all_users(part: Partition) -> I64:
-    return np.arange(part.users.size, dtype=np.int64)

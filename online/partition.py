@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,6 +135,19 @@ class Partition:
             silent = silent[near := np.argpartition(silent, count)[:count]]
             live = live[near]
         return [(float(t), self.users.name(int(s))) for t, s in zip(silent, live, strict=True)]
+
+
+def longest_silent(partitions: Mapping[int, Partition], count: int) -> dict[int, list[str]]:
+    """The `count` users of all partitions that are silent longest, by partition."""
+    silent = [
+        (active_at, number, user)
+        for number, part in partitions.items()
+        for active_at, user in part.least_active(count)
+    ]
+    found: dict[int, list[str]] = {}
+    for _, number, user in sorted(silent)[:count]:
+        found.setdefault(number, []).append(user)
+    return found
 
 
 def user_hash(user: str) -> int:
