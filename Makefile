@@ -44,6 +44,7 @@ format: install ## rewrite to the house's format
 
 bench: install ## the figures of the README, measured here (minutes)
 	$(BIN)/springtide bench freshness --rate 200 --seconds 30 --json
+	$(BIN)/springtide bench ingest --json
 
 nightly: install ## what is too long for every commit: the benchmarks and the real-data runs
 	$(BIN)/python -m pytest tests/benchmarks --run-nightly

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+STATISTICS = ("popularity", "recency", "transitions")
+COMPONENTS = (*STATISTICS, "factors", "blend")
+
 
 class LearnerConfig(msgspec.Struct, frozen=True):
     """Sizes and rates. The rates are one setting for every data set.
@@ -18,6 +21,12 @@ class LearnerConfig(msgspec.Struct, frozen=True):
         max_items: beyond it new items are refused and counted.
         max_pairs: pair entries (12 bytes each); beyond it new pairs are refused and counted.
         recent: interactions that negatives and replays are drawn from.
+        scan_up_to: items; in a larger catalogue lists and ranks look at candidates only.
+        components: what is on: STATISTICS at least. Without the blend nothing is ranked while it
+            is learned, and the weights stay as they are.
+
+    Raises:
+        ValueError: a component is unknown, or one of STATISTICS is missing.
     """
 
     factors: int = 64
@@ -30,3 +39,12 @@ class LearnerConfig(msgspec.Struct, frozen=True):
     recent: int = 65_536
     factor_rate: float = 0.1
     blend_rate: float = 0.005
+    scan_up_to: int = 1024
+    components: tuple[str, ...] = COMPONENTS
+
+    def __post_init__(self) -> None:
+        on = set(self.components)
+        if not set(STATISTICS) <= on <= set(COMPONENTS):
+            raise ValueError(
+                f"components are {', '.join(STATISTICS)} and, if wanted, factors and blend"
+            )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from online import blend as bl
+from online import candidates as ca
 from online import cooccurrence as co
 from online import factors as fa
+from online import guard as gu
 from online import histories as hi
 from online import popularity as po
 from online import scoring as sc
@@ -15,6 +17,7 @@ from online.kernels import kernel
 from online.topk import select
 
 MISS = bl.MISS
+SCAN_UP_TO, FACTORS, BLEND = 0, 1, 2  # switches
 
 
 class Model(NamedTuple):
@@ -22,6 +25,7 @@ class Model(NamedTuple):
 
     Attributes:
         rates: float64[2], of the factors and of the blend.
+        switches: int64[3], items up to which all are scanned, FACTORS and BLEND on or off.
         clock: int64[1], interactions learned.
     """
 
@@ -30,8 +34,10 @@ class Model(NamedTuple):
     popularity: po.Popularity
     factors: fa.Factors
     blend: bl.Blend
+    guard: gu.Guard
     scratch: sc.Scratch
     rates: F64
+    switches: I64
     clock: I64
 
 
@@ -88,7 +94,8 @@ def learn_events(
         if kind != hi.NEGATIVE:
             if not co.has_room(m.pairs, m.scratch.context, count, item):
                 return e
-            _rank(n, m, h, events, e, count, disliked)
+            if m.switches[BLEND]:
+                _rank(n, m, h, events, e, count, disliked)
             _learn(m, events, e, count)
         hi.append(h, user, item, kind, m.clock[0])
         counts[kind, item] += 1
@@ -107,16 +114,48 @@ def find_context(s: sc.Scratch, h: hi.Histories, user: int) -> tuple[int, int]:
 
 
 @kernel()
-def score_user(n: int, m: Model, h: hi.Histories, user: int, count: int, disliked: int) -> int:
-    """Scores of all candidates for a user whose context is found; returns his bucket."""
+def by_scan(n: int, m: Model) -> bool:
+    """Whether all of the n items are scored, not candidates only."""
+    return bool(n <= m.switches[SCAN_UP_TO])
+
+
+@kernel()
+def score_user(
+    n: int, m: Model, h: hi.Histories, user: int, count: int, disliked: int, scan: bool
+) -> int:
+    """Blended scores for a user whose context is found and whose items are marked as seen.
+
+    Returns:
+        How many are scored: places are slots, or, where not `scan`, those of the pool.
+    """
     s = m.scratch
-    bucket: int = bl.bucket_of(h.length[user])
-    sc.compute_features(n, count, m.pairs, m.popularity, m.factors, s)
-    bl.blend_scores(n, m.blend, bucket, s)
+    if scan:
+        sc.score_catalogue(n, count, m.pairs, m.popularity, m.factors, s)
+    else:
+        n = sc.score_candidates(count, m.available, m.pairs, m.popularity, m.factors, s)
+    bl.blend_scores(n, m.blend, bl.bucket_of(h.length[user]), s)
+    finish(n, m, disliked, scan)
+    return n
+
+
+@kernel()
+def score_alone(n: int, m: Model, feature: int, disliked: int, scan: bool) -> None:
+    """Scores by one feature alone, after `score_user`."""
+    m.scratch.scores[:n] = m.scratch.features[feature, :n]
+    finish(n, m, disliked, scan)
+
+
+@kernel()
+def finish(n: int, m: Model, disliked: int, scan: bool) -> None:
+    """Weigh down what is near the user's dislikes; what cannot be listed gets no score."""
+    s = m.scratch
+    if not scan:
+        if disliked:
+            sc.weigh_down_candidates(n, s.dislikes, disliked, m.available, m.pairs, m.popularity, s)
+        return
     if disliked:
         sc.weigh_down_neighbours(n, s.dislikes, disliked, m.pairs, m.popularity, s)
     bl.mask(n, m.available, m.popularity, s, s.mark[0])
-    return bucket
 
 
 @kernel()
@@ -130,16 +169,39 @@ def _rank(
         events.ranks[e] = 0
         events.popularity_ranks[e] = 0
         return
+    events.ranks[e] = MISS
     if m.popularity.counts[item] <= 0 or m.available[item] == 0:
-        events.ranks[e] = MISS
         events.popularity_ranks[e] = MISS
         return
-    bucket = score_user(n, m, h, user, count, disliked)
-    rank = bl.rank_of(n, s.scores, item)
-    events.ranks[e] = rank
-    events.popularity_ranks[e] = bl.count_rank(n, m.available, m.popularity, s, mark, item)
-    if rank <= bl.LEARN_FROM_RANK:
-        bl.learn_weights(n, m.blend, bucket, s, item, m.rates[1])
+    scan = by_scan(n, m)
+    scored = score_user(n, m, h, user, count, disliked, scan)
+    if scan:
+        place = item
+        popularity_rank = bl.count_rank(n, m.available, m.popularity, s, mark, item)
+    else:
+        place = ca.place_of(item, mark, s.pool)
+        popularity_rank = bl.count_rank_by_leaders(n, m.available, m.popularity, s, mark, item)
+    events.popularity_ranks[e] = popularity_rank
+    if place >= 0:
+        events.ranks[e] = _foresee(scored, m, bl.bucket_of(h.length[user]), place, disliked, scan)
+
+
+@kernel()
+def _foresee(n: int, m: Model, bucket: int, place: int, disliked: int, scan: bool) -> int:
+    """The rank of what came, among n scored; the blend and its guard learn from it."""
+    s = m.scratch
+    rank: int = bl.rank_of(n, s.scores, place)
+    lead = gu.leader(m.guard, bucket)
+    gu.watch(m.guard, bucket, n, s.features, s.scores, place, rank)
+    foreseen = rank
+    if lead >= 0:
+        foreseen = min(rank, gu.rank_alone(n, s.features[lead], s.scores, place))
+    if foreseen <= bl.LEARN_FROM_RANK:
+        bl.learn_weights(n, m.blend, bucket, s, place, m.rates[1])
+    if lead >= 0:
+        score_alone(n, m, lead, disliked, scan)
+        rank = bl.rank_of(n, s.scores, place)
+    return rank
 
 
 @kernel()
@@ -147,11 +209,11 @@ def _learn(m: Model, events: Events, e: int, count: int) -> None:
     item, kind, context = events.items[e], events.kinds[e], m.scratch.context
     halves = co.HALVES[kind]
     co.add_interaction(m.pairs, context, count, item, halves)
-    rate = m.rates[0] * 0.5 * halves
-    fa.push(m.factors, item, context, count, events.hashes[e])
-    if count > 0:
-        fa.step(m.factors, item, context, count, rate)
-    fa.replay(m.factors, m.rates[0])
+    if m.switches[FACTORS]:
+        fa.push(m.factors, item, context, count, events.hashes[e])
+        if count > 0:
+            fa.step(m.factors, item, context, count, m.rates[0] * 0.5 * halves)
+        fa.replay(m.factors, m.rates[0])
     po.add_count(m.popularity, item, halves)
     po.add_fading(m.popularity, item, halves, m.clock[0], m.clock[0])
 
@@ -164,10 +226,20 @@ def list_user(
     s = m.scratch
     count, disliked = find_context(s, h, user)
     hi.mark_seen(h, user, s.seen, s.mark[0])
-    score_user(n, m, h, user, count, disliked)
-    for i in range(min(n, len(bonus))):
+    scan = by_scan(n, m) or len(bonus) > 0
+    scored = score_user(n, m, h, user, count, disliked, scan)
+    if not scan and scored < len(items):  # too few candidates for so long a list
+        scan = True
+        scored = score_user(n, m, h, user, count, disliked, scan)
+    lead = gu.leader(m.guard, bl.bucket_of(h.length[user]))
+    if lead >= 0:
+        score_alone(scored, m, lead, disliked, scan)
+    for i in range(min(scored, len(bonus))):
         s.scores[i] += bonus[i]
-    found: int = select(n, s.scores, items, best)
+    found: int = select(scored, s.scores, items, best)
+    if not scan:
+        for at in range(found):
+            items[at] = s.pool.slots[items[at]]
     return found
 
 
@@ -175,11 +247,26 @@ def list_user(
 def similar_items(n: int, m: Model, item: int, items: I32, best: F32) -> int:
     """Items by C[item, i] · (n_i + 1)^-.3 · n_item^-.7, the recency co-occurrence of 2."""
     s = m.scratch
-    s.c_sum[:n] = 0
-    co.add_row(m.pairs, item, n, m.popularity.share[item] / co.SCALE, 0.0, s.c_sum, s.t_sum)
-    for i in range(n):
-        x = s.c_sum[i] * m.popularity.damp[i]
-        ok = x > 0 and i != item and m.available[i] != 0 and m.popularity.counts[i] > 0
-        s.scores[i] = x if ok else bl.MASKED
-    found: int = select(n, s.scores, items, best)
-    return found
+    share = m.popularity.share[item] / co.SCALE
+    if by_scan(n, m) or len(items) >= co.LEADERS:
+        s.c_sum[:n] = 0
+        co.add_row(m.pairs, item, n, share, 0.0, s.c_sum, s.t_sum)
+        for i in range(n):
+            x = s.c_sum[i] * m.popularity.damp[i]
+            ok = x > 0 and i != item and m.available[i] != 0 and m.popularity.counts[i] > 0
+            s.scores[i] = x if ok else bl.MASKED
+        return int(select(n, s.scores, items, best))
+    s.mark[0] += 1
+    mark, pool = s.mark[0], s.pool
+    s.seen[item] = mark
+    pool.size[0] = 0
+    pool.wc[0], pool.wt[0] = share, 0.0
+    s.context[0] = item
+    ca.add_rows(s.context, 1, ca.CAPACITY, mark, s.seen, m.available, m.pairs, m.popularity, pool)
+    for a in range(pool.size[0]):
+        x = pool.c_sum[a] * m.popularity.damp[pool.slots[a]]
+        s.scores[a] = x if x > 0 else bl.MASKED
+    found = select(pool.size[0], s.scores, items, best)
+    for at in range(found):
+        items[at] = pool.slots[items[at]]
+    return int(found)

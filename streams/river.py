@@ -13,12 +13,15 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from infra.metrics import WorkerMetrics
 from infra.pseudonym import Pseudonymiser
 from infra.serving import AsyncRedisTopKStore
 from infra.settings import Settings
 from infra.telemetry import get_logger
 from infra.warehouse import ArchiveWriter
+from online.config import STATISTICS
 from online.learner import Learner, LearnerConfig
 from streams.batch_consumer import Batch
 from streams.components import ALL, Components
@@ -72,9 +75,12 @@ class River:
         """The tenant's learner, made at its first event."""
         found = self.learners.get(tenant)
         if found is None:
-            found = self.learners[tenant] = Learner(
-                LearnerConfig(max_users=self.settings.max_users, max_items=self.settings.max_items)
+            config = LearnerConfig(
+                max_users=self.settings.max_users, max_items=self.settings.max_items
             )
+            if self.components.learner == "statistics":
+                config = msgspec.structs.replace(config, components=STATISTICS)
+            found = self.learners[tenant] = Learner(config)
             if self.on_learner is not None:
                 self.on_learner(tenant, found)
             if tenant in self.shared_arrays:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from streams.commands.bench_ingest import ingest
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
@@ -50,13 +52,13 @@ def freshness(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = BenchOptions(rate, seconds, runs, items, broker)
     settings = load_settings(data_dir=data_dir)
-    with tempfile.TemporaryDirectory(prefix="springtide-bench-") as temporary, _bar() as bar:
-        task = bar.add_task("", total=1.0)
+    with tempfile.TemporaryDirectory(prefix="springtide-bench-") as temporary, bar() as shown:
+        task = shown.add_task("", total=1.0)
         found = bench_freshness(
             options,
             settings,
             data_dir or Path(temporary),
-            lambda doing, share: bar.update(task, description=doing, completed=share),
+            lambda doing, share: shown.update(task, description=doing, completed=share),
         )
     if as_json:
         print(json.dumps(found))
@@ -82,13 +84,13 @@ def spikes(
     """
     from online.spikes_speed import measured
 
-    with _bar() as bar:
-        task = bar.add_task("", total=1.0)
+    with bar() as shown:
+        task = shown.add_task("", total=1.0)
         found: dict[str, Any] = measured(
             keys,
             comments,
             runs,
-            lambda doing, share: bar.update(task, description=doing, completed=share),
+            lambda doing, share: shown.update(task, description=doing, completed=share),
         )
     found |= {"broker": None, "components": ["monitor"], "keys": keys, "comments": comments}
     if as_json:
@@ -100,7 +102,7 @@ def spikes(
     )
 
 
-def _bar() -> Any:
+def bar() -> Any:
     """A progress bar on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -108,3 +110,6 @@ def _bar() -> Any:
     return Progress(
         TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True
     )
+
+
+app.command()(ingest)

@@ -16,6 +16,7 @@ STOP_SECONDS = 15.0
 
 if TYPE_CHECKING:
     from streams.app import App
+    from streams.components import Components
 
 
 def worker(
@@ -47,23 +48,27 @@ def worker(
     )
     import uvloop
 
-    uvloop.run(_main(settings, host, port))
+    uvloop.run(run_worker(settings, host, port))
 
 
-async def _main(settings: Settings, host: str, port: int) -> None:
+async def run_worker(
+    settings: Settings, host: str, port: int, components: Components | None = None
+) -> None:
+    """Run a worker until SIGINT or SIGTERM; `components` None: all."""
     from starlette.applications import Starlette
 
     from infra.health import HttpServer, listen
     from infra.serving import AsyncRedisTopKStore
     from streams import topics
     from streams.app import create_app
+    from streams.components import ALL
     from streams.river import fatal
     from streams.worker_http import worker_routes
 
     listener = listen(host, port)
     await asyncio.to_thread(topics.require, settings.kafka_url)
     store = await AsyncRedisTopKStore.connect(settings.redis_url.get_secret_value())
-    app = create_app(settings, store)
+    app = create_app(settings, store, components or ALL)
     server = HttpServer(Starlette(routes=worker_routes(app)), listener)
     await server.start()
     stopping = asyncio.Event()
