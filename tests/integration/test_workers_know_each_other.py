@@ -50,6 +50,7 @@ def test_each_worker_knows_the_whole_stream_once(deployment: Any, make_event: An
     assert all(learned and taken for learned, taken in map(counted, urls))
 
     deployment.send([(topics.ITEM_DELTAS, b"?", b"no delta at all")])
+    del deployment.sent[topics.ITEM_DELTAS, 0]  # no event: no checkpoint accounts for it
     until(lambda: any(one["topic"] == topics.ITEM_DELTAS for one in deployment.dead_letters()))
     (letter,) = [one for one in deployment.dead_letters() if one["topic"] == topics.ITEM_DELTAS]
     assert letter["reason"]
