@@ -15,7 +15,7 @@ import numpy as np
 
 from online.arrays import F32, FAST, U8
 from online.kernels import kernel
-from online.popularity import Popularity
+from online.popularity import BY_COUNT, Popularity
 from online.scoring import FEATURES, Scratch, exponentials
 
 BUCKETS = 6
@@ -96,6 +96,23 @@ def count_rank(n: int, available: U8, p: Popularity, s: Scratch, mark: int, item
         if p.counts[i] >= x and available[i] != 0 and s.seen[i] != mark:
             rank += 1
     return rank
+
+
+@kernel()
+def count_rank_by_leaders(
+    n: int, available: U8, p: Popularity, s: Scratch, mark: int, item: int
+) -> int:
+    """The same from the best by count: exact to rank 20, beyond it `n` at worst.
+
+    Where the user has nearly all of the best, the others are counted one by one.
+    """
+    x = p.counts[item]
+    rank = 0
+    for i in p.leaders[BY_COUNT]:
+        if i < 0 or p.counts[i] < x:
+            return rank
+        rank += available[i] != 0 and s.seen[i] != mark
+    return n if rank > 20 else count_rank(n, available, p, s, mark, item)
 
 
 @kernel(fastmath=FAST)

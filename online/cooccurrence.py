@@ -8,71 +8,48 @@ With h_k the user's k-th last distinct item when he meets item i, and w the kind
 Values are integers in units of 1/SCALE, so a sum does not depend on its order and a history can be
 taken out exactly. Row h holds (i, C[h,i], T[h→i]). A short row is an open-addressing hash table; a
 row that knows a fair part of the catalogue is a dense vector, which is scanned in vector lanes.
+A row of more than LEADERS pairs has the heaviest of them beside it (`leaders`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
-from online.arrays import F32, FAST, I32, I64, SIZE_CLASSES, grown, release, size_class, take
+from online.arrays import F32, FAST, I32, I64, grown, release, size_class, take
 from online.kernels import kernel
+from online.leaders import note
+from online.pairs import (
+    BLOCKS,
+    CLOSED,
+    DECAYS,
+    DEMOTE,
+    DENSE,
+    FULL,
+    HALVES,
+    LEADERS,
+    NEIGHBOURS,
+    NO_LEADERS,
+    PROMOTE,
+    REFUSED,
+    ROWS,
+    SCALE,
+    SMALLEST,
+    TOP,
+    TRANSITIONS,
+    WORDS,
+    Pairs,
+    new_pairs,
+    with_cells,
+    with_leaders,
+    with_rows,
+)  # fmt: skip
 
-SCALE = 1024
-NEIGHBOURS = 20  # k < 20
-TRANSITIONS = 12  # k < 12
-# Half of SCALE, because the kinds' weights are counted in halves.
-DECAYS = np.rint(SCALE / 2 * 0.8 ** np.arange(NEIGHBOURS)).astype(np.int32)
-# Click 1, purchase 2, positive comment 1.5, neutral 1, negative 0.
-HALVES = np.array([2, 4, 3, 2, 0])
-WORDS = 3  # key, C, T
-SMALLEST = 3
-DENSE = -1
-PROMOTE = 6  # a row with a sixth of the width in use becomes dense …
-DEMOTE = 12  # … and sparse again when the catalogue outgrew it
-FULL = 2**31 - 2**20
-
-TOP, ROWS, REFUSED, CLOSED = 0, 1, 2, 3
-
-
-class Pairs(NamedTuple):
-    """Pair statistics of all items.
-
-    Attributes:
-        start: int64[items], the row's block in `cells`, or its number in `dense`.
-        size: int32[items], entries of the block (power of two), 0 for none, DENSE.
-        used: int32[items], pairs in the row.
-        out: int64[items], R in units of 1/SCALE.
-        cells: int32[entries · 3], key (-1: empty), C, T.
-        dense: int32[rows, 2, width], C and T.
-        free: int64[SIZE_CLASSES], heads of the lists of free blocks.
-        state: int64[4], TOP of the cells, dense ROWS in use, pairs REFUSED, CLOSED to new pairs.
-    """
-
-    start: I64
-    size: I32
-    used: I32
-    out: I64
-    cells: I32
-    dense: I32
-    free: I64
-    state: I64
-
-
-def new_pairs(items: int, entries: int = 1 << 16, rows: int = 32) -> Pairs:
-    """Empty statistics with room for `items`."""
-    return Pairs(
-        np.zeros(items, np.int64),
-        np.zeros(items, np.int32),
-        np.zeros(items, np.int32),
-        np.zeros(items, np.int64),
-        np.zeros(entries * WORDS, np.int32),
-        np.zeros((rows, 2, max(1024, items)), np.int32),
-        np.full(SIZE_CLASSES, -1, np.int64),
-        np.zeros(4, np.int64),
-    )
+__all__ = [
+    "CLOSED", "DECAYS", "FULL", "HALVES", "LEADERS", "NEIGHBOURS", "REFUSED", "ROWS", "SCALE",
+    "TOP", "TRANSITIONS", "WORDS", "Pairs", "add_interaction", "add_row", "has_room", "new_pairs",
+    "room_needed", "with_cells", "with_items", "with_leaders", "with_rows",
+]  # fmt: skip
 
 
 def with_items(p: Pairs, items: int) -> Pairs:
@@ -83,6 +60,7 @@ def with_items(p: Pairs, items: int) -> Pairs:
         size=grown(p.size, items),
         used=grown(p.used, items),
         out=grown(p.out, items),
+        lead=grown(p.lead, items, fill=NO_LEADERS),
     )
     if items <= width:
         return p
@@ -97,17 +75,6 @@ def with_items(p: Pairs, items: int) -> Pairs:
     return p._replace(dense=wider)
 
 
-def with_cells(p: Pairs, entries: int) -> Pairs:
-    """Room for at least `entries` hash entries."""
-    have = len(p.cells) // WORDS
-    return p if entries <= have else p._replace(cells=grown(p.cells, entries * WORDS))
-
-
-def with_rows(p: Pairs, rows: int) -> Pairs:
-    """Room for at least `rows` dense rows."""
-    return p if rows <= len(p.dense) else p._replace(dense=grown(p.dense, rows))
-
-
 @kernel()
 def room_needed(p: Pairs, context: I32, count: int, item: int) -> int:
     """Hash entries that one more interaction may take from the top, at most."""
@@ -120,6 +87,8 @@ def room_needed(p: Pairs, context: I32, count: int, item: int) -> int:
 @kernel()
 def has_room(p: Pairs, context: I32, count: int, item: int) -> bool:
     """Whether one more interaction can be added without growing the arrays."""
+    if (p.state[BLOCKS] + NEIGHBOURS + 1) * LEADERS * WORDS > len(p.leaders):
+        return False
     if p.state[CLOSED]:
         return True
     if p.state[ROWS] + NEIGHBOURS + 1 > len(p.dense):
@@ -163,7 +132,7 @@ def add_row(p: Pairs, h: int, n: int, wc: float, wt: float, c_sum: F32, t_sum: F
             t_sum[i] += ft * np.float32(p.cells[at + 2])
 
 
-@kernel()
+@kernel(inline="always")
 def _slot(p: Pairs, start: int, size: int, key: int) -> int:
     """Word index of the key's entry, or of the empty entry where it belongs."""
     at = (key * 0x9E3779B1 >> 7) & (size - 1)
@@ -174,11 +143,13 @@ def _slot(p: Pairs, start: int, size: int, key: int) -> int:
         at = (at + 1) & (size - 1)
 
 
-@kernel()
+@kernel(inline="always")
 def _add(p: Pairs, h: int, key: int, c: int, t: int) -> None:
     """Below zero only what was refused, or full, can fall: it stops there."""
     if p.size[h] >= 0 and not _make_entry(p, h, key, c):
         return
+    if c < 0 and p.lead[h] >= 0:
+        p.lead[h] = -2 - p.lead[h]
     if p.size[h] == DENSE:
         row = p.dense[p.start[h]]
         p.used[h] -= row[0, key] != 0
@@ -186,11 +157,26 @@ def _add(p: Pairs, h: int, key: int, c: int, t: int) -> None:
             row[0, key] = max(0, row[0, key] + c)
             row[1, key] = max(0, row[1, key] + t)
         p.used[h] += row[0, key] != 0
+        if c >= 0:
+            _follow(p, h, key, row[0, key], row[1, key])
         return
     word = _slot(p, p.start[h], p.size[h], key)
     if p.cells[word + 1] < FULL:
         p.cells[word + 1] = max(0, p.cells[word + 1] + c)
         p.cells[word + 2] = max(0, p.cells[word + 2] + t)
+        if c >= 0:
+            _follow(p, h, key, p.cells[word + 1], p.cells[word + 2])
+
+
+@kernel(inline="always")
+def _follow(p: Pairs, h: int, key: int, c: int, t: int) -> None:
+    """Keep the leaders of row h, which got new values for `key`."""
+    lead = p.lead[h]
+    if lead >= 0:
+        note(p.leaders, lead, key, c, t)
+    elif lead == NO_LEADERS and p.used[h] > LEADERS:
+        p.lead[h] = -2 - p.state[BLOCKS]
+        p.state[BLOCKS] += 1
 
 
 @kernel()

@@ -135,6 +135,18 @@ def score_all(f: Factors, n: int, out: F32) -> None:
         out[:n] = 0
 
 
+@kernel(fastmath=FAST)
+def score_some(f: Factors, n: int, items: I32, out: F32) -> None:
+    """out[a] = x · E_out[items[a]] + b; all zero where anything is not finite."""
+    total = np.float32(0)
+    for a in range(n):
+        i = items[a]
+        out[a] = dot(f.x, f.e_out[i]) + f.bias[i]
+        total += abs(out[a])
+    if not math.isfinite(total):
+        out[:n] = 0
+
+
 @kernel()
 def push(f: Factors, item: int, context: I32, count: int, user: int) -> None:
     """Remember an interaction for negatives and replays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -77,6 +78,10 @@ class Ids:
         """Slots of many names, new ones where unknown; int32[n]."""
         found = self._slots
         return np.array([found[n] if n in found else self.add(n) for n in names], dtype=np.int32)
+
+    def found(self, names: Sequence[str]) -> I64:
+        """Slots of many names, -1 where unknown; int64[n]."""
+        return np.fromiter(map(self._slots.get, names, repeat(FREE)), np.int64, len(names))
 
     def taken(self) -> I64:
         """Slots that hold a string, ascending."""

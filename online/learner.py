@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from online import arrivals, learning, lists, moving, state, warm_start
 from online import cooccurrence as co
-from online import learning, lists, moving, state, warm_start
 from online.arrays import F64, I8
 from online.blend import MISS
 from online.changes import events_in, items_in, users_in
@@ -72,24 +72,24 @@ class Learner:
         Raises:
             ValueError: the arguments differ in length, or a kind is none.
         """
-        n = len(users)
-        active_at = np.nan_to_num(np.asarray(times, np.float64), nan=0.0)
-        if not n == len(items) == len(kinds) == len(active_at):
-            raise ValueError("users, items, kinds and times must have the same length")
-        if n and not 0 <= min(kinds) <= max(kinds) < len(Kind):
-            raise ValueError("a kind is none of online.interactions.Kind")
         part = self._partition(partition)
-        events = learning.Events(
-            np.zeros(n, np.int64),
-            np.array([self._shared.intern(item) for item in items], dtype=np.int32),
-            np.array(kinds, np.int64),  # a copy: kernels are compiled for writable arrays
-            np.zeros(n, np.int64),
-            np.zeros(n, np.int32),
-            np.zeros(n, np.int32),
-        )
-        self._shared.reserve_items()
+        events, active_at = arrivals.read(self._shared, part, users, items, kinds, times)
+        new = np.flatnonzero(events.users < 0).tolist()
         start = 0
-        for at, (user, time) in enumerate(zip(users, active_at.tolist(), strict=True)):
+        if self.users + len(new) > self.config.max_users:
+            start = self._learn_with_drops(part, users, active_at.tolist(), events)
+        else:
+            arrivals.welcome(part, events, new, users, active_at)
+            self._newest = max(self._newest, float(active_at.max(initial=0.0)))
+        self._shared.learn(part, events.between(start, len(users)))
+        return Learned(events.ranks, events.popularity_ranks)
+
+    def _learn_with_drops(
+        self, part: Partition, users: Sequence[str], times: list[float], events: learning.Events
+    ) -> int:
+        """Give users slots, dropping others for new ones; the first interaction not learned yet."""
+        start = 0
+        for at, (user, time) in enumerate(zip(users, times, strict=True)):
             slot = part.users.find(user)
             if slot < 0:
                 if self.users >= self.config.max_users:
@@ -101,8 +101,7 @@ class Learner:
             self._newest = max(self._newest, time)
             events.users[at] = slot
             events.hashes[at] = part.hashes[slot]
-        self._shared.learn(part, events.between(start, n))
-        return Learned(events.ranks, events.popularity_ranks)
+        return start
 
     @property
     def users(self) -> int:
@@ -295,8 +294,7 @@ class Learner:
 
     def _drop_silent_users(self) -> None:
         """Make room for at least one more user: those silent longest go."""
-        count = max(1, self.config.max_users // 1000)
-        leaving = longest_silent(self._partitions, count)
+        leaving = longest_silent(self._partitions, max(1, self.config.max_users // 1000))
         for number, users in leaving.items():
             self._take_out(self._partitions[number], users)
             self.users_dropped += len(users)

@@ -7,18 +7,21 @@ one number instead of all items.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from online.arrays import F32, F64, grown
+from online.arrays import F32, F64, I32, grown
 from online.kernels import kernel
 
 HALF_LIVES = np.array([20.0, 100.0, 700.0, 4000.0, 20000.0])
 H20, H100, H700, H4000, H20000 = range(5)
 GROWTH = 2.0 ** (1.0 / HALF_LIVES)
-INFLATED = 1e9
+INFLATED = 1e24  # far from both ends of a float32
 GONE = 60.0  # half-lives after which nothing is left
+BY_COUNT = 5  # row of the leaders by plain counts, after those by the fading ones
+LISTED = 128
 
 
 class Popularity(NamedTuple):
@@ -31,6 +34,9 @@ class Popularity(NamedTuple):
         fading: float32[5, items], inflated by `step`.
         total: float64[5], sums of `fading`.
         step: float64[5], what an interaction adds now.
+        counted: float64[1], sum of `counts`.
+        leaders: int32[6, 128], the best items by each fading count and by the plain one, in
+            order, -1 beyond the end. Exact while only added to; `settle` makes them anew.
     """
 
     counts: F64
@@ -39,6 +45,8 @@ class Popularity(NamedTuple):
     fading: F32
     total: F64
     step: F64
+    counted: F64
+    leaders: I32
 
 
 def new_popularity(items: int) -> Popularity:
@@ -50,6 +58,8 @@ def new_popularity(items: int) -> Popularity:
         np.zeros((5, items), np.float32),
         np.zeros(5),
         np.ones(5),
+        np.zeros(1),
+        np.full((6, LISTED), -1, np.int32),
     )
 
 
@@ -66,10 +76,13 @@ def with_items(p: Popularity, items: int) -> Popularity:
 @kernel()
 def add_count(p: Popularity, item: int, halves: int) -> None:
     """Count an interaction of so many halves, or, where they are negative, take one out."""
-    p.counts[item] = max(0.0, p.counts[item] + 0.5 * halves)
-    n = p.counts[item]
+    before = p.counts[item]
+    n = max(0.0, before + 0.5 * halves)
+    p.counts[item] = n
+    p.counted[0] += n - before
     p.damp[item] = (n + 1.0) ** -0.3
     p.share[item] = n**-0.7 if n > 0 else 0.0
+    _lead(p.leaders[BY_COUNT], p.counts, item)
 
 
 @kernel()
@@ -82,6 +95,24 @@ def add_fading(p: Popularity, item: int, halves: int, now: int, then: int) -> No
             value = 0.5 * halves * p.step[c] * 2.0**-lives
             p.fading[c, item] = max(0.0, float(p.fading[c, item]) + value)
             p.total[c] += value
+            _lead(p.leaders[c], p.fading[c], item)
+
+
+@kernel()
+def _lead(leaders: I32, values: npt.NDArray[Any], item: int) -> None:
+    """Move an item whose value changed to where it belongs among the leaders."""
+    last, x = len(leaders) - 1, values[item]
+    if leaders[last] >= 0 and values[leaders[last]] > x:
+        return
+    at = 0
+    while at < last and leaders[at] != item and leaders[at] >= 0:
+        at += 1
+    if leaders[at] != item and leaders[at] >= 0 and not x > values[leaders[last]]:
+        return
+    while at > 0 and values[leaders[at - 1]] < x:
+        leaders[at] = leaders[at - 1]
+        at -= 1
+    leaders[at] = item
 
 
 @kernel()
@@ -105,5 +136,10 @@ def pass_ticks(p: Popularity, ticks: int) -> None:
 
 
 def settle(p: Popularity) -> None:
-    """Sum the totals anew, after histories were taken out (rounding must not add up)."""
+    """Totals and leaders anew, after histories were taken out (rounding must not add up)."""
     p.total[...] = p.fading.sum(axis=1, dtype=np.float64)
+    for leaders, values in zip(p.leaders, (*p.fading, p.counts), strict=True):
+        best = np.argsort(-values, kind="stable")[:LISTED]
+        best = best[values[best] > 0]
+        leaders[:] = -1
+        leaders[: len(best)] = best

@@ -1,4 +1,4 @@
-"""Scoring: the nine features of every item for one context (a dense scan).
+"""Scoring: the nine features of every item, or of every candidate, for one context.
 
 Popularity, fading popularity with five half-lives, recency co-occurrence, smoothed transitions,
 factors. Shares pass through a logarithm, because the blend is log-linear. The formulas are those of
@@ -11,19 +11,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from online import popularity
-from online.arrays import F32, FAST, I32, I64, grown
-from online.cooccurrence import SCALE, TRANSITIONS, Pairs, add_row
-from online.factors import Factors, score_all, user_vector
+from online import candidates, popularity
+from online.arrays import F32, F64, FAST, I32, I64, U8, grown
+from online.candidates import Pool, new_pool
+from online.cooccurrence import add_row
+from online.factors import Factors, score_all, score_some, user_vector
 from online.histories import CONTEXT
 from online.kernels import kernel
+from online.pairs import DECAY, SCALE, SMOOTHING, TRANSITIONS, Pairs
 from online.popularity import H20, H100, H700, H20000, Popularity
 
 FEATURES = ("count", "h20", "h100", "h700", "h4000", "h20000", "recency", "transition", "factors")
 COUNT, FADING, RECENCY, TRANSITION, FACTOR = 0, 1, 6, 7, 8
-DECAY = 0.8
-SMOOTHING = 20.0  # μ of the Dirichlet prior of the transitions
 FLOOR = 1e-6
+NOTHING_OUTSIDE = np.zeros(2)
 # The bits of a float32, read as an integer, are its log2 scaled by 2^23, linear inside an octave:
 # a logarithm to .06 for the price of a multiplication (Schraudolph 1999).
 LOG_SCALE = np.float32(8.2629582881927490e-8)
@@ -38,6 +39,7 @@ class Scratch(NamedTuple):
         context: int32[50], newest first; dislikes: int32[10].
         features: float32[9, items]; scores, weights: float32[items].
         c_sum, t_sum: float32[items].
+        pool: candidates; they use places 0, 1, … of features, scores and weights.
     """
 
     seen: I64
@@ -51,6 +53,7 @@ class Scratch(NamedTuple):
     weights: F32
     c_sum: F32
     t_sum: F32
+    pool: Pool
 
 
 def new_scratch(items: int) -> Scratch:
@@ -67,6 +70,7 @@ def new_scratch(items: int) -> Scratch:
         np.zeros(items, np.float32),
         np.zeros(items, np.float32),
         np.zeros(items, np.float32),
+        new_pool(items),
     )
 
 
@@ -82,22 +86,46 @@ def with_items(s: Scratch, items: int) -> Scratch:
 
 
 @kernel()
-def compute_features(
+def score_catalogue(
     n: int, count: int, pairs: Pairs, p: Popularity, f: Factors, s: Scratch
 ) -> None:
     """Fill s.features[:, :n] for the context s.context[:count]; n is a multiple of LANES."""
-    context = s.context
-    _sum_rows(n, context, count, pairs, p, s)
+    _sum_rows(n, s.context, count, pairs, p, s)
+    _statistics(n, count, pairs, p, s.c_sum, s.t_sum, NOTHING_OUTSIDE, s)
+    user_vector(f, s.context, count)
+    score_all(f, n, s.features[FACTOR])
+
+
+@kernel()
+def score_candidates(
+    count: int, available: U8, pairs: Pairs, p: Popularity, f: Factors, s: Scratch
+) -> int:
+    """Fill s.features[:, :n] for the n candidates of the context s.context[:count]; n."""
+    pool, mark = s.pool, s.mark[0]
+    n: int = candidates.find(s.context, count, mark, s.seen, available, pairs, p, pool)
+    theirs = Popularity(
+        pool.counts, pool.damp, p.share, pool.fading, p.total, p.step, p.counted, p.leaders
+    )
+    _statistics(n, count, pairs, theirs, pool.c_sum, pool.t_sum, pool.outside, s)
+    user_vector(f, s.context, count)
+    score_some(f, n, pool.slots, s.features[FACTOR])
+    return n
+
+
+@kernel()
+def _statistics(
+    n: int, count: int, pairs: Pairs, p: Popularity, c_sum: F32, t_sum: F32, outside: F64,
+    s: Scratch,
+) -> None:  # fmt: skip
+    """The features of the statistics; `outside`: see Pool."""
     _popularity(n, p, s.features)
-    _recency(n, p, s.c_sum, s.features[RECENCY])
+    _recency(n, p, c_sum, outside[0], s.features[RECENCY])
     mass = 0.0
     decay = 1.0
     for k in range(min(count, TRANSITIONS)):
-        mass += decay * SMOOTHING / (pairs.out[context[k]] / SCALE + SMOOTHING)
+        mass += decay * SMOOTHING / (pairs.out[s.context[k]] / SCALE + SMOOTHING)
         decay *= DECAY
-    _transition(n, p, s.t_sum, mass, s.features[TRANSITION])
-    user_vector(f, context, count)
-    score_all(f, n, s.features[FACTOR])
+    _transition(n, p, t_sum, outside[1], mass, s.features[TRANSITION])
 
 
 @kernel()
@@ -134,10 +162,7 @@ def _log(n: int, out: F32) -> None:
 def _popularity(n: int, p: Popularity, features: F32) -> None:
     long = p.fading[H20000]
     per_long = 1.0 / (p.total[H20000] + 1e-9)
-    counted = 0.0
-    for i in range(n):
-        counted += p.counts[i]
-    per = np.float32(1.0 / (counted + 1e-9))
+    per = np.float32(1.0 / (p.counted[0] + 1e-9))
     for i in range(n):
         features[COUNT, i] = np.float32(p.counts[i]) * per + np.float32(FLOOR)
     _log(n, features[COUNT])
@@ -148,31 +173,32 @@ def _popularity(n: int, p: Popularity, features: F32) -> None:
 
 
 @kernel(fastmath=FAST)
-def _recency(n: int, p: Popularity, c_sum: F32, out: F32) -> None:
+def _recency(n: int, p: Popularity, c_sum: F32, outside: float, out: F32) -> None:
     total = np.float32(0)
     for i in range(n):
-        out[i] = c_sum[i] * p.damp[i] + np.float32(1e-7) * np.float32(p.counts[i])
+        out[i] = c_sum[i] * p.damp[i]
         total += out[i]
-    per = np.float32(1.0 / (total + 1e-9))
+    per = np.float32(1.0 / (total + outside + 1e-7 * p.counted[0] + 1e-9))
     weight = np.float32(0.02 / (p.total[H20000] + 1e-9))
     long = p.fading[H20000]
     for i in range(n):
-        out[i] = out[i] * per + long[i] * weight + np.float32(FLOOR)
+        x = out[i] + np.float32(1e-7) * np.float32(p.counts[i])
+        out[i] = x * per + long[i] * weight + np.float32(FLOOR)
     _log(n, out)
 
 
 @kernel(fastmath=FAST)
-def _transition(n: int, p: Popularity, t_sum: F32, mass: float, out: F32) -> None:
+def _transition(n: int, p: Popularity, t_sum: F32, outside: float, mass: float, out: F32) -> None:
     """The prior's mass goes to items by their popularity at half-life 700."""
     middle = p.fading[H700]
     weight = np.float32((mass + 1e-3) / (p.total[H700] + 1e-9))
     total = np.float32(0)
     for i in range(n):
-        out[i] = t_sum[i] + middle[i] * weight + np.float32(1e-8) * np.float32(p.counts[i])
-        total += out[i]
-    per = np.float32(1.0 / (total + 1e-9))
+        total += t_sum[i]
+    per = np.float32(1.0 / (total + outside + mass + 1e-3 + 1e-8 * p.counted[0]))
     for i in range(n):
-        out[i] = out[i] * per + np.float32(FLOOR)
+        x = t_sum[i] + middle[i] * weight + np.float32(1e-8) * np.float32(p.counts[i])
+        out[i] = x * per + np.float32(FLOOR)
     _log(n, out)
 
 
@@ -211,7 +237,27 @@ def weigh_down_neighbours(
         d = dislikes[k]
         wc = 1.0 / SCALE / np.sqrt(p.counts[d] + 1.0)
         add_row(pairs, d, n, wc, 0.0, s.c_sum, s.t_sum)
+    _weigh_down(n, p.counts, s.c_sum, s.scores)
+
+
+@kernel()
+def weigh_down_candidates(
+    n: int, dislikes: I32, count: int, available: U8, pairs: Pairs, p: Popularity, s: Scratch
+) -> None:
+    """The same for the candidates."""
+    pool = s.pool
+    pool.c_sum[:n] = 0
+    for k in range(count):
+        d = dislikes[k]
+        pool.wc[k] = 1.0 / SCALE / np.sqrt(p.counts[d] + 1.0)
+        pool.wt[k] = 0.0
+    candidates.add_rows(dislikes, count, 0, s.mark[0], s.seen, available, pairs, p, pool)
+    _weigh_down(n, pool.counts, pool.c_sum, s.scores)
+
+
+@kernel()
+def _weigh_down(n: int, counts: F64, near: F32, scores: F32) -> None:
     for i in range(n):
-        near = s.c_sum[i] / np.sqrt(np.float32(p.counts[i]) + np.float32(1))
-        if near > 0:
-            s.scores[i] += np.float32(np.log(1.0 - min(0.9, near)))
+        x = near[i] / np.sqrt(np.float32(counts[i]) + np.float32(1))
+        if x > 0:
+            scores[i] += np.float32(np.log(1.0 - min(0.9, x)))

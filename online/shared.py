@@ -5,18 +5,18 @@ A kernel that lacks room stops and says so; here it gets the room, and goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from online import blend, deltas, factors, learning, popularity, scoring
+from online import blend, deltas, factors, guard, learning, popularity, scoring
 from online import contribution as con
 from online import cooccurrence as co
 from online import histories as hi
-from online.arrays import I64, padded
+from online.arrays import I32, I64, padded
 from online.catalogue import Catalogue
 from online.changes import item_names
 from online.config import LearnerConfig
@@ -53,8 +53,10 @@ class Shared:
                 FIRST_ROOM, config.factors, config.negatives, config.recent, config.seed
             ),
             blend.new_blend(),
+            guard.new_guard(blend.BUCKETS, len(scoring.FEATURES)),
             scoring.new_scratch(FIRST_ROOM),
             np.array([config.factor_rate, config.blend_rate]),
+            np.array([config.scan_up_to, *(c in config.components for c in ("factors", "blend"))]),
             np.zeros(1, np.int64),
         )
 
@@ -77,6 +79,14 @@ class Shared:
             self.items_refused += 1
             return -1
         return self.items.add(item)
+
+    def intern_many(self, items: Sequence[str]) -> I32:
+        """The items' slots, as `intern` gives them, with room for all; int32[n]."""
+        slots = self.items.found(items)
+        for at in np.flatnonzero(slots < 0).tolist():
+            slots[at] = self.intern(items[at])
+        self.reserve_items()
+        return slots.astype(np.int32)
 
     def slots_of(self, arrays: Mapping[str, npt.NDArray[Any]]) -> I64:
         """Slots here of a state's item table, -1 for those refused."""
@@ -186,6 +196,7 @@ class Shared:
         self._make_room_for_pairs()
 
     def _make_room_for_pairs(self) -> None:
+        self.model = self.model._replace(pairs=co.with_leaders(self.model.pairs))
         p = self.model.pairs
         have = len(p.cells) // co.WORDS
         if have + p.dense.size // co.WORDS >= self.config.max_pairs:

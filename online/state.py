@@ -24,6 +24,7 @@ from online import histories as hi
 from online import strings
 from online.arrays import I32, I64, U8, U32
 from online.factors import LENGTH
+from online.guard import Guard
 from online.ids import Ids
 from online.kernels import kernel
 from online.learning import Model
@@ -189,6 +190,7 @@ def shared_copying(model: Callable[[], Model], items: Ids, out: Arrays) -> Steps
     out |= {f"factors.{name}": getattr(f, name).copy() for name in FACTOR_WHOLE}
     out["blend.weights"] = model().blend.weights.copy()
     out["blend.squared"] = model().blend.squared.copy()
+    out |= {f"guard.{name}": getattr(model().guard, name).copy() for name in Guard._fields}
     for names, rows in ((FACTOR_ROWS, n), (FACTOR_RECENT, pushed)):
         for name in names:
             whole = getattr(f, name)
@@ -224,3 +226,5 @@ def load_shared_arrays(model: Model, arrays: Mapping[str, npt.NDArray[Any]], slo
     f.recent_user[:n] = arrays["factors.recent_user"][:n]
     model.blend.weights[:] = arrays["blend.weights"]
     model.blend.squared[:] = arrays["blend.squared"]
+    for name in Guard._fields:
+        getattr(model.guard, name)[...] = arrays.get(f"guard.{name}", 0)

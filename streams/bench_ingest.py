@@ -122,7 +122,13 @@ class _Bench:
     def _spec(self, name: str, run: str, data: Path) -> ProcessSpec:
         if name == PLAIN:
             servers = ",".join(topics.bootstrap_servers(self._stack.kafka_url))
-            command = ("-m", "streams.bench_plain", servers, ",".join(INTERACTIONS), str(data))
+            command: tuple[str, ...] = (
+                "-m",
+                "streams.bench_plain",
+                servers,
+                ",".join(INTERACTIONS),
+                str(data),
+            )
         else:
             parts = msgspec.json.encode(SETTINGS[name]).decode()
             command = ("-m", "streams.bench_worker", parts)

