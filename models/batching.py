@@ -21,7 +21,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.classifier import UNREADABLE, Classifier, Prediction
+from models.classifier import UNREADABLE, Classifier, Prediction, Prepared
 from models.errors import OverloadedError
 from models.metrics import ClassifierMetrics
 from models.packing import pack
@@ -53,7 +53,7 @@ class Entry:
     """A tokenised text that waits. The future gets an `Answer` or a vector."""
 
     task: Task
-    ids: list[int]
+    row: Prepared
     future: asyncio.Future[Answer | NDArray[np.float32]]
     queued_at: float
 
@@ -109,7 +109,7 @@ class Batcher:
         with _Room(self, len(texts)):
             prepared = await self._prepare(self._classifier.prepare, texts)
             futures = {
-                index: self._enqueue(Task.PREDICT, each.ids)
+                index: self._enqueue(Task.PREDICT, each)
                 for index, each in enumerate(prepared)
                 if not each.flagged
             }
@@ -129,7 +129,7 @@ class Batcher:
         """
         with _Room(self, len(texts)):
             prepared = await self._prepare(self._classifier.prepare_embedding, texts)
-            vectors = await _all([self._enqueue(Task.EMBED, ids) for ids in prepared])
+            vectors = await _all([self._enqueue(Task.EMBED, Prepared(ids)) for ids in prepared])
         self._metrics.texts.labels(Task.EMBED).inc(len(texts))
         return [each for each in vectors if not isinstance(each, Answer)]
 
@@ -165,11 +165,11 @@ class Batcher:
         self._metrics.prepare_seconds.observe(time.perf_counter() - started)
         return prepared
 
-    def _enqueue(self, task: Task, ids: list[int]) -> asyncio.Future[Answer | NDArray[np.float32]]:
+    def _enqueue(self, task: Task, row: Prepared) -> asyncio.Future[Answer | NDArray[np.float32]]:
         future: asyncio.Future[Answer | NDArray[np.float32]] = (
             asyncio.get_running_loop().create_future()
         )
-        self._waiting.append(Entry(task, ids, future, time.perf_counter()))
+        self._waiting.append(Entry(task, row, future, time.perf_counter()))
         self._arrived.set()
         return future
 
@@ -180,7 +180,7 @@ class Batcher:
             self._round, self._waiting = self._waiting, []
             for task in Task:
                 entries = [entry for entry in self._round if entry.task is task]
-                for batch in pack([len(each.ids) for each in entries], self._classifier.budget):
+                for batch in pack([len(each.row.ids) for each in entries], self._classifier.budget):
                     await self._answer(task, [entries[index] for index in batch])
 
     async def _answer(self, task: Task, entries: list[Entry]) -> None:
@@ -191,7 +191,7 @@ class Batcher:
         started = time.perf_counter()
         for entry in live:
             self._metrics.wait_seconds.observe(started - entry.queued_at)
-        rows = [entry.ids for entry in live]
+        rows = [entry.row for entry in live]
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._device, self._on_device, task, rows)
@@ -204,10 +204,10 @@ class Batcher:
                 entry.future.set_result(answer)
 
     def _on_device(
-        self, task: Task, rows: list[list[int]]
+        self, task: Task, rows: list[Prepared]
     ) -> Sequence[Answer | NDArray[np.float32]]:
         if task is Task.EMBED:
-            return list(self._classifier.embed(rows))
+            return list(self._classifier.embed([row.ids for row in rows]))
         try:
             return [Answer(each) for each in self._classifier.score(rows)]
         except (RuntimeError, ArithmeticError):
@@ -217,17 +217,17 @@ class Batcher:
                 raise
             return [self._alone(row) for row in rows]
 
-    def _alone(self, row: list[int]) -> Answer:
+    def _alone(self, row: Prepared) -> Answer:
         try:
             return Answer(self._classifier.score([row])[0])
         except (RuntimeError, ArithmeticError) as error:
             self._metrics.item_errors.inc()
             return Answer(UNREADABLE, f"the model failed on this text ({type(error).__name__})")
 
-    def _measure(self, rows: list[list[int]], seconds: float) -> None:
+    def _measure(self, rows: list[Prepared], seconds: float) -> None:
         self._metrics.device_seconds.observe(seconds)
         self._metrics.batch_rows.observe(len(rows))
-        lengths = [len(row) for row in rows]
+        lengths = [len(row.ids) for row in rows]
         self._metrics.batch_fill.observe(sum(lengths) / (len(rows) * max(lengths)))
         self._rate += 0.1 * (len(rows) / max(seconds, 1e-6) - self._rate)
 

@@ -50,6 +50,7 @@ characters ({max_tokens} tokens are read). Made by `springtide train sentiment`.
   weights read into fp16).
 - Method: {method},
   seed {seed}, {epochs} epochs over {rows:,} rows, {seconds:.0f} s of training.
+- {expert}
 - Files: {size:.2f} MB in fp16; their SHA-256 stand in `manifest.json` and are checked at load.
 
 ## Use it for research, train your own for business
@@ -71,10 +72,11 @@ in a product, train one on comments of your own; a CSV with the columns `text` a
 Test rows never seen in training: by MD5 of the text where the set came without a split, and a text
 that is in any test part is dropped from every training part (whole texts only: phrases of one sst2
 sentence are on both sides). "Trained" and "tested" count rows. Sets without neutral are scored on
-negative against positive. "Frozen trunk" is a linear head on the same rows without fine-tuning.
+negative against positive. "Frozen trunk" is a linear head on the same rows without fine-tuning;
+"n-grams alone" is the expert by itself, trained on all rows.
 
-| set | trained | tested | accuracy | macro-F1 | frozen trunk: acc / F1 | majority: acc / F1 |
-|---|---|---|---|---|---|---|
+| set | trained | tested | accuracy | macro-F1 | frozen trunk: acc / F1 | n-grams alone | majority |
+|---|---|---|---|---|---|---|---|
 {scores}
 
 ## Limits
@@ -105,6 +107,7 @@ def write_card(folder: Path, manifest: Manifest) -> Path:
         method=_method(manifest),
         seed=manifest.seed,
         epochs=manifest.epochs,
+        expert=_expert(manifest),
         rows=sum(manifest.trained_rows.values()),
         seconds=manifest.train_seconds,
         size=sum(file.stat().st_size for file in files) / 1e6,
@@ -122,7 +125,8 @@ def score_rows(manifest: Manifest) -> list[str]:
     return [
         f"| {name} | {manifest.trained_rows[name]:,} | {scores.rows:,} "
         f"| {scores.accuracy:.3f} | {scores.macro_f1:.3f} "
-        f"| {_pair(manifest.before, name)} | {_pair(manifest.majority, name)} |"
+        f"| {_pair(manifest.before, name)} | {_pair(manifest.ngrams, name)} "
+        f"| {_pair(manifest.majority, name)} |"
         for name, scores in manifest.scores.items()
     ]
 
@@ -142,3 +146,13 @@ def _method(manifest: Manifest) -> str:
         return "linear head on the frozen trunk"
     adapter = manifest.adapter
     return f"LoRA r = {adapter.rank}, alpha = {adapter.alpha} on {', '.join(adapter.targets)}"
+
+
+def _expert(manifest: Manifest) -> str:
+    if manifest.stack is None:
+        return "No n-gram expert: too few rows were left that the trunk had not seen."
+    return (
+        "Beside it a linear model over hashed words, Han characters and their neighbours, trained\n"
+        f"  on all rows: logits = {manifest.stack.temperature:g} · (trunk + "
+        f"{manifest.stack.weight:g} · n-grams), fitted on rows that neither has seen."
+    )

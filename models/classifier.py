@@ -19,7 +19,9 @@ from models.encoder import as_tensors, load_tokenizer
 from models.errors import ArtifactError
 from models.forward import Forward, adapted, read_trunk
 from models.hygiene import clean
+from models.ngrams import NGrams
 from models.packing import TOKEN_BUDGET, pack
+from models.registry import Stack
 
 EMBEDDING_TOKENS = 512
 CPU_BUDGET, GPU_BUDGET = TOKEN_BUDGET, 8 * TOKEN_BUDGET
@@ -45,9 +47,13 @@ class Prediction(Struct, frozen=True):
 
 
 class Prepared(Struct, frozen=True):
-    """A cleaned, tokenised text. `ids` is empty where the text is flagged."""
+    """A cleaned, tokenised text. `ids` is empty where the text is flagged.
+
+    `ngrams`: what the n-gram expert adds to the trunk's logits, in the order of `LABELS`.
+    """
 
     ids: list[int]
+    ngrams: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def flagged(self) -> bool:
@@ -59,7 +65,10 @@ UNREADABLE = Prediction(negative=0.0, neutral=1.0, positive=0.0, label="neutral"
 
 
 class Classifier:
-    """Trunk, adapter and head on one device. Not thread-safe in `score` and `embed`.
+    """Trunk, adapter, head and n-gram expert on one device. Not thread-safe in `score` and `embed`.
+
+    Attributes:
+        ngrams: the expert by itself; None where the artifact has none.
 
     Args:
         trunk: the trunk's folder.
@@ -108,6 +117,10 @@ class Classifier:
             merged = adapted(weights, tensors, adapter.alpha / adapter.rank)
             self._model = Forward(shape, merged, self.device, self.dtype, embeddings_of=self._trunk)
         heads = registry.read_tensors(folder / registry.HEADS)
+        self.ngrams: NGrams | None = None
+        self._stack = Stack(0.0, 1.0)
+        if self.manifest.stack is not None:
+            self.ngrams, self._stack = NGrams.load(folder / registry.NGRAMS), self.manifest.stack
         self._weight = heads["sentiment.weight"].to(self.device)
         self._bias = heads["sentiment.bias"].to(self.device)
 
@@ -120,13 +133,24 @@ class Classifier:
         """Clean and tokenise; an item that is no text, or has nothing to read, has no ids."""
         cleaned = [clean(text) for text in texts]
         encoded = self._tokenizer.encode_batch([each.text for each in cleaned])
+        most = self.manifest.max_tokens
         return [
-            Prepared([] if each.flagged else shortened(tokens.ids, self.manifest.max_tokens))
-            for each, tokens in zip(cleaned, encoded, strict=True)
+            Prepared(
+                [] if each.flagged else shortened(tokens.ids, most), (negative, neutral, positive)
+            )
+            for each, tokens, (negative, neutral, positive) in zip(
+                cleaned, encoded, self._expert([each.text for each in cleaned]), strict=True
+            )
         ]
 
+    def _expert(self, texts: Sequence[str]) -> list[list[float]]:
+        if self.ngrams is None:
+            return [[0.0, 0.0, 0.0]] * len(texts)
+        added: list[list[float]] = (self._stack.weight * self.ngrams.logits(texts)).tolist()
+        return added
+
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Logits [rows, 3] of one batch of token ids, in the order of `LABELS`."""
+        """The trunk's logits [rows, 3] of one batch of token ids, in the order of `LABELS`."""
         import torch
 
         with torch.inference_mode():
@@ -135,13 +159,16 @@ class Classifier:
             logits: NDArray[np.float32] = (vectors @ self._weight.T + self._bias).cpu().numpy()
         return logits
 
-    def score(self, rows: Sequence[Sequence[int]]) -> list[Prediction]:
-        """One batch of token ids on the device.
+    def score(self, rows: Sequence[Prepared]) -> list[Prediction]:
+        """One batch of prepared texts on the device.
 
         Raises:
             ArithmeticError: a logit is not finite.
         """
-        logits = self.logits(rows)
+        logits = self.logits([row.ids for row in rows])
+        logits = self._stack.temperature * (
+            logits + np.array([row.ngrams for row in rows], dtype=np.float32)
+        )
         if not np.isfinite(logits).all():
             raise ArithmeticError("the model answered with something that is no number")
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -160,22 +187,23 @@ class Classifier:
         readable = [index for index, each in enumerate(prepared) if not each.flagged]
         for batch in pack([len(prepared[index].ids) for index in readable], self.budget):
             places = [readable[index] for index in batch]
-            scored = self.score([prepared[place].ids for place in places])
+            scored = self.score([prepared[place] for place in places])
             for place, prediction in zip(places, scored, strict=True):
                 answers[place] = prediction
         return answers
 
     def warm_up(self) -> None:
         """The first calls lay out weights and choose kernels: let no comment wait for them."""
-        rows = [each.ids for each in self.prepare(CANARIES)]
-        for batch in (rows[:1], rows, rows * (self.budget // (len(rows) * max(map(len, rows))))):
+        rows = self.prepare(CANARIES)
+        longest = max(len(row.ids) for row in rows)
+        for batch in (rows[:1], rows, rows * (self.budget // (len(rows) * longest))):
             self.score(batch)
-        self.embed(rows)
+        self.embed([row.ids for row in rows])
 
     def works(self) -> bool:
         """Whether the device still answers a text that it could answer at start."""
         try:
-            self.score([self.prepare(CANARIES[:1])[0].ids])
+            self.score(self.prepare(CANARIES[:1]))
         except (RuntimeError, ArithmeticError):
             return False
         return True

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.classifier import Classifier
 from models.data import LABELS, NEGATIVE, NEUTRAL, POSITIVE, Comment, LabelledSet
+from models.ngrams import NGrams
 from models.registry import Scores
 
 PIECE, BINS = 512, 15
@@ -102,6 +103,18 @@ def probabilities(classifier: Classifier, texts: Sequence[str]) -> NDArray[np.fl
     """Negative, neutral and positive of each text, [texts, 3]."""
     answers = classifier.predict(texts)
     return np.array([(one.negative, one.neutral, one.positive) for one in answers])
+
+
+def evaluate_ngrams(table: NGrams, sets: Sequence[LabelledSet], rows: int = 0) -> dict[str, Scores]:
+    """Scores of the n-gram expert alone on every set's test part."""
+    scores = {}
+    for each in sets:
+        comments = test_rows(each, rows)
+        logits = table.logits([comment.text for comment in comments]).astype(np.float64)
+        truth = np.array([comment.label for comment in comments])
+        found = best_labels(np.exp(logits), each.two_class)
+        scores[each.name] = score(truth, found, each.two_class)
+    return scores
 
 
 def majority(sets: Sequence[LabelledSet], rows: int = 0) -> dict[str, Scores]:

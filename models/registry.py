@@ -1,5 +1,5 @@
-"""Artifacts: a folder with `manifest.json`, `heads.safetensors` and, for LoRA,
-`adapter.safetensors`.
+"""Artifacts: a folder with `manifest.json`, `heads.safetensors`, for LoRA
+`adapter.safetensors`, and `ngrams.safetensors` where the n-gram expert helps.
 
 The manifest says what the model was trained on and how its input must be prepared, and carries
 the SHA-256 of every file, so that an altered or half-copied artifact is refused at load.
@@ -24,6 +24,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 ADAPTER = "adapter.safetensors"
 HEADS = "heads.safetensors"
+NGRAMS = "ngrams.safetensors"
 
 
 class Adapter(Struct, frozen=True):
@@ -32,6 +33,13 @@ class Adapter(Struct, frozen=True):
     rank: int
     alpha: int
     targets: tuple[str, ...]
+
+
+class Stack(Struct, frozen=True):
+    """How the n-gram expert joins the trunk: logits = temperature · (trunk + weight · n-grams)."""
+
+    weight: float
+    temperature: float
 
 
 class Scores(Struct, frozen=True):
@@ -43,7 +51,8 @@ class Scores(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """What stands in `manifest.json`. `before`: a linear head on the same rows, trunk unchanged."""
+    """What stands in `manifest.json`. `before`: a linear head on the same rows, trunk unchanged;
+    `ngrams`: the n-gram expert alone."""
 
     format: int
     trunk: str
@@ -57,8 +66,10 @@ class Manifest(Struct, frozen=True):
     scores: dict[str, Scores]
     sha256: dict[str, str]
     before: dict[str, Scores] = {}
+    ngrams: dict[str, Scores] = {}
     majority: dict[str, Scores] = {}
     train_seconds: float = 0.0
+    stack: Stack | None = None
 
     @property
     def version(self) -> str:
@@ -91,7 +102,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(f"{path} has format {manifest.format}, this version reads {FORMAT}")
     for name, digest in manifest.sha256.items():
         file = folder / name
-        if not file.is_file() or _sha256(file) != digest:
+        if not file.is_file() or sha256(file) != digest:
             raise ArtifactError(f"{file} is missing or altered: copy or train the artifact again")
     return manifest
 
@@ -116,9 +127,9 @@ def write_tensors(
         save_file(halves, folder / name)
         # safetensors makes files that only their owner can read; servers run as others.
         (folder / name).chmod(0o644)
-    if not adapter:
-        (folder / ADAPTER).unlink(missing_ok=True)
-    return {name: _sha256(folder / name) for name in files}
+    for name in {ADAPTER, NGRAMS} - set(files):  # of an artifact that was here before
+        (folder / name).unlink(missing_ok=True)
+    return {name: sha256(folder / name) for name in files}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -127,5 +138,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_bytes(encoded + b"\n")
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -17,9 +17,11 @@ from models.card import write_card
 from models.classifier import Classifier
 from models.data import LabelledSet
 from models.errors import ArtifactError
-from models.evaluate import evaluate, majority, test_rows
+from models.evaluate import evaluate, evaluate_ngrams, majority, test_rows
 from models.finetune import EPOCHS, ROWS, Method, train_sentiment
+from models.ngrams import NGrams
 from models.registry import Manifest, Scores
+from models.stacking import add_expert
 
 
 class Plan(Struct, frozen=True):
@@ -63,16 +65,38 @@ def run(plan: Plan, watcher: Watcher) -> Manifest:
             _, sets, _ = _train(probe, watcher, "frozen trunk")
             before = _measure(probe, sets, watcher, "test, frozen trunk")
     manifest, sets, seconds = _train(plan, watcher, "training")
+    manifest = _with_expert(plan, manifest, sets, watcher)
     finished = msgspec.structs.replace(
         manifest,
         scores=_measure(plan, sets, watcher, "test, trained"),
         before=before,
+        ngrams=_expert_alone(plan, manifest, sets),
         majority=majority(sets, plan.test_rows),
         train_seconds=round(seconds, 1),
     )
     registry.write_manifest(plan.out, finished)
     write_card(plan.out, finished)
     return finished
+
+
+def _with_expert(
+    plan: Plan, manifest: Manifest, sets: Sequence[LabelledSet], watcher: Watcher
+) -> Manifest:
+    watcher.stage("n-gram expert")
+    return add_expert(
+        plan.out,
+        manifest,
+        sets,
+        plan.trunk,
+        drawn=plan.rows,
+        progress=lambda done, total: watcher.step(done, total, float("nan")),
+    )
+
+
+def _expert_alone(plan: Plan, manifest: Manifest, sets: Sequence[LabelledSet]) -> dict[str, Scores]:
+    if manifest.stack is None:
+        return {}
+    return evaluate_ngrams(NGrams.load(plan.out / registry.NGRAMS), sets, plan.test_rows)
 
 
 def check_writable(out: Path) -> None:

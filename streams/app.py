@@ -25,6 +25,7 @@ from streams.classifier_client import ClassifierClient
 from streams.components import ALL, Components
 from streams.deltas import Deltas
 from streams.deltas_start import DeltasStart
+from streams.fallback import NGramFallback
 from streams.learn import Learn
 from streams.monitor import Monitor
 from streams.outlet import Outlet
@@ -50,7 +51,9 @@ class App:
         self.metrics = WorkerMetrics()
         self.outlet = Outlet(topics.bootstrap_servers(settings.kafka_url))
         self.warehouse = Warehouse(settings.clickhouse_url.get_secret_value())
-        self.classifier = ClassifierClient(settings.classifier_url)
+        self.classifier = ClassifierClient(
+            settings.classifier_url, NGramFallback.of(settings.model)
+        )
         self.sender = AlertSender(
             settings.webhook_url, settings.alertmanager_url, AlertMarks(self.warehouse).snoozed
         )

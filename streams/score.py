@@ -119,7 +119,7 @@ class Score:
             negative=answer.negative,
             neutral=answer.neutral,
             positive=answer.positive,
-            model_version=self._classifier.version,
+            model_version=answer.version,
             topics=self._catalog.topics(comment.tenant, comment.item_id),
             language=comment.language,
             author_cluster=comment.author_cluster,

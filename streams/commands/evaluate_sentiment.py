@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from infra.settings import UserError, load_settings
 
 if TYPE_CHECKING:
     from models.data import Comment
+    from models.evaluate import Quality
 
 STARS = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5": "positive"}
 SPLITS = ("all", "train", "test")
@@ -34,6 +36,8 @@ def sentiment(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Accuracy, macro-F1, AUC and calibration error of the classifier on a file.
+
+    Beside it "ngram": the artifact's n-gram expert by itself.
 
     Labels understood without --map: 0/1, 0/1/2, -1/0/1 and words that begin with neg, neu, pos.
     A file without neutral is scored on negative against positive. Rows without text or label are
@@ -95,7 +99,6 @@ def _read(
 def _measured(
     comments: list[Comment], artifact: Path | None, threads: int | None, cache_dir: Path | None
 ) -> dict[str, Any]:
-    import msgspec
     import numpy as np
 
     from models.classifier import Classifier
@@ -107,16 +110,26 @@ def _measured(
     classifier = Classifier(trunk, artifact, threads=threads)
     truth = np.array([comment.label for comment in comments])
     shares = probabilities(classifier, [comment.text for comment in comments])
-    measured = quality(truth, shares, two_class=bool(np.all(truth != NEUTRAL)))
-    # JSON knows no nan: a file with one class alone has no AUC.
-    plain = {
-        name: None if math.isnan(value) else value
-        for name, value in msgspec.to_builtins(measured).items()
-    }
+    two_class = bool(np.all(truth != NEUTRAL))
+    plain = _plain(quality(truth, shares, two_class))
+    methods = {"springtide": plain}
+    if classifier.ngrams is not None:
+        logits = classifier.ngrams.logits([comment.text for comment in comments])
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
+        alone = powers / powers.sum(axis=1, keepdims=True)
+        methods["ngram"] = _plain(quality(truth, alone, two_class))
     return {
         "rows": len(comments),
         "model_version": classifier.model_version,
-        "methods": {"springtide": plain},
+        "methods": methods,
+    }
+
+
+def _plain(measured: Quality) -> dict[str, float | None]:
+    """JSON knows no nan: a file with one class alone has no AUC."""
+    return {
+        name: None if math.isnan(value) else value
+        for name, value in msgspec.to_builtins(measured).items()
     }
 
 

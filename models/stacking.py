@@ -1,0 +1,129 @@
+"""Stacking: the n-gram expert beside the fine-tuned trunk, trusted as far as unseen rows say.
+
+The trunk learns from a few thousand rows, the expert from all. Some rows that the trunk was not
+shown are held back from the expert too; on them its weight and the temperature are chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models import registry
+from models.classifier import Classifier
+from models.data import NEUTRAL, LabelledSet
+from models.ngrams_training import MASKED, train_ngrams
+from models.packing import pack
+from models.registry import Manifest, Stack
+from models.sampling import TrainingRow, draw
+
+HELD, FEWEST = 1_500, 200
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
+
+
+def add_expert(
+    folder: Path,
+    manifest: Manifest,
+    sets: Sequence[LabelledSet],
+    trunk: Path,
+    *,
+    drawn: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Manifest:
+    """Train the n-gram expert and add it to an artifact that was trained on `drawn` rows of `sets`.
+
+    Args:
+        progress: called with (rows done, rows).
+
+    Returns:
+        The manifest as written; unchanged where fewer than 200 rows are left that the trunk has
+        not seen, or where the expert does not lower their log-loss.
+    """
+    held, rows = _parts(sets, drawn, manifest.seed)
+    if sum(map(len, held)) < FEWEST:
+        return manifest
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(done, len(rows))
+
+    table = train_ngrams(rows, manifest.seed, count)
+    classifier = Classifier(trunk, folder)
+    texts = [row.text for group in held for row in group]
+    weight, temperature = fit_stack(trunk_logits(classifier, texts), table.logits(texts), held)
+    if weight == 0.0:
+        return manifest
+    table.save(folder / registry.NGRAMS)
+    whole = msgspec.structs.replace(
+        manifest,
+        stack=Stack(weight, temperature),
+        sha256=manifest.sha256 | {registry.NGRAMS: registry.sha256(folder / registry.NGRAMS)},
+    )
+    registry.write_manifest(folder, whole)
+    return whole
+
+
+def trunk_logits(classifier: Classifier, texts: Sequence[str]) -> NDArray[np.float32]:
+    """The fine-tuned trunk's own logits [texts, 3], without the expert."""
+    ids = [row.ids for row in classifier.prepare(texts)]
+    logits = np.zeros((len(texts), 3), np.float32)
+    readable = [index for index, each in enumerate(ids) if each]
+    for batch in pack([len(ids[index]) for index in readable], classifier.budget):
+        places = [readable[index] for index in batch]
+        logits[places] = classifier.logits([ids[place] for place in places])
+    return logits
+
+
+def fit_stack(
+    trunk: NDArray[np.float32], ngrams: NDArray[np.float32], rows: Sequence[Sequence[TrainingRow]]
+) -> tuple[float, float]:
+    """The expert's weight and the temperature with the least log-loss, every set counting alike.
+
+    Args:
+        trunk, ngrams: logits [all rows, 3] on rows that neither was trained on, set after set.
+        rows: the same rows by set.
+    """
+    best = (np.inf, 0.0, 1.0)
+    for weight in WEIGHTS:
+        for temperature in TEMPERATURES:
+            logits = temperature * (trunk + weight * ngrams)
+            best = min(best, (_log_loss(logits, rows), weight, temperature))
+    return best[1], best[2]
+
+
+def _log_loss(logits: NDArray[np.floating], rows: Sequence[Sequence[TrainingRow]]) -> float:
+    each, start = [], 0
+    for group in filter(None, rows):
+        scores = logits[start : start + len(group)].astype(np.float64)
+        start += len(group)
+        scores[[row.two_class for row in group], NEUTRAL] = MASKED
+        scores -= scores.max(axis=1, keepdims=True)
+        labels = [row.label for row in group]
+        right = scores[np.arange(len(group)), labels]
+        each.append(float(np.mean(np.log(np.exp(scores).sum(axis=1)) - right)))
+    return float(np.mean(each))
+
+
+def _parts(
+    sets: Sequence[LabelledSet], drawn: int, seed: int
+) -> tuple[list[list[TrainingRow]], list[TrainingRow]]:
+    """Rows held back, by set, and the rows to train the expert on."""
+    generator = np.random.default_rng(seed)  # as the fine-tuning drew them
+    shown = {row.text for row in draw(sets, drawn, generator)[0]}
+    held: list[list[TrainingRow]] = []
+    rows: list[TrainingRow] = []
+    for each in sets:
+        own = [TrainingRow(comment.text, comment.label, each.two_class) for comment in each.train]
+        unseen = [row for row in own if row.text not in shown]
+        chosen = [unseen[at] for at in generator.permutation(len(unseen))[:HELD]]
+        kept_back = {row.text for row in chosen}
+        held.append(chosen)
+        rows += [row for row in own if row.text not in kept_back]
+    return held, rows
