@@ -46,15 +46,21 @@ def position_in(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
 def partition_arrays(part: Partition, items: Ids, clock: I64) -> Arrays:
     """Copies of a partition's state, whole."""
     slots = np.arange(part.users.size)
-    return _rows(part, slots, np.zeros(len(slots), np.int32)) | _table(part, items, clock, 0)
+    return _rows(part, slots, np.zeros(len(slots), np.int32)) | _table(part, items, clock, items.size, 0)
 
 
 def partition_changes(part: Partition, items: Ids, clock: I64) -> Arrays:
-    """Copies of what changed since the last call."""
+    """Copies of what changed since the last call.
+
+    Where no user changed, no item is told: nobody refers to one, and the caller may then leave
+    this change out.
+    """
     h = part.histories
     slots = np.sort(h.changes[: h.state[hi.CHANGES]]).astype(np.int64)
-    found = _rows(part, slots, h.saved[slots]) | _table(part, items, clock, part.items_saved)
-    mark_saved(part, items.size)
+    # Read once: of a partition that is being restored, others meet new items meanwhile.
+    size = items.size if len(slots) else part.items_saved
+    found = _rows(part, slots, h.saved[slots]) | _table(part, items, clock, size, part.items_saved)
+    mark_saved(part, size)
     return found
 
 
@@ -93,8 +99,8 @@ def _rows(part: Partition, slots: I64, keep: I32) -> Arrays:
     }
 
 
-def _table(part: Partition, items: Ids, clock: I64, first: int) -> Arrays:
-    names, lengths = items.saved(np.arange(first, items.size))
+def _table(part: Partition, items: Ids, clock: I64, size: int, first: int) -> Arrays:
+    names, lengths = items.saved(np.arange(first, size))
     return {
         "items.first": np.array([first]),
         "items.bytes": names,

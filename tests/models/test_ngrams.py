@@ -87,4 +87,4 @@ def test_the_expert_changes_answers_and_not_the_trunk(classifier: Classifier) ->
     powers = np.exp(whole - whole.max(axis=1, keepdims=True))
     shares = powers / powers.sum(axis=1, keepdims=True)
     found = [(one.negative, one.neutral, one.positive) for one in classifier.predict(texts)]
-    np.testing.assert_allclose(found, shares, atol=5e-3)
+    np.testing.assert_allclose(found, shares, atol=0.04)  # bf16
