@@ -82,7 +82,8 @@ def _restoring(
 ) -> Callable[[], None]:
     """Learn of items and time here; the function returned makes the partition anywhere."""
     slots = shared.slots_of(arrays)
-    clock = shared.model.clock
+    # Taken here, not where the partition is made: others meet new items meanwhile.
+    clock, size = shared.model.clock, shared.items.size
     behind = int(arrays["clock"][0] - clock[0])
     if behind > 0:
         po.pass_ticks(shared.model.popularity, behind)
@@ -91,7 +92,7 @@ def _restoring(
     def restore() -> None:
         part = state.partition_from(arrays, slots, shared.room)
         if first_change is not None:
-            whole = state.partition_changes(part, shared.items, clock)
+            whole = state.partition_changes(part, shared.items, clock, size)
             first_change.append(whole | {"journal": np.array([state.position_in(arrays)])})
         made.append(part)
 

@@ -46,19 +46,26 @@ def position_in(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
 def partition_arrays(part: Partition, items: Ids, clock: I64) -> Arrays:
     """Copies of a partition's state, whole."""
     slots = np.arange(part.users.size)
-    return _rows(part, slots, np.zeros(len(slots), np.int32)) | _table(part, items, clock, items.size, 0)
+    return _rows(part, slots, np.zeros(len(slots), np.int32)) | _table(
+        part, items, clock, items.size, 0
+    )
 
 
-def partition_changes(part: Partition, items: Ids, clock: I64) -> Arrays:
+def partition_changes(part: Partition, items: Ids, clock: I64, size: int | None = None) -> Arrays:
     """Copies of what changed since the last call.
 
-    Where no user changed, no item is told: nobody refers to one, and the caller may then leave
-    this change out.
+    Where no user changed, no item is told: nothing refers to a new one, and the caller may then
+    leave the change out without making a hole between the others.
+
+    Args:
+        size: of the item table as far as the users refer to it; None: all of it.
     """
     h = part.histories
     slots = np.sort(h.changes[: h.state[hi.CHANGES]]).astype(np.int64)
-    # Read once: of a partition that is being restored, others meet new items meanwhile.
-    size = items.size if len(slots) else part.items_saved
+    if size is None:
+        size = items.size
+    if not len(slots):
+        size = part.items_saved
     found = _rows(part, slots, h.saved[slots]) | _table(part, items, clock, size, part.items_saved)
     mark_saved(part, size)
     return found

@@ -200,6 +200,48 @@ def test_nothing_new_merges_on_either_side(learner: Learner, stream: Any) -> Non
     assert same(merged(nothing, merged(first, later)), first)
 
 
+def test_changes_that_are_left_out_because_no_user_changed_make_no_hole(
+    make_learner: Any, learn: Any, tmp_path: Path
+) -> None:
+    learner = make_learner()
+    store = CheckpointStore(str(tmp_path))
+    chain = Chain(store, "partition-0", 1)
+    learn(learner, "u a")
+    chain.append(of(learner), "{}")
+    learn(learner, "v b", partition=1)  # a new item, which nobody here has
+    learner.put_item("c", ["art"], True)
+    idle = learner.partition_changes(0)
+    assert not len(idle["users.slot"]) and not len(idle["items.length"])
+    learn(learner, "u b")
+    chain.append(of(learner), "{}")
+    found = store.read("partition-0")
+    assert found is not None and same(found.arrays, whole(learner))
+
+
+def test_items_met_while_a_partition_is_restored_come_with_the_next_change(
+    make_learner: Any, learn: Any, stream: Any, monkeypatch: Any
+) -> None:
+    old, new = make_learner(), make_learner()
+    stream.learn(old)
+    items = new._shared.items
+    saved = items.saved
+
+    def others_learn_beside_the_thread(slots: Any = None) -> Any:
+        monkeypatch.undo()
+        found = saved(slots)
+        learn(new, "someone another-item", partition=9)
+        return found
+
+    monkeypatch.setattr(items, "saved", others_learn_beside_the_thread)
+    begun: list[dict[str, Any]] = []
+    for aside in new.loading(0, old.partition_state(0), begun):
+        if aside is not None:
+            aside()
+    learn(new, "u1 another-item", "u1 third-item")
+    both = merged(begun[0], new.partition_changes(0))
+    assert same(both, new.partition_state(0))
+
+
 def test_a_missing_change_is_told(make_learner: Any, learn: Any, tmp_path: Path) -> None:
     learner = make_learner()
     store = CheckpointStore(str(tmp_path))
