@@ -12,7 +12,7 @@ from online import guard as gu
 from online import histories as hi
 from online import popularity as po
 from online import scoring as sc
-from online.arrays import F32, F64, I32, I64, U8
+from online.arrays import F32, F64, I32, I64, LANES, U8
 from online.kernels import kernel
 from online.topk import select
 
@@ -114,9 +114,19 @@ def find_context(s: sc.Scratch, h: hi.Histories, user: int) -> tuple[int, int]:
 
 
 @kernel()
-def by_scan(n: int, m: Model) -> bool:
-    """Whether all of the n items are scored, not candidates only."""
-    return bool(n <= m.switches[SCAN_UP_TO])
+def by_scan(m: Model) -> bool:
+    """Whether all items are scored, not candidates only.
+
+    By the items that were taken so far, not by those that have a slot: those of a batch that is
+    being learned have theirs in advance, and a list must not depend on where a batch ends.
+    """
+    return bool(m.popularity.met[0] <= m.switches[SCAN_UP_TO])
+
+
+@kernel()
+def to_scan(n: int, m: Model) -> int:
+    """Of n items those that may be listed: up to the last one taken, to the next full lane."""
+    return min(n, max(1, -(-m.popularity.met[0] // LANES)) * LANES)
 
 
 @kernel()
@@ -173,7 +183,8 @@ def _rank(
     if m.popularity.counts[item] <= 0 or m.available[item] == 0:
         events.popularity_ranks[e] = MISS
         return
-    scan = by_scan(n, m)
+    scan = by_scan(m)
+    n = to_scan(n, m)
     scored = score_user(n, m, h, user, count, disliked, scan)
     if scan:
         place = item
@@ -226,7 +237,8 @@ def list_user(
     s = m.scratch
     count, disliked = find_context(s, h, user)
     hi.mark_seen(h, user, s.seen, s.mark[0])
-    scan = by_scan(n, m) or len(bonus) > 0
+    scan = by_scan(m) or len(bonus) > 0
+    n = to_scan(n, m)
     scored = score_user(n, m, h, user, count, disliked, scan)
     if not scan and scored < len(items):  # too few candidates for so long a list
         scan = True
@@ -248,7 +260,7 @@ def similar_items(n: int, m: Model, item: int, items: I32, best: F32) -> int:
     """Items by C[item, i] · (n_i + 1)^-.3 · n_item^-.7, the recency co-occurrence of 2."""
     s = m.scratch
     share = m.popularity.share[item] / co.SCALE
-    if by_scan(n, m) or len(items) >= co.LEADERS:
+    if by_scan(m) or len(items) >= co.LEADERS:
         s.c_sum[:n] = 0
         co.add_row(m.pairs, item, n, share, 0.0, s.c_sum, s.t_sum)
         for i in range(n):

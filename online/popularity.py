@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from online.arrays import F32, F64, I32, grown
+from online.arrays import F32, F64, I32, I64, grown
 from online.kernels import kernel
 
 HALF_LIVES = np.array([20.0, 100.0, 700.0, 4000.0, 20000.0])
@@ -37,6 +37,7 @@ class Popularity(NamedTuple):
         counted: float64[1], sum of `counts`.
         leaders: int32[6, 128], the best items by each fading count and by the plain one, in
             order, -1 beyond the end. Exact while only added to; `settle` makes them anew.
+        met: int64[1], one beyond the last item that ever had a count.
     """
 
     counts: F64
@@ -47,6 +48,7 @@ class Popularity(NamedTuple):
     step: F64
     counted: F64
     leaders: I32
+    met: I64
 
 
 def new_popularity(items: int) -> Popularity:
@@ -60,6 +62,7 @@ def new_popularity(items: int) -> Popularity:
         np.ones(5),
         np.zeros(1),
         np.full((6, LISTED), -1, np.int32),
+        np.zeros(1, np.int64),
     )
 
 
@@ -82,6 +85,7 @@ def add_count(p: Popularity, item: int, halves: int) -> None:
     p.counted[0] += n - before
     p.damp[item] = (n + 1.0) ** -0.3
     p.share[item] = n**-0.7 if n > 0 else 0.0
+    p.met[0] = max(p.met[0], item + 1)
     _lead(p.leaders[BY_COUNT], p.counts, item)
 
 

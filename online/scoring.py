@@ -104,7 +104,7 @@ def score_candidates(
     pool, mark = s.pool, s.mark[0]
     n: int = candidates.find(s.context, count, mark, s.seen, available, pairs, p, pool)
     theirs = Popularity(
-        pool.counts, pool.damp, p.share, pool.fading, p.total, p.step, p.counted, p.leaders
+        pool.counts, pool.damp, p.share, pool.fading, p.total, p.step, p.counted, p.leaders, p.met
     )
     _statistics(n, count, pairs, theirs, pool.c_sum, pool.t_sum, pool.outside, s)
     user_vector(f, s.context, count)

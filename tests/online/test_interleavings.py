@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ def test_any_interleaving_gives_the_same_counts_and_pairs(
     make_learner: Any, new_stream: Any, statistics: Any, seed: int, other: int
 ) -> None:
     stream = new_stream(300, users=9, items=50, seed=seed)
-    one, two = make_learner(max_history=24), make_learner(max_history=24)
+    one, two = (make_learner(max_history=24, scan_up_to=0) for _ in range(2))
     stream.learn(one)
     interleaved(stream, other).learn(two)
     assert statistics(one) == statistics(two)
@@ -69,11 +70,12 @@ def test_partitions_may_be_learned_in_any_order(
     assert statistics(one) == statistics(two)
 
 
+@pytest.mark.parametrize("scan_up_to", [0, 64, 100_000])  # candidates; they begin on the way; none
 def test_the_recorded_order_gives_the_same_state_and_lists_bit_for_bit(
-    make_learner: Any, new_stream: Any
+    make_learner: Any, new_stream: Any, scan_up_to: int
 ) -> None:
     stream = new_stream(1_200, users=25, items=120, seed=3)
-    first, second = make_learner(), make_learner()
+    first, second = (make_learner(scan_up_to=scan_up_to) for _ in range(2))
     a = recorded(stream, seed=1).learn(first, batch=64)
     b = recorded(stream, seed=2).learn(second, batch=7)
     assert np.array_equal(a.ranks, b.ranks)
