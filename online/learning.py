@@ -126,7 +126,7 @@ def by_scan(m: Model) -> bool:
 @kernel()
 def to_scan(n: int, m: Model) -> int:
     """Of n items those that may be listed: up to the last one taken, to the next full lane."""
-    return min(n, max(1, -(-m.popularity.met[0] // LANES)) * LANES)
+    return int(min(n, max(1, -(-m.popularity.met[0] // LANES)) * LANES))
 
 
 @kernel()
