@@ -168,7 +168,7 @@ class Learner:
     def personalised(self, partition: int, users: Sequence[str]) -> list[bool]:
         """`personalise` of users of one partition."""
         part = self._partition(partition)
-        slots = np.array([part.users.find(user) for user in users], dtype=np.int64)
+        slots = part.users.found(users)
         return list(((slots < 0) | (part.personalise[slots] > 0)).tolist())
 
     def warm_start(self, factors: warm_start.ItemFactors) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from online.changes import merged
 from online.interactions import Kind
 from online.learner import Learner
+from online.siphash import hash_strings
 from online.spikes import Observation, SpikeMonitor
 
 
@@ -18,6 +19,7 @@ def warm_up() -> None:
     _learner()
     _exchange()
     _detectors()
+    hash_strings(np.frombuffer(b"id", np.uint8), np.array([2]), np.frombuffer(bytes(16), np.uint64))
 
 
 def _detectors() -> None:

@@ -103,6 +103,7 @@ class App:
         """Start the parts, then Faust."""
         await self.outlet.start()
         await self.classifier.start()
+        await self.sender.warm_up()
         await self.deltas_start.prepare()
         runs = (
             self.deltas, self.catalog, self.recommend, self.monitor, self.archive, self.popular,

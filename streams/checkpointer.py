@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -84,9 +85,12 @@ class Checkpointer:
         self._shared_at = 0.0
 
     async def run(self) -> None:
-        """Checkpoint at the interval of the settings."""
+        """Checkpoint at the interval of the settings, or once much waits for it."""
+        due = self._river.checkpoint_due
         while True:
-            await asyncio.sleep(self._river.settings.checkpoint_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(due.wait(), self._river.settings.checkpoint_seconds)
+            due.clear()
             await self.checkpoint()
 
     async def checkpoint(self, last: bool = False) -> None:

@@ -11,7 +11,9 @@ class Components(Struct, frozen=True):
     """What a worker does with interactions.
 
     Attributes:
-        learner: "off": decoded, checked and deduplicated only; "statistics": popularity,
+        deduplicate: ids are looked up in the ledger; without, events are decoded, checked and
+            acknowledged, and that is all.
+        learner: "off": no further than the ledger; "statistics": popularity,
             co-occurrence and transitions, without ranking and factors; "all".
         lists: "off"; "coalesced": one for users touched again before their turn; "each": learn one
             event, write its list, then the next.
@@ -21,6 +23,7 @@ class Components(Struct, frozen=True):
     learner: Literal["off", "statistics", "all"] = "all"
     lists: Literal["off", "coalesced", "each"] = "coalesced"
     archive: bool = True
+    deduplicate: bool = True
 
 
 ALL = Components()

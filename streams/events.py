@@ -17,7 +17,8 @@ MAX_ID_BYTES = 128
 FUTURE_SECONDS = 300.0
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES, description="≤ 128 bytes UTF-8")]
-Tenant = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}\Z")]
+TENANT_PATTERN = r"^[a-z0-9-]{1,64}\Z"
+Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN)]
 Utc = Annotated[datetime, Meta(tz=True, description="RFC 3339")]
 Short = Annotated[str, Meta(max_length=256)]
 Label = Annotated[str, Meta(max_length=64)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -26,8 +27,30 @@ SEPARATOR = b"\n"
 OBJECTS = b"}\n{"  # between two objects, one a line
 
 
+_is_tenant = re.compile(events.TENANT_PATTERN).match
+
+
 def _decoders() -> dict[str, msgspec.json.Decoder[Any]]:
     return {spec.name: msgspec.json.Decoder(spec.message) for spec in topics.CATALOGUE}
+
+
+def _bulk_decoders() -> dict[str, msgspec.json.Decoder[Any]]:
+    """For interactions; they leave the pattern of the tenant to us: all have the same few."""
+    return {
+        spec.name: msgspec.json.Decoder(
+            msgspec.defstruct(
+                spec.message.__name__,
+                [("tenant", str, "default")],
+                bases=(spec.message,),
+                frozen=True,
+                kw_only=True,
+                tag_field="type",
+                tag=spec.message.__struct_config__.tag,
+            )
+        )
+        for spec in topics.CATALOGUE
+        if issubclass(spec.message, events.Interaction)
+    }
 
 
 class Intake:
@@ -40,6 +63,7 @@ class Intake:
     def __init__(self, max_age_seconds: float = 0.0) -> None:
         self._max_age = max_age_seconds
         self._decoders = _decoders()
+        self._bulk = _bulk_decoders()
 
     def read(self, topic: str, value: bytes | None, now: float | None = None) -> Any:
         """The message as its topic's struct, or `Rejected`."""
@@ -70,7 +94,8 @@ class Intake:
         lines = SEPARATOR.join(values) if all(values) else b""  # type: ignore[arg-type]
         ends = len(values) - 1
         if (
-            len(lines) > MAX_EVENT_BYTES
+            topic not in self._bulk
+            or len(lines) > MAX_EVENT_BYTES
             or lines[:1] != b"{"
             or lines[-1:] != b"}"
             or lines.count(SEPARATOR) != ends
@@ -78,20 +103,18 @@ class Intake:
         ):
             return None
         try:
-            found: list[Any] = self._decoders[topic].decode_lines(lines)
+            found: list[Any] = self._bulk[topic].decode_lines(lines)
         except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
             return None
-        if len(found) != len(values) or not isinstance(found[0], events.Interaction):
+        tenants = {message.tenant for message in found}
+        if len(found) != len(values) or not all(map(_is_tenant, tenants)):
             return None
-        return found if self._all_fit(found, time.time() if now is None else now) else None
+        plain = lines.isascii() and b"\\" not in lines  # no id can be anything but ASCII
+        if not plain and not _ids_ascii(found):
+            return None
+        return found if self._in_time(found, time.time() if now is None else now) else None
 
-    def _all_fit(self, found: list[Any], now: float) -> bool:
-        """`check`, for what needs no second look: ASCII ids, times not in the future."""
-        for name in _ID_FIELDS:
-            if hasattr(found[0], name):
-                ids = [getattr(message, name) for message in found]
-                if not "".join(filter(None, ids)).isascii():
-                    return False
+    def _in_time(self, found: list[Any], now: float) -> bool:
         times = [message.occurred_at for message in found]
         latest = datetime.fromtimestamp(now + FUTURE_SECONDS, UTC)
         if self._max_age:
@@ -114,6 +137,16 @@ class Intake:
             if self._max_age and at < now - self._max_age:
                 return Rejected(f"older than --max-age {self._max_age:.0f} s")
         return message
+
+
+def _ids_ascii(found: Sequence[Any]) -> bool:
+    """Where they are, their lengths in characters are those in bytes."""
+    for name in _ID_FIELDS:
+        if hasattr(found[0], name):
+            ids = [getattr(message, name) for message in found]
+            if not "".join(filter(None, ids)).isascii():
+                return False
+    return True
 
 
 def _fits(text: str) -> bool:

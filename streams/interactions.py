@@ -9,12 +9,26 @@ from typing import Any, NamedTuple
 from online.learner import Kind
 from streams import topics
 from streams.batch_consumer import Batch
-from streams.events import Click, Purchase, ScoredComment
 
 KIND_OF_LABEL = {"negative": Kind.NEGATIVE, "neutral": Kind.NEUTRAL, "positive": Kind.POSITIVE}
 TYPES = {topics.CLICKS: "click", topics.PURCHASES: "purchase", topics.COMMENTS: "comment"}
 
-Learnable = Click | Purchase | ScoredComment
+
+class Decoded(NamedTuple):
+    """What could be read of a batch: where it stands in it, and the messages."""
+
+    indices: Sequence[int]
+    messages: list[Any]
+
+    def of_tenant(self, tenant: str) -> Decoded:
+        """The tenant's."""
+        return self.chosen([message.tenant == tenant for message in self.messages])
+
+    def chosen(self, keep: Sequence[bool]) -> Decoded:
+        """Those marked."""
+        if all(keep):
+            return self
+        return Decoded(list(compress(self.indices, keep)), list(compress(self.messages, keep)))
 
 
 class Arrivals(NamedTuple):
@@ -36,10 +50,13 @@ class Arrivals(NamedTuple):
     received_ms: list[int]
 
     @classmethod
-    def of(cls, batch: Batch, tenant: str, decoded: Sequence[tuple[int, Learnable]]) -> Arrivals:
-        """Columns of these (index in the batch, event)."""
-        events = [event for _, event in decoded]
+    def of(cls, batch: Batch, tenant: str, decoded: Decoded) -> Arrivals:
+        """Columns of these."""
+        indices, events = decoded
+        whole = len(indices) == len(batch.offsets)
         scored = batch.topic == topics.SCORED_COMMENTS
+        offsets = batch.offsets if whole else [batch.offsets[index] for index in indices]
+        received = batch.timestamps_ms
         return cls(
             topics.COMMENTS if scored else batch.topic,
             tenant,
@@ -47,10 +64,8 @@ class Arrivals(NamedTuple):
             [event.user_id for event in events],
             [event.item_id for event in events],
             [event.occurred_at.timestamp() for event in events],
-            [event.source_offset for event in events]  # type: ignore[union-attr]
-            if scored
-            else [batch.offsets[index] for index, _ in decoded],
-            [batch.timestamps_ms[index] for index, _ in decoded],
+            [event.source_offset for event in events] if scored else offsets,
+            received if whole else [received[index] for index in indices],
         )
 
     def chosen(self, keep: Sequence[bool]) -> Arrivals:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,15 @@ import numpy as np
 from streams import topics
 from streams.batch_consumer import Batch
 from streams.intake import Rejected
-from streams.interactions import Arrivals, interaction_columns
-from streams.ledger import event_hashes
+from streams.interactions import Arrivals, Decoded, interaction_columns
 from streams.partition import PartitionState
 from streams.profiles import Profiles
 from streams.recommend import Recommend
 from streams.river import River
 
 CHUNK = 128
+CHUNK_BEHIND = 500  # where the newest event of a batch waits for seconds, nobody waits for ms
+BEHIND_SECONDS = 1.0
 
 
 class Learn:
@@ -35,21 +35,22 @@ class Learn:
         self._river = river
         self._recommend = recommend
         self._profiles = Profiles(river, recommend)
-        self._chunk = 1 if river.components.lists == "each" else CHUNK
+        self._each = river.components.lists == "each"
 
     async def handle(self, batch: Batch) -> None:
         """Take a batch of any of the user-keyed topics."""
         state = await self._river.partition(batch.partition)
         if state is None:
             return
-        for start in range(0, len(batch.offsets), self._chunk):
-            chunk = batch.part(start, start + self._chunk)
+        size = self._chunk_size(batch)
+        for start in range(0, len(batch.offsets), size):
+            chunk = batch.part(start, start + size)
             decoded, rejected = self._decode(chunk, state)
             await self._river.dead_letter(chunk, rejected)
             if not self._river.owns(state):
                 return
             if chunk.topic == topics.USERS:
-                for _, profile in decoded:
+                for profile in decoded.messages:
                     await self._profiles.take(profile, state)
             else:
                 self._interactions(chunk, decoded, state)
@@ -58,15 +59,20 @@ class Learn:
             await self._recommend.wake(time.time() - chunk.timestamps_ms[-1] / 1000)
             await asyncio.sleep(0)
 
-    def _decode(
-        self, batch: Batch, state: PartitionState
-    ) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
-        """(index, message) of what can be used, (index, reason) of the rest."""
+    def _chunk_size(self, batch: Batch) -> int:
+        if self._each:
+            return 1
+        behind = time.time() - batch.timestamps_ms[-1] / 1000 > BEHIND_SECONDS
+        return CHUNK_BEHIND if behind else CHUNK
+
+    def _decode(self, batch: Batch, state: PartitionState) -> tuple[Decoded, list[tuple[int, str]]]:
+        """What can be used, and (index, reason) of the rest."""
         if state.is_new(batch.topic, batch.offsets[0]):
             messages = self._river.intake.read_all(batch.topic, batch.values)
             if messages is not None and self._admits_all(messages):
-                return list(enumerate(messages)), []
-        decoded: list[tuple[int, Any]] = []
+                return Decoded(range(len(messages)), messages), []
+        indices: list[int] = []
+        usable: list[Any] = []
         rejected: list[tuple[int, str]] = []
         for index, offset in enumerate(batch.offsets):
             if not state.is_new(batch.topic, offset):
@@ -77,18 +83,20 @@ class Learn:
             elif not self._river.admits(message.tenant):
                 rejected.append((index, "too many tenants on this worker"))
             else:
-                decoded.append((index, message))
-        return decoded, rejected
+                indices.append(index)
+                usable.append(message)
+        return Decoded(indices, usable), rejected
 
     def _admits_all(self, messages: list[Any]) -> bool:
         return all(self._river.admits(tenant) for tenant in {one.tenant for one in messages})
 
-    def _interactions(
-        self, batch: Batch, decoded: list[tuple[int, Any]], state: PartitionState
-    ) -> None:
+    def _interactions(self, batch: Batch, decoded: Decoded, state: PartitionState) -> None:
         """Synchronous: no await between the first change and the last."""
-        for tenant in {event.tenant: None for _, event in decoded}:
-            own = [pair for pair in decoded if pair[1].tenant == tenant]
+        if not self._river.components.deduplicate:
+            return
+        tenants = dict.fromkeys([event.tenant for event in decoded.messages])
+        for tenant in tenants:
+            own = decoded if len(tenants) == 1 else decoded.of_tenant(tenant)
             arrivals = self._admit(batch, tenant, own, state)
             if not arrivals.events:
                 continue
@@ -101,20 +109,18 @@ class Learn:
             if arrivals.events:
                 self._learn(arrivals, state)
 
-    def _admit(
-        self, batch: Batch, tenant: str, own: list[tuple[int, Any]], state: PartitionState
-    ) -> Arrivals:
+    def _admit(self, batch: Batch, tenant: str, own: Decoded, state: PartitionState) -> Arrivals:
         """Without repeats. A scored comment's repeats were counted where it was scored."""
         if batch.topic == topics.SCORED_COMMENTS:
-            keep = [not state.scored_before(event.source_offset) for _, event in own]
+            keep = [not state.scored_before(event.source_offset) for event in own.messages]
         else:
-            hashes = event_hashes(tenant, [event.id for _, event in own])
+            hashes = state.hashes.many(tenant, [event.id for event in own.messages])
             if state.seen.add_new(hashes):
                 return Arrivals.of(batch, tenant, own)
             keep = [not state.seen_before(hashed) for hashed in hashes]
             state.duplicates += keep.count(False)
             self._river.metrics.duplicates.inc(keep.count(False))
-        return Arrivals.of(batch, tenant, list(compress(own, keep)))
+        return Arrivals.of(batch, tenant, own.chosen(keep))
 
     def _ignore(self, arrivals: Arrivals, state: PartitionState) -> None:
         count = len(arrivals.events)

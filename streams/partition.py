@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Struct
 
 from infra.settings import UserError
-from streams.ledger import IdWindow
+from streams.ledger import EventHashes, IdWindow
 
 IDLE_SECONDS = 5.0
-FORMAT = 2
+FORMAT = 3
 
 
 class PartitionMeta(Struct, frozen=True):
@@ -25,6 +25,7 @@ class PartitionMeta(Struct, frozen=True):
     ignored: int
     event_times: dict[str, float]
     tenants: list[str]
+    secret: bytes  # of the hashes of event ids
     written_at: float = 0.0
     deltas: int = 0  # item-deltas.v1: from this offset on it may hold what is not here
     format: int = FORMAT
@@ -45,6 +46,7 @@ class PartitionState:
         self.epoch = epoch
         self.sequence = 0
         self.offsets: dict[str, int] = {}
+        self.hashes = EventHashes()
         self.seen = IdWindow()
         self.duplicates = 0
         self.ignored = 0
@@ -106,6 +108,7 @@ class PartitionState:
             self.ignored,
             dict(self._event_times),
             tenants,
+            self.hashes.secret,
             time.time(),
         )
         return meta, {"seen": self.seen.array(), "scored": self.scored.array()}
@@ -116,6 +119,7 @@ class PartitionState:
         self.duplicates = meta.duplicates
         self.ignored = meta.ignored
         self._event_times = dict(meta.event_times)
+        self.hashes = EventHashes(meta.secret)
         self.seen.load(arrays["seen"])
         self.scored.load(arrays["scored"])
 

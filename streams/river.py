@@ -35,7 +35,9 @@ from streams.topics import DEAD_LETTER
 log = get_logger("worker")
 
 MAX_TENANTS = 64
-MAX_UNACKNOWLEDGED = 50_000
+MAX_UNACKNOWLEDGED = 200_000
+# So many ask for a checkpoint before its time: learning need not stand still until then.
+MANY_UNACKNOWLEDGED = 100_000
 MAX_ARCHIVE_ROWS = 200_000
 MAX_GATHERED = 64  # batches that wait for a busy agent
 FATAL = 70  # EX_SOFTWARE: the supervisor starts us again, from the checkpoint
@@ -66,6 +68,7 @@ class River:
         self.learners: dict[str, Learner] = {}
         self.shared_arrays: dict[str, dict[str, Any]] = {}
         self.unacknowledged: list[tuple[Any, int]] = []
+        self.checkpoint_due = asyncio.Event()
         self.generation = 0
         self.on_learner: Callable[[str, Learner], None] | None = None
         self._partition_ready: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
@@ -124,6 +127,8 @@ class River:
 
     def _has_room(self) -> bool:
         waiting = sum(count for _, count in self.unacknowledged)
+        if waiting >= MANY_UNACKNOWLEDGED:
+            self.checkpoint_due.set()
         return waiting < MAX_UNACKNOWLEDGED and self.archive.pending_rows < MAX_ARCHIVE_ROWS
 
     async def room_made(self) -> None:

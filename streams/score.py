@@ -13,7 +13,6 @@ from streams.catalog import Catalog
 from streams.classifier_client import Answer, ClassifierClient
 from streams.events import Comment, ScoredComment, Sentiment, encode, user_key
 from streams.intake import Rejected
-from streams.ledger import event_hash
 from streams.outlet import Outgoing
 from streams.partition import PartitionState
 from streams.river import River
@@ -71,7 +70,7 @@ class Score:
                 rejected.append((index, message.reason))
             elif not self._river.admits(message.tenant):
                 rejected.append((index, "too many tenants on this worker"))
-            elif not state.seen_or(here, event_hash(message.tenant, message.id)):
+            elif not state.seen_or(here, state.hashes.one(message.tenant, message.id)):
                 comments.append((index, message))
             else:
                 duplicates += 1
@@ -94,7 +93,7 @@ class Score:
     def _count(self, each: Admitted, group: list[tuple[ScoredComment, bool]]) -> None:
         """Ledger, rows, counts and offset move together: no await."""
         for comment, flagged in group:
-            each.state.seen.add(event_hash(comment.tenant, comment.id))
+            each.state.seen.add(each.state.hashes.one(comment.tenant, comment.id))
             self._archive(comment, flagged, each.batch)
             self._river.metrics.scored.labels(comment.label).inc()
         each.state.duplicates += each.duplicates

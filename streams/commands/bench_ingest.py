@@ -17,6 +17,9 @@ def ingest(
     runs: Annotated[int, typer.Option(min=1, max=100, help="Their median is reported.")] = 5,
     items: Annotated[int, typer.Option(min=8, max=100_000, help="Courses to rank.")] = 1_000,
     users: Annotated[int, typer.Option(min=1, max=1_000_000, help="Who interact.")] = 10_000,
+    setting: Annotated[
+        list[str] | None, typer.Option(help="One of those below, may be repeated [default: all].")
+    ] = None,
     broker: Annotated[
         Literal["auto", "kafka", "tansu"],
         typer.Option(help="auto: the real Kafka where KAFKA_HOME names one, else Tansu."),
@@ -28,20 +31,24 @@ def ingest(
 ) -> None:
     """How many events a core takes, through the real worker on a backlog.
 
-    Settings: decode and consume alone; with the statistics; everything (lists coalesced); a list
-    for every event. The peer in the same run is a plain Faust JSON agent. Per core: events over the
-    process's CPU seconds.
+    Settings: decode (and consume, no more), deduplicate (by id as well), statistics (and learn
+    them), everything (lists coalesced), list-per-event; plain-faust, an ordinary Faust JSON agent,
+    is the peer in the same run. Per core: events over the process's CPU seconds.
 
     Example: springtide bench ingest --events 100000 --json
     """
     from infra import telemetry
-    from infra.settings import load_settings
-    from streams.bench_ingest import IngestOptions, bench_ingest
+    from infra.settings import UserError, load_settings
+    from streams.bench_ingest import DOES, IngestOptions, bench_ingest
     from streams.commands.bench import bar
 
     telemetry.configure(level="WARNING")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    options = IngestOptions(events, users, items, runs, broker)
+    unknown = set(setting or ()) - set(DOES)
+    if unknown:
+        raise UserError(f"--setting {unknown.pop()}: one of {', '.join(DOES)}")
+    chosen = tuple(name for name in DOES if not setting or name in setting)
+    options = IngestOptions(events, users, items, runs, chosen, broker)
     settings = load_settings(data_dir=data_dir)
     with tempfile.TemporaryDirectory(prefix="springtide-bench-") as temporary, bar() as shown:
         task = shown.add_task("", total=1.0)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.settings import UserError
-from streams.ledger import IdWindow, event_hash
+from streams.ledger import EventHashes, IdWindow
 from streams.partition import FORMAT, PartitionMeta, PartitionState, decode_meta, encode_meta
 
 
@@ -30,8 +30,17 @@ def test_the_window_knows_exactly_the_last_ids(ids: list[int]) -> None:
 
 
 def test_ids_are_unique_in_their_tenant_only() -> None:
-    assert event_hash("a", "1") != event_hash("b", "1")
-    assert 0 <= event_hash("a", "\u8bfe") < 2**64
+    hashes = EventHashes()
+    assert hashes.one("a", "1") != hashes.one("b", "1")
+    assert 0 <= hashes.one("a", "\u8bfe") < 2**64
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=40), max_size=20))
+def test_ids_hash_the_same_together_and_alone(ids: list[str]) -> None:
+    hashes = EventHashes()
+    assert hashes.many("a", ids) == [hashes.one("a", each) for each in ids]
+    assert len(set(hashes.many("a", ids))) == len(set(ids))
+    assert not ids or EventHashes().many("a", ids) != hashes.many("a", ids)  # each its own secret
 
 
 def test_versions_grow_and_a_new_owner_wins() -> None:
@@ -56,7 +65,7 @@ def test_the_watermark_is_the_slowest_topic_that_speaks() -> None:
 def test_a_state_comes_back_as_it_was_saved() -> None:
     state = PartitionState(3, epoch=5)
     state.offsets |= {"clicks.v1": 41, "comments.v1": 7}
-    state.seen.add(event_hash("t", "x"))
+    state.seen.add(state.hashes.one("t", "x"))
     state.scored.add(7)
     state.duplicates, state.ignored = 2, 4
     state.heard("clicks.v1", 123.0)
@@ -65,7 +74,7 @@ def test_a_state_comes_back_as_it_was_saved() -> None:
     successor = PartitionState(3, epoch=6)
     successor.restore(meta, arrays)
     assert successor.offsets == state.offsets and successor.epoch == 6
-    assert event_hash("t", "x") in successor.seen and 7 in successor.scored
+    assert successor.hashes.one("t", "x") in successor.seen and 7 in successor.scored
     assert (successor.duplicates, successor.ignored) == (2, 4)
     assert successor.watermark() == 123.0
     assert not successor.is_new("clicks.v1", 41) and successor.is_new("clicks.v1", 42)
