@@ -143,7 +143,13 @@ def settle(p: Popularity) -> None:
     """Totals and leaders anew, after histories were taken out (rounding must not add up)."""
     p.total[...] = p.fading.sum(axis=1, dtype=np.float64)
     for leaders, values in zip(p.leaders, (*p.fading, p.counts), strict=True):
-        best = np.argsort(-values, kind="stable")[:LISTED]
-        best = best[values[best] > 0]
+        best = _heaviest(values)
         leaders[:] = -1
         leaders[: len(best)] = best
+
+
+def _heaviest(values: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """The LISTED greatest above zero, ties in order of items; sorts no more than these."""
+    least = np.partition(values, len(values) - LISTED)[len(values) - LISTED]
+    some = np.flatnonzero((values >= least) & (values > 0))
+    return some[np.argsort(-values[some], kind="stable")[:LISTED]]

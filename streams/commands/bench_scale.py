@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import statistics
 import time
@@ -19,13 +20,16 @@ BATCH, RUNS = 500, 5
 def scale(
     events: Annotated[int, typer.Option(min=5_000, help="Learned before measuring.")] = 200_000,
     largest: Annotated[int, typer.Option(min=1_000, help="Leave out larger sizes.")] = 1_000_000,
-    out: Annotated[Path | None, typer.Option(help="Also write scale.png here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write scale.png and scale.html here.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """CPU microseconds an event, in batches of 500, and a list, as users and items grow.
 
-    Users follow a path through the catalogue with jumps to items of Zipf popularity. All users are
-    known, by one event each, before the time is taken; the median of 5 runs is reported.
+    Users follow a path through the catalogue with jumps to items of Zipf popularity. All users and
+    all items are known, by one event each, before the time is taken; the median of 5 runs is
+    reported.
 
     Example: springtide bench scale --out plots --json
     """
@@ -62,10 +66,13 @@ def measure(users: int, items: int, events: int) -> dict[str, Any]:
     learner = Learner(LearnerConfig(max_users=users, max_items=max(items, 1)))
     place = rng.integers(items, size=users)
 
-    def learn(who: Any) -> None:
+    def walk(who: Any) -> Any:
         jumps = rng.random(len(who)) < 0.3
         popular = (items ** rng.random(len(who))).astype(np.int64) - 1
-        place[who] = np.where(jumps, popular, (place[who] + rng.integers(1, 4, len(who))) % items)
+        return np.where(jumps, popular, (place[who] + rng.integers(1, 4, len(who))) % items)
+
+    def learn(who: Any, to: Any = None) -> None:
+        place[who] = walk(who) if to is None else to
         names = [f"u{u}" for u in who.tolist()], [f"i{i}" for i in place[who].tolist()]
         began.append(time.thread_time())
         learner.learn(0, *names, np.zeros(len(who), np.int8), np.zeros(len(who)))
@@ -76,6 +83,10 @@ def measure(users: int, items: int, events: int) -> dict[str, Any]:
     active = rng.permutation(users)
     for start in range(0, users, 5_000):
         learn(active[start : start + 5_000])
+    for start in range(0, items, 5_000):
+        known = np.arange(start, min(start + 5_000, items))
+        who = active[known % users]
+        learn(who, known)
     busy = active[:5_000] if users > 10_000 else active
     for start in range(0, events, 5_000):
         learn(busy[rng.integers(len(busy), size=min(5_000, events - start))])
@@ -93,7 +104,7 @@ def measure(users: int, items: int, events: int) -> dict[str, Any]:
         list_us.append((time.thread_time() - at) / 200 * 1e6)
     return {
         "users": users,
-        "items": items,
+        "items": learner.items,
         "event_us": round(statistics.median(event_us), 2),
         "list_us": round(statistics.median(list_us), 2),
         "components": list(learner.config.components),
@@ -101,7 +112,7 @@ def measure(users: int, items: int, events: int) -> dict[str, Any]:
 
 
 def plot(found: dict[str, Any], out: Path) -> None:
-    """scale.png: cost against size."""
+    """scale.png and scale.html: cost against size."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -117,4 +128,9 @@ def plot(found: dict[str, Any], out: Path) -> None:
         panel.legend()
     figure.tight_layout()
     figure.savefig(out / "scale.png", dpi=120)
+    drawing = io.StringIO()
+    figure.savefig(drawing, format="svg")
     pyplot.close(figure)
+    svg = drawing.getvalue()
+    page = f"<!doctype html><meta charset=utf-8><title>Scale</title>{svg[svg.index('<svg') :]}"
+    (out / "scale.html").write_text(page, encoding="utf-8")
