@@ -50,6 +50,7 @@ def topk(
 def measure(items: int) -> dict[str, Any]:
     """One size of catalogue."""
     import numpy as np
+    import scipy.linalg  # noqa: F401  (its BLAS is implicit's, and must be there to be limited)
     from threadpoolctl import threadpool_limits
 
     from online.exact import in_bytes, top_items, top_items_of_one
