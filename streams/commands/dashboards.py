@@ -26,7 +26,7 @@ EDITED = 1
 def group() -> None:
     """Grafana's folder, data sources, dashboards, alert rules and contact point, from the code.
 
-    Example: SPRINGTIDE_GRAFANA_TOKEN=… springtide dashboards diff
+    Example: springtide dashboards diff (its token comes from SPRINGTIDE_GRAFANA_TOKEN)
     """
 
 
