@@ -43,8 +43,9 @@ format: install ## rewrite to the house's format
 	$(BIN)/ruff check --fix .
 
 bench: install ## the figures of the README, measured here (minutes)
-	$(BIN)/springtide bench freshness --rate 200 --seconds 30 --json
+	$(BIN)/springtide bench freshness --rate 1000 --seconds 30 --json
 	$(BIN)/springtide bench ingest --json
+	$(BIN)/springtide bench serve --json
 
 nightly: install ## what is too long for every commit: the benchmarks and the real-data runs
 	$(BIN)/python -m pytest tests/benchmarks --run-nightly

@@ -269,5 +269,11 @@ class AsyncRedisTopKStore:
     async def read_profile(self, tenant: str, user: str) -> ProfileFlags:
         return await self._run(ask.read_profile(tenant, user))
 
+    async def read_with_profile(
+        self, tenant: str, user: str
+    ) -> tuple[ProfileFlags, StoredList | None]:
+        """Both in one round trip; the API's own path."""
+        return await self._run(ask.read_with_profile(tenant, user))
+
     async def delete_user(self, tenant: str, user: str) -> None:
         return await self._run(ask.delete_user(tenant, user))

@@ -186,6 +186,15 @@ def read_profile(tenant: str, user: str) -> Request[ProfileFlags]:
     return Request([("GET", profile_key(tenant, user))], lambda answers: decode_profile(answers[0]))
 
 
+def read_with_profile(tenant: str, user: str) -> Request[tuple[ProfileFlags, StoredList | None]]:
+    """What a reader needs of a user, in one round trip."""
+    commands: list[Command] = [
+        ("GET", profile_key(tenant, user)),
+        ("GET", list_key(tenant, user)),
+    ]
+    return Request(commands, lambda answers: (decode_profile(answers[0]), decode_list(answers[1])))
+
+
 def delete_user(tenant: str, user: str) -> Request[None]:
     """A tombstone in the list's place; profile and recent entry go."""
     expiry_ms = int(TOMBSTONE_SECONDS * 1000)

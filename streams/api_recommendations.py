@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -61,9 +60,7 @@ async def recommendations(api: Api, request: Request, tenant: str) -> Response:
 
 async def _read(api: Api, tenant: str, user: str) -> tuple[ProfileFlags, StoredList]:
     """The user's list where he wants one of his own and has one; else the popular list."""
-    flags, own = await asyncio.gather(
-        api.store.read_profile(tenant, user), api.store.read(tenant, user)
-    )
+    flags, own = await api.store.read_with_profile(tenant, user)
     if own is not None and own.items and flags.personalise and not flags.deleted:
         return flags, own
     return flags, await api.store.popular(tenant) or NOTHING

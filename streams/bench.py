@@ -26,13 +26,14 @@ from streams.demo_parts import Parts
 from streams.events import Click, encode, user_key
 from streams.freshness import QUIET_SECONDS, FreshnessSummary, FreshnessWatch
 from streams.pace import MAX, REAL, iterate
-from streams.sender import Outbound, Sender
+from streams.sender import LINGER_MS, Outbound, Sender
 from streams.simulate import SimulationConfig, simulate
 from streams.simulate_catalogue import course_id
 from streams.simulate_users import user_name
 
 LESSONS = 5_000  # interactions that the learner sees first, as fast as they go
 WARM_UP_SECONDS = 8.0
+PROBES_PER_SECOND = 100.0  # of a higher rate a random share is followed
 SETTLE_SECONDS = 0.3  # two lists in a row as fresh as this: the backlog of the lessons is gone
 MOST_SETTLE_SECONDS = 60.0
 COMPONENTS = ("broker", "valkey", "clickhouse", "webhook", "classifier", "worker", "api")
@@ -108,10 +109,12 @@ class _Bench:
     async def run(self) -> list[FreshnessSummary]:
         """Lessons, warm-up, runs."""
         stack = self._parts.stack
-        watch = FreshnessWatch(stack.redis_url)
+        watch = FreshnessWatch(stack.redis_url, PROBES_PER_SECOND / self._options.rate)
         servers = topics.bootstrap_servers(stack.kafka_url)
         await watch.start()
-        sender = Sender(servers, watch.before_send, idempotent=stack.broker.startswith("kafka"))
+        kafka = stack.broker.startswith("kafka")
+        linger_ms = 0 if kafka else LINGER_MS
+        sender = Sender(servers, watch.before_send, idempotent=kafka, linger_ms=linger_ms)
         await sender.start()
         try:
             await self._teach(sender)

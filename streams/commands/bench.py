@@ -13,6 +13,7 @@ import typer
 
 from streams.commands.bench_ingest import ingest
 from streams.commands.bench_scale import scale
+from streams.commands.bench_serve import serve
 from streams.commands.bench_topk import topk
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -116,4 +117,5 @@ def bar() -> Any:
 
 app.command()(ingest)
 app.command()(scale)
+app.command()(serve)
 app.command()(topk)
