@@ -23,7 +23,7 @@ from streams.river import River
 log = get_logger("archive")
 
 FLUSH_ROWS = 10_000
-FLUSH_SECONDS = 0.5
+FLUSH_SECONDS = 1.0  # an insert costs ClickHouse some 20 ms of CPU, whatever it holds
 
 
 class Archive:

@@ -12,7 +12,7 @@ import asyncio
 import sys
 import time
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -120,7 +120,9 @@ def read_lists(load: Load) -> Loaded:
     wrong = 0
     began = time.perf_counter()
     while (asked := time.perf_counter()) < began + load.seconds:
-        found = decode_list(client.get(list_key(TENANT, user_name(random.randrange(load.users)))))
+        user = user_name(random.randrange(load.users))
+        stored: Any = client.get(list_key(TENANT, user))
+        found = decode_list(stored)
         taken.append(time.perf_counter() - asked)
         wrong += found is None or not found.items
     return _summary(taken, time.perf_counter() - began, wrong)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from infra.settings import Settings, load_settings
 
+GC_THRESHOLDS = (20_000, 20, 20)  # the young ones are mostly messages, gone by themselves
 STOP_SECONDS = 15.0
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ async def run_worker(
         loop.add_signal_handler(number, stopping.set)
     await asyncio.to_thread(_warm_up)
     await app.start()
+    _settle_memory()
     announce = asyncio.create_task(_announce(app, server.url))
     await stopping.wait()
     announce.cancel()
@@ -87,6 +90,13 @@ async def run_worker(
         fatal(TimeoutError(f"not stopped within {STOP_SECONDS:.0f} s"))
     await ending
     await server.stop()
+
+
+def _settle_memory() -> None:
+    """What stays for good is no longer looked through: a full collection stops every list."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def _announce(app: App, url: str) -> None:
