@@ -33,7 +33,7 @@ def bench(*words: str) -> Any:
 
 
 @pytest.mark.data
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("scan_up_to", [0, LearnerConfig().scan_up_to])
 def test_candidates_keep_the_ndcg_of_the_scan(shared_dir: Path, name: str, scan_up_to: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 from online.config import COMPONENTS, STATISTICS, LearnerConfig
 from online.leaders import find_leaders
 from online.pairs import DENSE, LEADERS, WORDS
+from online.popularity import LISTED, new_popularity, settle
 
 
 def gain(ranks: np.ndarray) -> float:
@@ -109,3 +110,17 @@ def test_statistics_alone_learn_no_factors_and_rank_nothing(
 def test_unknown_components_are_refused(components: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="components"):
         LearnerConfig(components=components)
+
+
+@pytest.mark.parametrize("taken", [0, 50, 900])
+def test_settling_finds_the_same_leaders_as_a_full_sort(taken: int) -> None:
+    p = new_popularity(1_024)
+    rng = np.random.default_rng(taken)
+    p.counts[:taken] = rng.integers(1, 6, taken)  # many ties
+    p.fading[:, :taken] = rng.integers(0, 40, (5, taken))
+    settle(p)
+    for leaders, values in zip(p.leaders, (*p.fading, p.counts), strict=True):
+        best = np.argsort(-values, kind="stable")[:LISTED]
+        best = best[values[best] > 0]
+        assert leaders.tolist() == [*best.tolist(), *[-1] * (LISTED - len(best))]
+    assert p.total.tolist() == p.fading.sum(axis=1).tolist()
