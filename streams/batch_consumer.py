@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -99,7 +100,7 @@ def in_turn(queues: Sequence[Sequence[T]]) -> Iterator[T]:
 
 
 class _Unpacked(OrderedDict[Any, Any]):
-    """A fetcher's results, whose records stay as they were unpacked.
+    """A fetcher's results, whose records stay as they were unpacked and are taken all at once.
 
     aiokafka makes a ConsumerRecord of eleven fields of each: a third of what an event costs here.
     """
@@ -107,11 +108,23 @@ class _Unpacked(OrderedDict[Any, Any]):
     def __setitem__(self, tp: Any, result: Any) -> None:
         if type(result) is FetchResult and result.has_more():
             result._partition_records._consumer_record = _as_unpacked
+            result.getall = partial(_take_all, result)
         super().__setitem__(tp, result)
 
 
 def _as_unpacked(_tp: Any, record: Any) -> Any:
     return record
+
+
+def _take_all(result: Any, _most: int | None = None) -> list[Any]:
+    """What was fetched of a partition. Where it is damaged nothing is taken: it comes again."""
+    if not result.has_more() or not result.check_assignment(result._topic_partition):
+        return []
+    fetched = result._partition_records
+    result._partition_records = None
+    taken = list(fetched._records_iterator)
+    result._assignment.state_value(result._topic_partition).consumed_to(fetched.next_fetch_offset)
+    return taken
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -130,7 +143,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         if type(fetcher._records) is not _Unpacked:
             # Nothing was read from it yet: results unpack their records when they are asked.
             fetcher._records = _Unpacked(fetcher._records)
-        return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        return await super()._fetch_records(consumer, active_partitions, timeout, None)
 
 
 class BatchConsumer(driver.Consumer):

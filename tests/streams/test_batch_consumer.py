@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.consumer.subscription_state import Assignment
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from hypothesis import given
 from hypothesis import strategies as st
-from intervaltree import IntervalTree
+from intervaltree import IntervalTree  # type: ignore[import-untyped] # Faust keeps gaps in one
 
 from streams import batch_consumer
 
@@ -118,3 +125,53 @@ def consumer(kind: Any) -> Any:
     one._acked_first = defaultdict(dict)
     one._gap, one._committed_offset = defaultdict(IntervalTree), defaultdict(lambda: None)
     return one
+
+
+PLACE = TopicPartition("t", 0)
+
+
+async def assigned() -> Any:
+    return Assignment([PLACE])
+
+
+def fetched_result(damage: bool) -> tuple[Any, Any]:
+    """What aiokafka's fetcher holds after a fetch of three records from offset 5, and its place."""
+    assignment = asyncio.run(assigned())
+    assignment.state_value(PLACE).seek(5)
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
+        base_sequence=-1, batch_size=10_000,
+    )  # fmt: skip
+    for at in range(3):
+        builder.append(at, 1_000 + at, b"key", b"value-%d" % at, [])
+    content = builder.build()
+    content[:8] = (5).to_bytes(8, "big")  # base offset, outside the checksum
+    content[-2] ^= damage
+    records = PartitionRecords(PLACE, MemoryRecords(bytes(content)), [], 5, None, None, True, 0)
+    result = FetchResult(PLACE, assignment=assignment, partition_records=records, backoff=0)
+    return result, assignment.state_value(PLACE)
+
+
+def test_records_stay_as_they_were_unpacked() -> None:
+    results = batch_consumer._Unpacked()
+    results[PLACE], state = fetched_result(damage=False)
+    batch = batch_consumer.in_columns("t", 0, results[PLACE].getall(None))
+    assert batch.offsets == [5, 6, 7] and batch.timestamps_ms == [1_000, 1_001, 1_002]
+    assert batch.values == [b"value-0", b"value-1", b"value-2"] and batch.keys == [b"key"] * 3
+    assert state.position == 8 and not results[PLACE].has_more()
+
+
+def test_of_a_damaged_fetch_nothing_is_taken_and_it_is_fetched_again() -> None:
+    results = batch_consumer._Unpacked()
+    results[PLACE], state = fetched_result(damage=True)
+    with pytest.raises(CorruptRecordException):
+        results[PLACE].getall(None)
+    assert state.position == 5 and not results[PLACE].has_more()
+    assert results[PLACE].getall(None) == []
+
+
+def test_nothing_is_taken_after_a_seek() -> None:
+    results = batch_consumer._Unpacked()
+    results[PLACE], state = fetched_result(damage=False)
+    state.seek(2)
+    assert results[PLACE].getall(None) == [] and state.position == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ def click(name: str, **changes: Any) -> bytes:
     return msgspec.json.encode({"id": name, **FIELDS, **changes})
 
 
-def both(values: list[bytes | None], max_age: float = 0.0) -> tuple[Any, list[Any]]:
+def both(values: Sequence[bytes | None], max_age: float = 0.0) -> tuple[Any, list[Any]]:
     intake, now = Intake(max_age), NOW.timestamp()
     return (
         intake.read_all(topics.CLICKS, values, now),
