@@ -58,6 +58,11 @@ class BenchOptions(Struct, frozen=True):
     seed: int = 7
 
     @property
+    def followed_share(self) -> float:
+        """Of the clicks, chosen at random, whose lists are waited for."""
+        return min(1.0, PROBES_PER_SECOND / self.rate)
+
+    @property
     def users(self) -> int:
         """So many that a user's turn comes again after twice the quiet time."""
         return max(100, round(2 * QUIET_SECONDS * self.rate))
@@ -94,6 +99,7 @@ def bench_freshness(
         "components": [parts.stack.broker, *COMPONENTS[1:]],
         "rate": options.rate,
         "seconds": options.seconds,
+        "followed_share": options.followed_share,
         "users": options.users,
         "items": options.items,
         "runs": [msgspec.to_builtins(run) for run in runs],
@@ -109,7 +115,7 @@ class _Bench:
     async def run(self) -> list[FreshnessSummary]:
         """Lessons, warm-up, runs."""
         stack = self._parts.stack
-        watch = FreshnessWatch(stack.redis_url, PROBES_PER_SECOND / self._options.rate)
+        watch = FreshnessWatch(stack.redis_url, self._options.followed_share)
         servers = topics.bootstrap_servers(stack.kafka_url)
         await watch.start()
         kafka = stack.broker.startswith("kafka")

@@ -70,6 +70,18 @@ def test_it_measures_from_the_send_to_the_new_list(
     asyncio.run(scenario())
 
 
+def test_a_share_of_the_events_is_followed(url: str, tenant: str) -> None:
+    async def scenario() -> None:
+        watch = FreshnessWatch(url, share=0.2)
+        await watch.start()
+        for number in range(200):
+            await watch.before_send(tenant, f"user-{number}")
+        summary = await watch.stop(0)
+        assert 20 <= summary.count + summary.unanswered <= 60
+
+    asyncio.run(scenario())
+
+
 def test_a_list_that_did_not_change_is_no_answer(
     url: str, store: RedisTopKStore, tenant: str
 ) -> None:
