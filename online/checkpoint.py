@@ -102,7 +102,7 @@ class CheckpointStore:
         """The state of the greatest complete epoch, None where there is none."""
         for attempt in range(ATTEMPTS):
             try:
-                files = newest_chain(self._files(name))
+                files = newest_chain(self._settled(name))
                 return self._joined(files) if files else None
             except FileNotFoundError:
                 if attempt == ATTEMPTS - 1:
@@ -160,9 +160,20 @@ class CheckpointStore:
         header, arrays = form.decoded(content)
         return Checkpoint(file.epoch, header, arrays, content.nbytes)
 
+    def _settled(self, name: str) -> list[File]:
+        """The checkpoint's files, listed until two listings agree.
+
+        One alone may lack both a merged file and those that it took the place of: what is left of
+        them would look like an older state.
+        """
+        files = self._files(name)
+        while (again := self._files(name)) != files:
+            files = again
+        return files
+
     def _files(self, name: str | None = None) -> list[File]:
         paths: list[str] = self._fs.ls(self._root, detail=False, refresh=True)
-        files = [_file(path) for path in paths if path.endswith(SUFFIX)]
+        files = [_file(path) for path in sorted(paths) if path.endswith(SUFFIX)]
         return [file for file in files if name in {None, file.name}]
 
 

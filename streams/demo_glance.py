@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from datetime import datetime
 from typing import Any
@@ -78,6 +79,7 @@ class Watch:
         self._warehouse = Warehouse(parts.stack.clickhouse_url)
         self._feed, self._sender, self._freshness = feed, sender, freshness
         self._watched: dict[str, _Watched] = {}
+        self._asking = threading.Lock()  # a look that is broken off goes on in its thread
         self._began = time.monotonic()
         self._before = (self._began, 0)
         self._figures: dict[str, Any] = {}
@@ -104,10 +106,15 @@ class Watch:
         )
 
     def close(self) -> None:
-        """Disconnect."""
-        self._warehouse.close()
+        """Disconnect, once nobody asks any more."""
+        with self._asking:
+            self._warehouse.close()
 
     def _ask(self) -> tuple[UserList, ...]:
+        with self._asking:
+            return self._answers()
+
+    def _answers(self) -> tuple[UserList, ...]:
         try:
             self._figures = self._warehouse.query(
                 "SELECT sum(events) AS events, sum(hits) / sum(evaluated) AS hr10,"

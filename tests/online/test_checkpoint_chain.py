@@ -169,6 +169,26 @@ def test_a_reader_does_not_mind_an_owner_who_merges(
     assert found is not None and same(found.arrays, whole(learner))
 
 
+def test_a_listing_that_a_merge_tore_is_not_believed(
+    make_learner: Any, new_stream: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    learner, stream = make_learner(), new_stream(900)
+    store = CheckpointStore(str(tmp_path))
+    chain = Chain(store, "partition-0", 1)
+    for piece in range(3):
+        stream.where(np.arange(900) // 300 == piece).learn(learner)
+        chain.append(of(learner), "{}")
+    listed = store._files
+
+    def torn(name: str | None = None) -> Any:  # neither the merged file nor those it took in
+        monkeypatch.undo()
+        return listed(name)[:1]
+
+    monkeypatch.setattr(store, "_files", torn)
+    found = store.read("partition-0")
+    assert found is not None and same(found.arrays, whole(learner))
+
+
 def test_logs_are_written_as_far_as_they_are_new_and_kept_as_long_as_the_window(
     tmp_path: Path,
 ) -> None:
