@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 MOST_ALERTS = 200
 Moment = Annotated[datetime, Meta(tz=True)]
 State = Literal["firing", "resolved"]
+Part = TypeVar("Part", bound=Struct)
 
 
 class Telling(Struct, frozen=True):
@@ -21,6 +22,19 @@ class Telling(Struct, frozen=True):
     text: str
     negative: Annotated[float, Meta(description="probability that it is negative")]
     occurred_at: Moment | None = None
+
+
+class Slice(Struct, frozen=True):
+    """What the comments of a spike have in common; no attributes: it is everywhere.
+
+    `held`: its evidence ÷ that of the slice with most; `share`, `usual`: negative, now and before.
+    """
+
+    attributes: dict[str, str]
+    held: float
+    share: float
+    usual: float
+    comments: int
 
 
 class AlertView(Struct, frozen=True):
@@ -51,6 +65,10 @@ class AlertView(Struct, frozen=True):
     acknowledged_at: Moment | None = None
     acknowledged_by: str = ""
     snoozed_until: Annotated[Moment | None, Meta(description="not told again before")] = None
+    parent: Annotated[str, Meta(description="key that it is grouped under")] = ""
+    common: Annotated[tuple[str, ...], Meta(description="keys that rose as well")] = ()
+    terms: Annotated[tuple[str, ...], Meta(description="that tell its comments from others")] = ()
+    slices: Annotated[tuple[Slice, ...], Meta(description="that hold it, likeliest first")] = ()
 
 
 # A spike has a row when it fires and one when it resolves (and again after a crash, with the same
@@ -60,7 +78,8 @@ ALERTS = """SELECT * FROM (SELECT fingerprint,
   argMaxIf(raised_at, (received_at, offset), state = 'resolved') AS resolved_at,
   argMax(key, (state = 'firing', evidence)) AS alert_key,
   argMax(tuple(title, channel, severity, started_at, raised_at, evidence, threshold, negatives,
-    comments, share, baseline, effect, historic, examples), (state = 'firing', evidence)) AS peak,
+    comments, share, baseline, effect, historic, examples, parent, common, terms, slices),
+    (state = 'firing', evidence)) AS peak,
   minIf(received_at, state = 'firing') AS noticed_at, max(received_at) AS newest
 FROM alerts WHERE tenant = %(tenant)s AND received_at >= %(since)s
 GROUP BY fingerprint
@@ -76,6 +95,7 @@ ORDER BY newest DESC, fingerprint"""
 _PEAK = (
     "title", "channel", "severity", "started_at", "raised_at", "evidence", "threshold",
     "negatives", "comments", "share", "baseline", "effect", "historic", "examples",
+    "parent", "common", "terms", "slices",
 )  # fmt: skip
 
 
@@ -108,7 +128,10 @@ def _view(row: Mapping[str, Any]) -> AlertView:
         raised_at=_utc(peak.pop("raised_at")),
         noticed_at=_utc(row["noticed_at"]),
         historic=bool(peak.pop("historic")),
-        examples=_examples(peak.pop("examples")),
+        examples=_decoded(peak.pop("examples"), Telling),
+        slices=_decoded(peak.pop("slices"), Slice),
+        common=tuple(peak.pop("common")),
+        terms=tuple(peak.pop("terms")),
         acknowledged_at=_marked(row["acknowledged_at"]),
         acknowledged_by=row["acknowledged_by"] or "",
         snoozed_until=_marked(row["snoozed_until"]),
@@ -126,8 +149,8 @@ def _marked(value: datetime | None) -> datetime | None:
     return found if found is not None and found.year > 1970 else None
 
 
-def _examples(text: str) -> tuple[Telling, ...]:
+def _decoded(text: str, kind: type[Part]) -> tuple[Part, ...]:
     try:
-        return msgspec.json.decode(text, type=tuple[Telling, ...])
+        return msgspec.json.decode(text, type=tuple[kind, ...])  # type: ignore[valid-type]
     except msgspec.DecodeError:  # of an older form: the alert itself still counts
         return ()

@@ -162,6 +162,11 @@ _ALERTS: dict[str, Convert] = {
     "title": texts,
     "examples": texts,
     "historic": whole(8),
+    "parent": texts,
+    "common": text_lists,
+    "terms": text_lists,
+    "slices": texts,
+    "link": texts,
     **_KAFKA,
 }
 

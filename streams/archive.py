@@ -13,7 +13,6 @@ import msgspec
 
 from infra.telemetry import get_logger
 from infra.warehouse import TransientError
-from infra.warehouse_tables import TABLES
 from streams import topics
 from streams.batch_consumer import Batch
 from streams.events import Alert, Served
@@ -85,10 +84,10 @@ class Archive:
 
 
 def alert_row(alert: Alert, received_ms: int) -> dict[str, Any]:
-    """An alert as a row of the warehouse: what its table has no column for stays on alerts.v1."""
-    columns = TABLES["alerts"].columns
-    row = {name: value for name, value in msgspec.structs.asdict(alert).items() if name in columns}
+    """An alert as a row of the warehouse; lists of structs as JSON."""
+    row = msgspec.structs.asdict(alert)
     row["examples"] = msgspec.json.encode(alert.examples).decode()
+    row["slices"] = msgspec.json.encode(alert.slices).decode()
     row["historic"] = int(alert.historic)
     row["received_at"] = received_ms
     return row

@@ -61,10 +61,19 @@ export class AlertCards {
     if (alert.historic) when.push(word("historic"));
     const card = element("article", `alert ${alert.state}`, "", head, this.#share(alert),
       element("p", "facts", `${word("evidence", alert.evidence.toFixed(1), alert.threshold.toFixed(1))} · ${when.join(" · ")}`),
-      ...this.#marks(alert), this.#comments(alert, first));
+      ...this.#causes(alert), ...this.#marks(alert), this.#comments(alert, first));
     card.dataset.alert = alert.fingerprint;
     card.title = alert.key;
     return card;
+  }
+
+  /** Where it is and what it is about: the slice that holds it, and the words that tell it. */
+  #causes(alert) {
+    const lines = [];
+    const where = Object.entries(alert.slices[0]?.attributes ?? {}).map(([name, value]) => `${name} ${value}`);
+    if (where.length) lines.push(word("where", where.join(", ")));
+    if (alert.terms.length) lines.push(word("about", alert.terms.join(", ")));
+    return lines.map((line) => element("p", "facts", line));
   }
 
   /** To the alert that the address names, once: open, in view, under the keyboard. */
