@@ -10,7 +10,10 @@ const $ = (id) => document.getElementById(id);
 export function subject(alert) {
   if (alert.title) return alert.title;
   const [kind, ...name] = alert.key.split(":");
-  return kind === "tenant" ? word("tenant") : kind === "topic" ? word("topic", name.join(":")) : name.join(":") || alert.key;
+  if (kind === "tenant") return word("tenant");
+  if (kind === "topic") return word("topic", name.join(":"));
+  if (kind === "model") return word("model", name.join(":").split("/").pop()); // its version is in the tooltip
+  return name.join(":") || alert.key;
 }
 
 const snoozed = (alert) => alert.snoozed_until && new Date(alert.snoozed_until) > new Date();
