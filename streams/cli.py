@@ -29,7 +29,7 @@ COMMANDS: dict[str, str] = {
     "dashboards": "Grafana's dashboards, data sources and alert rules, from the code.",
     "evaluate": "Measure quality on a file of yours.",
     "train": "Train the classifier, start values for the learner, or classic baselines.",
-    "bench": "Measure freshness on this machine.",
+    "bench": "Measure speed on this machine: freshness, ingest, serving, search, spikes.",
 }
 
 

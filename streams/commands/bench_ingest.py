@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-import tempfile
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from streams.commands.bench_run import AsJson, Broker, DataDir, Runs, on_embedded_parts
 
 
 def ingest(
     events: Annotated[int, typer.Option(min=1_000, help="Of the backlog.")] = 100_000,
-    runs: Annotated[int, typer.Option(min=1, max=100, help="Their median is reported.")] = 5,
+    runs: Runs = 5,
     items: Annotated[int, typer.Option(min=8, max=100_000, help="Courses to rank.")] = 1_000,
     users: Annotated[int, typer.Option(min=1, max=1_000_000, help="Who interact.")] = 10_000,
     setting: Annotated[
         list[str] | None, typer.Option(help="One of those below, may be repeated [default: all].")
     ] = None,
-    broker: Annotated[
-        Literal["auto", "kafka", "tansu"],
-        typer.Option(help="auto: the real Kafka where KAFKA_HOME names one, else Tansu."),
-    ] = "auto",
-    data_dir: Annotated[
-        Path | None, typer.Option(help="New or empty; logs stay there [default: a temporary one].")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    broker: Broker = "auto",
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """How many events a core takes, through the real worker on a backlog.
 
@@ -37,27 +30,15 @@ def ingest(
 
     Example: springtide bench ingest --events 100000 --json
     """
-    from infra import telemetry
-    from infra.settings import UserError, load_settings
+    from infra.settings import UserError
     from streams.bench_ingest import DOES, IngestOptions, bench_ingest
-    from streams.commands.bench import bar
 
-    telemetry.configure(level="WARNING")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     unknown = set(setting or ()) - set(DOES)
     if unknown:
         raise UserError(f"--setting {unknown.pop()}: one of {', '.join(DOES)}")
     chosen = tuple(name for name in DOES if not setting or name in setting)
     options = IngestOptions(events, users, items, runs, chosen, broker)
-    settings = load_settings(data_dir=data_dir)
-    with tempfile.TemporaryDirectory(prefix="springtide-bench-") as temporary, bar() as shown:
-        task = shown.add_task("", total=1.0)
-        found = bench_ingest(
-            options,
-            settings,
-            data_dir or Path(temporary),
-            lambda doing, share: shown.update(task, description=doing, completed=share),
-        )
+    found = on_embedded_parts(bench_ingest, options, data_dir)
     if as_json:
         print(json.dumps(found))
         return

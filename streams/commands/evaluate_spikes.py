@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.settings import UserError
+from streams.commands.progress import with_share_bar
 
 if TYPE_CHECKING:
     from online.spikes_replays import Stream
@@ -49,13 +50,7 @@ def spikes(
 
     from online.spikes_evaluate import evaluate
 
-    with _bar() as bar:
-        task = bar.add_task("", total=1.0)
-        found = evaluate(
-            stream, budget, replays, peers, lambda doing, share: bar.update(
-                task, description=doing, completed=share
-            ),
-        )  # fmt: skip
+    found = with_share_bar(lambda progress: evaluate(stream, budget, replays, peers, progress))
     if "text" in columns:
         _add_terms(found, stream, texts)
     found["skipped"] = skipped
@@ -84,15 +79,6 @@ def _add_terms(found: dict[str, Any], stream: Stream, texts: list[str]) -> None:
         before = range(max(0, first - 2_000), first)
         others = [(texts[i], 1.0 - float(stream.negative[i])) for i in before]
         alert["terms"] = [each.term for each in contrastive(inside, others, 10, name)]
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True
-    )
 
 
 def table(found: dict[str, Any]) -> str:

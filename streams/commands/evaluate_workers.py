@@ -46,17 +46,15 @@ def workers(
 
 def compare(stream: Stream, workers: int, every: int) -> dict[str, Any]:
     """One worker and several on the same stream."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from online.prequential_metrics import summarise
     from online.warm_up import warm_up
+    from streams.commands.progress import progress_bar
     from streams.topics import PARTITIONS
     from streams.workers_run import Workers
 
     warm_up()
     methods: dict[str, Any] = {}
-    with Progress(console=Console(stderr=True)) as bar:
+    with progress_bar() as bar:
         for name, count in (("one", 1), ("several", workers)):
             task = bar.add_task(f"{name} ({count})", total=len(stream))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+Found = TypeVar("Found")
 
 
 def progress_bar(extra: str = "") -> Progress:
@@ -28,3 +31,15 @@ def progress_bar(extra: str = "") -> Progress:
         *more,
         console=Console(stderr=True),
     )
+
+
+def with_share_bar(work: Callable[[Callable[[str, float], None]], Found]) -> Found:
+    """What `work` finds; it tells (what it does, share done), for stages that cannot be counted."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("", total=1.0)
+        return work(lambda doing, share: bar.update(task, description=doing, completed=share))

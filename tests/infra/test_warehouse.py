@@ -19,18 +19,6 @@ NOON = datetime(2026, 3, 1, 12, 0, 30, 123_000, tzinfo=UTC)
 
 
 @pytest.fixture
-def url(stack: Any) -> Iterator[str]:
-    """A database of this test's own."""
-    base = Warehouse(stack.clickhouse_url)
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    fresh = stack.clickhouse_url.rpartition("/")[0] + "/" + name
-    migrate(fresh)
-    yield fresh
-    base.query(f"DROP DATABASE {name}")
-    base.close()
-
-
-@pytest.fixture
 def warehouse(url: str) -> Iterator[Warehouse]:
     made = Warehouse(url)
     yield made

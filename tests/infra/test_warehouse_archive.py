@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from infra.warehouse import ArchiveWriter, Warehouse, migrate
+from infra.warehouse import ArchiveWriter, Warehouse
 
 NOW_MS = int(time.time() * 1000)  # old rows would be gone at once: the tables have a TTL
 MONTH_MS = 31 * 86_400_000
-
-
-@pytest.fixture
-def url(stack: Any) -> Iterator[str]:
-    base = Warehouse(stack.clickhouse_url)
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    fresh = stack.clickhouse_url.rpartition("/")[0] + "/" + name
-    migrate(fresh)
-    yield fresh
-    base.query(f"DROP DATABASE {name}")
-    base.close()
 
 
 def rows(first: int, last: int, received_ms: int = NOW_MS) -> dict[str, Any]:
