@@ -19,7 +19,7 @@ from models.encoder import as_tensors, load_tokenizer
 from models.errors import ArtifactError
 from models.forward import Forward, adapted, read_trunk
 from models.hygiene import clean
-from models.ngrams import NGrams
+from models.ngrams import NGrams, softmax
 from models.packing import TOKEN_BUDGET, pack
 from models.registry import Stack
 
@@ -171,8 +171,7 @@ class Classifier:
         )
         if not np.isfinite(logits).all():
             raise ArithmeticError("the model answered with something that is no number")
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares = powers / powers.sum(axis=1, keepdims=True)
+        shares = softmax(logits)
         return [
             Prediction(negative, neutral, positive, LABELS[best], flagged=False)
             for (negative, neutral, positive), best in zip(

@@ -40,6 +40,13 @@ def buckets(text: str) -> NDArray[np.int64]:
     return np.unique(mixed.astype(np.int64))
 
 
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities [rows, labels] of logits [rows, labels]."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
 class NGrams:
     """A trained table.
 

@@ -51,14 +51,11 @@ class NGramFallback:
 
     def predict(self, texts: Sequence[str]) -> list[Answer]:
         """One answer a text, in order; a text with nothing to read is neutral and flagged."""
-        import numpy as np
-
         from models.hygiene import clean
+        from models.ngrams import softmax
 
         cleaned = [clean(text) for text in texts]
-        logits = self._table.logits([each.text for each in cleaned])
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares = (powers / powers.sum(axis=1, keepdims=True)).tolist()
+        shares = softmax(self._table.logits([each.text for each in cleaned])).tolist()
         return [
             Answer(0.0, 1.0, 0.0, flagged=True, version=self.version)
             if each.flagged

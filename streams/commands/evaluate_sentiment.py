@@ -104,6 +104,7 @@ def _measured(
     from models.classifier import Classifier
     from models.data import NEUTRAL
     from models.evaluate import probabilities, quality
+    from models.ngrams import softmax
     from models.trunk import default_cache_dir, trunk_folder
 
     trunk = trunk_folder(cache_dir or default_cache_dir())
@@ -115,8 +116,7 @@ def _measured(
     methods = {"springtide": plain}
     if classifier.ngrams is not None:
         logits = classifier.ngrams.logits([comment.text for comment in comments])
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
-        alone = powers / powers.sum(axis=1, keepdims=True)
+        alone = softmax(logits).astype(np.float64)
         methods["ngram"] = _plain(quality(truth, alone, two_class))
     return {
         "rows": len(comments),

@@ -132,7 +132,7 @@ def test_a_firing_alert_is_posted_again_until_it_is_resolved(
         return firing, resolved, len(receiver.posts)
 
     firing, resolved, closed = asyncio.run(run())
-    assert 3 <= firing <= 9
+    assert 3 <= firing <= 6
     assert closed == resolved and resolved - firing <= 2
 
 
