@@ -164,16 +164,20 @@ def test_an_empty_stream_is_no_accident() -> None:
 
 def test_groups_count_what_came_before() -> None:
     builder = StreamBuilder()
-    for pair in ["u a", "v a", "w a", "u b", "x a", "x b"]:
+    for pair in ["u a", "v a", "w a", "u b", "x a", "y b"]:
         builder.add(*pair.split(), 0.0)
     stream = builder.build()
     assert earlier(stream.items).tolist() == [0, 1, 2, 0, 3, 1]
     found = by_events(stream, np.array([1, 1, 1, MISS, 2, 30], np.int32))
-    assert found["by_item_events"]["0"] == {"n": 1, "hr10": 0, "ndcg10": 0, "mrr20": 0}
+    nothing = dict.fromkeys(("hr10", "ndcg10", "mrr20", "hr10_se", "ndcg10_se"), 0)
+    assert found["by_item_events"]["0"] == {"n": 1, **nothing}
     assert found["by_item_events"]["1-4"]["n"] == 2
     assert found["by_item_events"]["1-4"]["hr10"] == 0.5
-    assert found["by_user_events"]["0"]["n"] == 1
-    assert found["by_user_events"]["20+"] == {"n": 0, "hr10": 0, "ndcg10": 0, "mrr20": 0}
+    assert found["by_user_events"]["0"]["n"] == 2
+    # The hit is user x's and the miss user y's: √(.5² + .5²) / 2.
+    assert found["by_item_events"]["1-4"]["hr10_se"] == pytest.approx(0.353553)
+    assert list(found["by_user_events"]) == ["0", "1-2", "3-7", "8+"]
+    assert found["by_user_events"]["8+"] == {"n": 0, **nothing}
 
 
 def test_running_means_look_back_over_a_window_and_skip_what_was_not_ranked() -> None:
