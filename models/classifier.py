@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
@@ -22,6 +23,9 @@ from models.hygiene import clean
 from models.ngrams import NGrams, softmax
 from models.packing import TOKEN_BUDGET, pack
 from models.registry import Stack
+
+if TYPE_CHECKING:
+    import torch
 
 EMBEDDING_TOKENS = 512
 CPU_BUDGET, GPU_BUDGET = TOKEN_BUDGET, 8 * TOKEN_BUDGET
@@ -149,14 +153,17 @@ class Classifier:
         added: list[list[float]] = (self._stack.weight * self.ngrams.logits(texts)).tolist()
         return added
 
-    def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """The trunk's logits [rows, 3] of one batch of token ids, in the order of `LABELS`."""
+    def vectors(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """What every head reads, fp32 [rows, hidden], of one batch of token ids: adapter on."""
         import torch
 
         with torch.inference_mode():
-            ids, mask = as_tensors(rows, self._pad_id, self.device)
-            vectors = self._model.vectors(ids, mask)
-            logits: NDArray[np.float32] = (vectors @ self._weight.T + self._bias).cpu().numpy()
+            return self._model.vectors(*as_tensors(rows, self._pad_id, self.device))
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """The trunk's logits [rows, 3] of one batch of token ids, in the order of `LABELS`."""
+        vectors = self.vectors(rows)
+        logits: NDArray[np.float32] = (vectors @ self._weight.T + self._bias).cpu().numpy()
         return logits
 
     def score(self, rows: Sequence[Prepared]) -> list[Prediction]:

@@ -43,7 +43,9 @@ def test_an_artifact_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert registry.read_manifest(tmp_path) == manifest
     for name, tensors in ((registry.HEADS, heads), (registry.ADAPTER, adapter)):
         for key, tensor in registry.read_tensors(tmp_path / name).items():
-            np.testing.assert_allclose(tensor, tensors[key], atol=2e-3)
+            # Halves carry 11 bits; int8 with a scale a row is off by half a step at most.
+            step = np.abs(tensors[key]).max() / (127 if name == registry.ADAPTER else 1024)
+            np.testing.assert_allclose(tensor, tensors[key], atol=0.6 * float(step))
 
 
 @pytest.mark.parametrize("name", [registry.HEADS, registry.ADAPTER])
