@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 
 from infra import serving_commands as ask
+from infra.security import redis_client_url
 from infra.serving_commands import Command, Request
 from infra.serving_lists import (
     ListWrite,
@@ -53,7 +54,7 @@ def _unreachable(url: str, error: Exception) -> NoReturn:
 
     if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
         raise UserError(
-            "SPRINGTIDE_REDIS_URL is not usable: write redis://[user:password@]host:port/0"
+            "SPRINGTIDE_REDIS_URL is not usable: write redis[s]://[user:password@]host:port/0"
         ) from None
     host, port = host_and_port(url, 6379)
     where = f"Redis at redis://{host}:{port}"
@@ -61,6 +62,8 @@ def _unreachable(url: str, error: Exception) -> NoReturn:
         raise UserError(
             f"{where} refused us ({str(error)[:100]}): check SPRINGTIDE_REDIS_URL"
         ) from None
+    if "certificate" in str(error) or "SSL" in str(error):
+        raise UserError(f"{where}: no TLS ({str(error)[:200]}): check ca= of its URL") from None
     raise UserError(
         f"{where} does not answer: start one with `springtide local`, or set SPRINGTIDE_REDIS_URL"
     ) from None
@@ -116,7 +119,9 @@ class RedisTopKStore:
         from redis.retry import Retry
 
         try:
-            client = redis.Redis.from_url(url, **_client_arguments(timeout_seconds, Retry))
+            client = redis.Redis.from_url(
+                redis_client_url(url), **_client_arguments(timeout_seconds, Retry)
+            )
             client.ping()
         except (redis.RedisError, OSError, ValueError) as error:
             _unreachable(url, error)
@@ -207,7 +212,9 @@ class AsyncRedisTopKStore:
         from redis.asyncio.retry import Retry
 
         try:
-            client = redis_asyncio.Redis.from_url(url, **_client_arguments(timeout_seconds, Retry))
+            client = redis_asyncio.Redis.from_url(
+                redis_client_url(url), **_client_arguments(timeout_seconds, Retry)
+            )
             await client.ping()
         except (RedisError, OSError, ValueError) as error:
             _unreachable(url, error)

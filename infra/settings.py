@@ -2,31 +2,71 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 
 class UserError(Exception):
     """Something the user can mend. The CLI prints the message in one line and exits with 2."""
 
 
+class SecretFiles(PydanticBaseSettingsSource):
+    """A secret from the file that `SPRINGTIDE_<NAME>_FILE` names, as clusters mount them."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            path = os.environ.get(f"SPRINGTIDE_{name.upper()}_FILE", "")
+            if path and field.annotation is SecretStr:
+                found[name] = _secret(name, Path(path))
+        return found
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """Not asked: `__call__` answers for all fields."""
+        del field
+        return None, field_name, False
+
+
+def _secret(name: str, path: Path) -> str:
+    variable = f"SPRINGTIDE_{name.upper()}"
+    if os.environ.get(variable):
+        raise UserError(f"{variable} and {variable}_FILE are both set: unset one")
+    try:
+        secret = path.read_text("utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise UserError(f"{variable}_FILE={path}: {reason}") from None
+    if not secret:
+        raise UserError(f"{variable}_FILE={path}: the file is empty")
+    return secret
+
+
 class Settings(BaseSettings):
-    """All settings, `SPRINGTIDE_<NAME>` in the environment; a command's flags override them."""
+    """All settings, `SPRINGTIDE_<NAME>` in the environment; a command's flags override them.
+
+    A secret may come from a file: see `SecretFiles`.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="SPRINGTIDE_", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    kafka_url: str = Field("kafka://127.0.0.1:9092", description="Kafka, kafka://host:port,…")
+    kafka_url: SecretStr = Field(
+        SecretStr("kafka://127.0.0.1:9092"),
+        description="Kafka, kafka[s]://[user:password@]host:port,…[?ca=FILE&mechanism=…]",
+    )
     redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey"
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis or Valkey, redis[s]://[user:password@]host:port/0[?ca=FILE]",
     )
     clickhouse_url: SecretStr = Field(
-        SecretStr("clickhouse://127.0.0.1:9000/default"), description="ClickHouse, native protocol"
+        SecretStr("clickhouse://127.0.0.1:9000/default"),
+        description="ClickHouse's native protocol, clickhouse[s]://…/database[?ca=FILE]",
     )
     classifier_url: str = Field(
         "http://127.0.0.1:8081", description="the classifier server (TEI-shaped /predict)"
@@ -72,6 +112,18 @@ class Settings(BaseSettings):
         description="a Kafka folder with libs/*.jar; KAFKA_HOME is understood too",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, the environment, files; no .env."""
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
     @property
     def checkpoints(self) -> str:
         """fsspec URL of the checkpoint folder."""
@@ -90,7 +142,14 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "SPRINGTIDE_" + str(first["loc"][0]).upper()
-        raise UserError(f"{name}: {first['msg']} (got {first['input']!r})") from None
+        raise UserError(f"{name}: {first['msg']}{_got(first)}") from None
+
+
+def _got(error: Any) -> str:
+    """What was given, unless it may be a secret."""
+    field = Settings.model_fields.get(str(error["loc"][0]))
+    secret = field is not None and field.annotation is SecretStr
+    return "" if secret else f" (got {error['input']!r})"
 
 
 def host_and_port(url: str, default_port: int) -> tuple[str, int]:
@@ -103,7 +162,13 @@ def host_and_port(url: str, default_port: int) -> tuple[str, int]:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or default_port
     except ValueError as error:
-        raise UserError(f"{url}: not a usable URL ({error})") from None
+        raise UserError(f"{_shown(url)}: not a usable URL ({error})") from None
     if not host:
-        raise UserError(f"{url}: not a usable URL (no host)")
+        raise UserError(f"{_shown(url)}: not a usable URL (no host)")
     return host, port
+
+
+def _shown(url: str) -> str:
+    """A URL without what may be a password."""
+    scheme, found, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}" if found else "the URL"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from infra.security import clickhouse_client_url
 from infra.settings import UserError, host_and_port
 from infra.warehouse_tables import TABLES
 
@@ -34,7 +35,7 @@ class Warehouse:
     """Queries and inserts. Nothing connects before the first call; every thread has its client.
 
     Raises:
-        UserError: the URL is not `clickhouse[s]://[user:password@]host:port/database`.
+        UserError: the URL is not `clickhouse[s]://[user:password@]host:port/database[?ca=FILE]`.
     """
 
     def __init__(self, clickhouse_url: str) -> None:
@@ -154,7 +155,9 @@ class Warehouse:
         """`query` for a command: whatever goes wrong is a UserError in one line."""
         try:
             return self.query(sql)
-        except TransientError:
+        except TransientError as error:
+            if "certificate" in str(error) or "SSL" in str(error):
+                raise UserError(f"ClickHouse at {error}: check ca= of its URL") from None
             raise UserError(
                 f"ClickHouse at {self.address} does not answer: start one with "
                 "`springtide local`, or set SPRINGTIDE_CLICKHOUSE_URL"
@@ -185,7 +188,7 @@ class Warehouse:
             _refused(error)
         except (errors.NetworkError, errors.SocketTimeoutError, EOFError, OSError) as error:
             client.disconnect()
-            raise TransientError(f"{self.address}: {type(error).__name__}") from None
+            raise TransientError(f"{self.address}: {_reason(error)}") from None
         except errors.Error as error:
             client.disconnect()  # mid-protocol: the connection is of no more use
             raise WarehouseError(str(error)) from error
@@ -197,7 +200,7 @@ class Warehouse:
 
             # A server that is away is our one line, not a traceback of the client's.
             logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
-            client = Client.from_url(self._url)
+            client = Client.from_url(clickhouse_client_url(self._url))
             client.connection.connect_timeout = CONNECT_SECONDS
             client.connection.send_receive_timeout = ANSWER_SECONDS
             client.connection.client_name = "springtide"
@@ -205,6 +208,13 @@ class Warehouse:
             with self._lock:
                 self._clients.append(client)
         return client
+
+
+def _reason(error: Exception) -> str:
+    """Its kind; where TLS failed, how. Neither tells a password."""
+    said = str(error)
+    tls = "certificate" in said or "SSL" in said
+    return " ".join(said.split())[:200] if tls else type(error).__name__
 
 
 def _refused(error: Any) -> NoReturn:

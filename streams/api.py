@@ -21,7 +21,6 @@ from infra.pseudonym import Pseudonymiser
 from infra.serving import AsyncRedisTopKStore
 from infra.settings import Settings
 from infra.warehouse import Warehouse
-from streams import topics
 from streams.api_access import Gate
 from streams.api_catalogue import KnownItems
 from streams.api_parts import Api
@@ -44,14 +43,15 @@ class ApiApp:
         workers = [url.strip() for url in settings.worker_urls.split(",") if url.strip()]
         self._warehouse = Warehouse(settings.clickhouse_url.get_secret_value())
         self._history = MetricHistory(workers, self._client)
-        outlet = Outlet(topics.bootstrap_servers(settings.kafka_url))
+        kafka_url = settings.kafka_url.get_secret_value()
+        outlet = Outlet(kafka_url)
         self.api = Api(
             settings=settings,
             gate=gate,
             store=store,
             outlet=outlet,
             live=Live(self._warehouse, self._history),
-            items=KnownItems(settings.kafka_url, settings.max_items),
+            items=KnownItems(kafka_url, settings.max_items),
             recorder=ServedRecorder(outlet, metrics),
             similar=SimilarClient(workers, self._client),
             intake=Intake(settings.max_age_seconds),

@@ -12,6 +12,7 @@ from infra.alert_marks import AlertMarks
 from infra.alerting import AlertSender
 from infra.metrics import WorkerMetrics
 from infra.pseudonym import Pseudonymiser
+from infra.security import kafka_client, kafka_servers
 from infra.serving import AsyncRedisTopKStore
 from infra.settings import Settings
 from infra.telemetry import get_logger
@@ -49,7 +50,7 @@ class App:
     ) -> None:
         self.settings = settings
         self.metrics = WorkerMetrics()
-        self.outlet = Outlet(topics.bootstrap_servers(settings.kafka_url))
+        self.outlet = Outlet(settings.kafka_url.get_secret_value())
         self.warehouse = Warehouse(settings.clickhouse_url.get_secret_value())
         self.classifier = ClassifierClient(
             settings.classifier_url, NGramFallback.of(settings.model)
@@ -163,12 +164,14 @@ async def _or_die(run: Any) -> None:
 
 
 def _faust_app(settings: Settings) -> Any:
-    broker = ";".join(f"aiokafka://{s}" for s in topics.bootstrap_servers(settings.kafka_url))
+    kafka_url = settings.kafka_url.get_secret_value()
+    broker = ";".join(f"aiokafka://{server}" for server in kafka_servers(kafka_url))
     datadir = settings.data_dir.absolute() / "faust"
     datadir.mkdir(parents=True, exist_ok=True)
     app = faust.App(
         "springtide",
         broker=broker,
+        broker_credentials=_credentials(kafka_client(kafka_url)),
         datadir=str(datadir),
         autodiscover=False,
         web_enabled=False,
@@ -187,6 +190,20 @@ def _faust_app(settings: Settings) -> Any:
     # Small batches of comments: scoring takes long, and no partition may fall far behind another.
     batch_consumer.install(app, {topics.COMMENTS: AT_ONCE})
     return app
+
+
+def _credentials(client: dict[str, Any]) -> Any:
+    """The same connection in Faust's words; None: neither TLS nor a name."""
+    from faust.auth import SASLCredentials, SSLCredentials
+
+    if "sasl_mechanism" in client:
+        return SASLCredentials(
+            username=client["sasl_plain_username"],
+            password=client["sasl_plain_password"],
+            mechanism=client["sasl_mechanism"],
+            ssl_context=client.get("ssl_context"),
+        )
+    return SSLCredentials(client["ssl_context"]) if "ssl_context" in client else None
 
 
 def _wire(worker: App) -> None:

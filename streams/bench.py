@@ -116,11 +116,10 @@ class _Bench:
         """Lessons, warm-up, runs."""
         stack = self._parts.stack
         watch = FreshnessWatch(stack.redis_url, self._options.followed_share)
-        servers = topics.bootstrap_servers(stack.kafka_url)
         await watch.start()
         kafka = stack.broker.startswith("kafka")
         linger_ms = 0 if kafka else LINGER_MS
-        sender = Sender(servers, watch.before_send, idempotent=kafka, linger_ms=linger_ms)
+        sender = Sender(stack.kafka_url, watch.before_send, idempotent=kafka, linger_ms=linger_ms)
         await sender.start()
         try:
             await self._teach(sender)

@@ -12,9 +12,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from infra.security import kafka_client
 from streams import topics
 from streams.simulate import SimulationConfig, simulate
-from streams.topics import bootstrap_servers
 
 SENT = (topics.ITEMS, topics.CLICKS, topics.PURCHASES)
 INTERACTIONS = (topics.CLICKS, topics.PURCHASES)
@@ -62,7 +62,7 @@ def _messages(options: BacklogOptions) -> Iterator[tuple[str, bytes, bytes]]:
 
 class _Backlog:
     def __init__(self, kafka_url: str) -> None:
-        self._servers = bootstrap_servers(kafka_url)
+        self._connection = kafka_client(kafka_url)
         self._batches: dict[tuple[str, int], Any] = {}
         self._sent: list[Any] = []
         self._counts: dict[tuple[str, int], int] = {}
@@ -78,7 +78,7 @@ class _Backlog:
             if spec.name in SENT
         }
         async with AIOKafkaProducer(
-            bootstrap_servers=self._servers, acks="all", max_batch_size=BATCH_BYTES,
+            **self._connection, acks="all", max_batch_size=BATCH_BYTES,
             max_request_size=2 * BATCH_BYTES,
         ) as producer:  # fmt: skip
             for topic, key, value in _messages(options):

@@ -24,6 +24,7 @@ from msgspec import Struct
 from infra.local.broker import BrokerChoice
 from infra.local.stack import LocalStack
 from infra.local.supervisor import ProcessSpec, Supervisor
+from infra.security import kafka_servers
 from infra.settings import Settings, UserError
 from streams import topics
 from streams.bench_backlog import INTERACTIONS, BacklogOptions, write_backlog
@@ -137,7 +138,7 @@ class _Bench:
 
     def _spec(self, name: str, run: str, data: Path) -> ProcessSpec:
         if name == PLAIN:
-            servers = ",".join(topics.bootstrap_servers(self._stack.kafka_url))
+            servers = ",".join(kafka_servers(self._stack.kafka_url))
             command: tuple[str, ...] = (
                 "-m",
                 "streams.bench_plain",
@@ -186,4 +187,6 @@ def _admin(kafka_url: str) -> Any:
 
     from kafka import KafkaAdminClient
 
-    return closing(KafkaAdminClient(bootstrap_servers=topics.bootstrap_servers(kafka_url)))
+    from infra.security import kafka_client
+
+    return closing(KafkaAdminClient(**kafka_client(kafka_url)))

@@ -26,6 +26,7 @@ from infra.local.broker import BrokerChoice
 from infra.local.ports import free_port
 from infra.local.stack import LocalStack
 from infra.local.supervisor import ProcessSpec
+from infra.security import kafka_client
 from infra.serving import ListWrite, RedisTopKStore, StoredList
 from infra.settings import Settings, UserError
 from streams import topics
@@ -128,7 +129,7 @@ class _Bench:
         from kafka import KafkaProducer
 
         topics.apply(self._stack.kafka_url)
-        producer = KafkaProducer(bootstrap_servers=topics.bootstrap_servers(self._stack.kafka_url))
+        producer = KafkaProducer(**kafka_client(self._stack.kafka_url))
         for number in range(self._options.items):
             words = (topic_name(number), topic_name(number // 8 + number + 1))
             item = Item(item_id=item_name(number), title=f"Course {number}", topics=words)

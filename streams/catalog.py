@@ -39,7 +39,7 @@ class Catalog:
 
     async def run(self) -> None:
         """Follow items.v1 for as long as the worker lives."""
-        url = self._river.settings.kafka_url
+        url = self._river.settings.kafka_url.get_secret_value()
         async for fetched in whole_topic.follow(url, topics.ITEMS, "springtide-catalog"):
             if fetched.records:
                 await self._take(fetched.records)

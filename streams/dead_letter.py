@@ -60,7 +60,7 @@ async def replay(kafka_url: str, letters: list[DeadLetter]) -> int:
         How many were sent: a payload that was cut cannot be.
     """
     whole = [letter for letter in letters if not letter.payload_truncated]
-    outlet = Outlet(topics.bootstrap_servers(kafka_url))
+    outlet = Outlet(kafka_url)
     await outlet.start()
     try:
         await outlet.write(

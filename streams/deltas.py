@@ -136,7 +136,7 @@ class Deltas:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _follow(self) -> None:
-        url = self._river.settings.kafka_url
+        url = self._river.settings.kafka_url.get_secret_value()
         reading = whole_topic.follow(url, topics.ITEM_DELTAS, "springtide-deltas", self.position)
         async for fetched in reading:
             if fetched.records:

@@ -46,7 +46,7 @@ class DeltasStart:
                 meta, arrays = await asyncio.to_thread(self._read, name)
                 positions.append(meta.deltas)
                 self._load(meta, arrays)
-        url = self._river.settings.kafka_url
+        url = self._river.settings.kafka_url.get_secret_value()
         count = await asyncio.to_thread(topics.partition_count, url, topics.CLICKS)
         # Of a partition that never had a checkpoint everything may still be on the topic.
         self._deltas.position = min(positions) if len(positions) >= count else 0

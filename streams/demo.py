@@ -22,7 +22,6 @@ from msgspec import Struct
 
 from infra.local.broker import BrokerChoice
 from infra.settings import Settings, UserError
-from streams import topics
 from streams.demo_books import close_books
 from streams.demo_drain import drain
 from streams.demo_feed import Feed, FeedOptions
@@ -128,7 +127,7 @@ class _Play:
         stack = self._parts.stack
         freshness = FreshnessWatch(stack.redis_url)
         sender = Sender(
-            topics.bootstrap_servers(stack.kafka_url),
+            stack.kafka_url,
             freshness.before_send,
             idempotent=stack.broker.startswith("kafka"),
         )

@@ -126,9 +126,10 @@ class Parts:
         """The books would not balance over events of others."""
         from kafka import KafkaConsumer, TopicPartition
 
+        from infra.security import kafka_client
         from streams import topics
 
-        consumer = KafkaConsumer(bootstrap_servers=topics.bootstrap_servers(self.stack.kafka_url))
+        consumer = KafkaConsumer(**kafka_client(self.stack.kafka_url))
         try:
             places = [
                 TopicPartition(topic, partition)
@@ -137,8 +138,8 @@ class Parts:
             ]
             if any(consumer.end_offsets(places).values()):
                 raise UserError(
-                    f"{self.stack.kafka_url} holds events already: the demo counts what it sends, "
-                    "so give it an empty Kafka, or unset SPRINGTIDE_KAFKA_URL"
+                    "this Kafka holds events already: the demo counts what it sends, "
+                    "so give it an empty one, or unset SPRINGTIDE_KAFKA_URL"
                 )
         finally:
             consumer.close()

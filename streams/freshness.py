@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
+from infra.security import redis_client_url
 from infra.serving_lists import decode_list, decode_profile, list_key, profile_key
 from infra.telemetry import get_logger
 
@@ -95,7 +96,7 @@ class FreshnessWatch:
         from redis.exceptions import RedisError
 
         self._away = (OSError, RedisError)
-        self._client = Redis.from_url(self._url, socket_timeout=None)
+        self._client = Redis.from_url(redis_client_url(self._url), socket_timeout=None)
         await self._client.ping()
         self._task = asyncio.create_task(self._poll())
 

@@ -71,7 +71,7 @@ class Pager:
             return
         self._recalled = True
         firing: dict[tuple[str, str], Alert] = {}
-        for alert in await read_alerts(self._river.settings.kafka_url):
+        for alert in await read_alerts(self._river.settings.kafka_url.get_secret_value()):
             self._told.add(_identity(alert))
             where = (alert.tenant, alert.key)
             if alert.state == "resolved":

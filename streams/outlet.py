@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from infra.security import kafka_client
 from infra.telemetry import get_logger
 
 log = get_logger("outlet")
@@ -29,8 +30,8 @@ class Outlet:
     repeat by its source offset or fingerprint.
     """
 
-    def __init__(self, servers: Sequence[str]) -> None:
-        self._servers = list(servers)
+    def __init__(self, kafka_url: str) -> None:
+        self._connection = kafka_client(kafka_url)
         self._producer: Any = None
 
     async def start(self) -> None:
@@ -38,7 +39,7 @@ class Outlet:
         from aiokafka import AIOKafkaProducer
 
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
+            **self._connection,
             acks="all",
             linger_ms=2,
             max_request_size=2_000_000,

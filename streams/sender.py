@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
+from infra.security import kafka_client
 from infra.telemetry import get_logger
 from streams.topics import INTERACTION_TOPICS
 
@@ -118,13 +119,13 @@ class Sender:
 
     def __init__(
         self,
-        servers: Sequence[str],
+        kafka_url: str,
         before_send: BeforeSend | None = None,
         idempotent: bool = False,
         max_in_flight: int = MAX_IN_FLIGHT,
         linger_ms: int = LINGER_MS,
     ) -> None:
-        self._servers = list(servers)
+        self._connection = kafka_client(kafka_url)
         self._before_send = before_send
         self._idempotent = idempotent
         self._max_in_flight = max_in_flight
@@ -154,7 +155,7 @@ class Sender:
         from aiokafka import AIOKafkaProducer
 
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
+            **self._connection,
             acks="all",
             enable_idempotence=self._idempotent,
             linger_ms=self._linger_ms,

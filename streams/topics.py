@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from infra.security import kafka_client, kafka_servers
 from infra.settings import UserError
 from streams import deltas_wire, events
 
@@ -91,19 +92,6 @@ INTERACTION_TOPICS = (CLICKS, PURCHASES, COMMENTS)
 TOPIC_OF_TYPE = {"click": CLICKS, "purchase": PURCHASES, "comment": COMMENTS}
 
 
-def bootstrap_servers(kafka_url: str) -> list[str]:
-    """`kafka://h:p,h:p` as a list of host:port.
-
-    Raises:
-        UserError: the URL is not of that form.
-    """
-    scheme, _, rest = kafka_url.partition("://")
-    servers = [server for server in rest.strip("/").split(",") if server]
-    if scheme != "kafka" or not servers or not all(":" in server for server in servers):
-        raise UserError(f"SPRINGTIDE_KAFKA_URL={kafka_url}: use kafka://host:port[,host:port]")
-    return servers
-
-
 def apply(
     kafka_url: str, partitions: int = PARTITIONS, replication: int = 1, timeout_seconds: float = 20
 ) -> list[str]:
@@ -116,7 +104,7 @@ def apply(
         UserError: no broker answers, or a topic has another partition count (changing that moves
             users between partitions: a migration, not a setting).
     """
-    admin = _admin(bootstrap_servers(kafka_url), timeout_seconds)
+    admin = _admin(kafka_url, timeout_seconds)
     try:
         existing = {
             topic["name"]: len(topic["partitions"])
@@ -151,7 +139,7 @@ def _create(admin: Any, missing: list[TopicSpec], partitions: int, replication: 
     )
 
 
-def _admin(servers: list[str], timeout_seconds: float) -> Any:
+def _admin(kafka_url: str, timeout_seconds: float) -> Any:
     import logging
 
     import kafka
@@ -161,13 +149,13 @@ def _admin(servers: list[str], timeout_seconds: float) -> Any:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
         return kafka.KafkaAdminClient(
-            bootstrap_servers=servers,
+            **kafka_client(kafka_url),
             bootstrap_timeout_ms=int(timeout_seconds * 1000),
             client_id="springtide-topics",
         )
     except (KafkaError, ValueError) as error:
         raise UserError(
-            f"no Kafka answers at {','.join(servers)} ({type(error).__name__}): "
+            f"no Kafka answers at {','.join(kafka_servers(kafka_url))} ({type(error).__name__}): "
             "start one with `springtide local`, or set SPRINGTIDE_KAFKA_URL"
         ) from None
 
@@ -178,7 +166,7 @@ def partition_count(kafka_url: str, topic: str, timeout_seconds: float = 10) -> 
     Raises:
         UserError: no broker answers.
     """
-    admin = _admin(bootstrap_servers(kafka_url), timeout_seconds)
+    admin = _admin(kafka_url, timeout_seconds)
     try:
         return len(admin.describe_topics([topic])[0]["partitions"])
     finally:
@@ -191,7 +179,7 @@ def require(kafka_url: str, timeout_seconds: float = 10) -> None:
     Raises:
         UserError: no broker answers, or topics are missing.
     """
-    admin = _admin(bootstrap_servers(kafka_url), timeout_seconds)
+    admin = _admin(kafka_url, timeout_seconds)
     try:
         present = set(admin.list_topics())
     finally:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
-from streams import topics
+from infra.security import kafka_client
 
 POLL_MS = 100
 QUIET_SECONDS = 0.5
@@ -32,7 +32,7 @@ async def follow(
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=topics.bootstrap_servers(kafka_url),
+        **kafka_client(kafka_url),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=POLL_MS,

@@ -52,7 +52,7 @@ async def _main(settings: Settings, host: str, port: int) -> None:
 
     gate = gate_for(settings.api_tokens_file, host)
     listener = listen(host, port)
-    await asyncio.to_thread(topics.require, settings.kafka_url)
+    await asyncio.to_thread(topics.require, settings.kafka_url.get_secret_value())
     redis_url = settings.redis_url.get_secret_value()
     store = await AsyncRedisTopKStore.connect(redis_url, REDIS_SECONDS)
     app = create_api(settings, store, gate)

@@ -67,16 +67,20 @@ def replay(
     if dry_run:
         print(f"{len(letters)} would be sent again")
         return
-    sent = asyncio.run(dead_letter.replay(load_settings().kafka_url, letters))
+    sent = asyncio.run(dead_letter.replay(_kafka_url(), letters))
     cut = len(letters) - sent
     print(f"{sent} sent again" + (f"; {cut} not, their payloads were cut" if cut else ""))
+
+
+def _kafka_url() -> str:
+    return load_settings().kafka_url.get_secret_value()
 
 
 def _chosen(reason: str | None, source: str | None) -> list[DeadLetter]:
     from streams import dead_letter
 
     async def collect() -> list[DeadLetter]:
-        return [letter async for letter in dead_letter.read_all(load_settings().kafka_url)]
+        return [letter async for letter in dead_letter.read_all(_kafka_url())]
 
     return dead_letter.pick(asyncio.run(collect()), reason, source)
 

@@ -58,8 +58,9 @@ def replay(
     with RowFile(file) as rows:
         source = Replay(rows, ReplayOptions(type, map, tenant, limit))
         settings = load_settings(kafka_url=kafka_url)
-        topics.require(settings.kafka_url)
-        summary = asyncio.run(_send(source, rows, settings.kafka_url, pace))
+        given_url = settings.kafka_url.get_secret_value()
+        topics.require(given_url)
+        summary = asyncio.run(_send(source, rows, given_url, pace))
     if not source.events:
         raise UserError(f"{file}: no row could be used ({source.first_skipped or 'it has none'})")
     if as_json:
@@ -76,11 +77,10 @@ def replay(
 
 async def _send(source: Any, rows: Any, kafka_url: str, speed: float) -> dict[str, Any]:
     """Send everything; returns once the broker has it."""
-    from streams import topics
     from streams.pace import iterate
     from streams.sender import Sender
 
-    sender = Sender(topics.bootstrap_servers(kafka_url))
+    sender = Sender(kafka_url)
     began = time.monotonic()
     await sender.start()
     try:

@@ -81,7 +81,9 @@ def simulate(
     if to is not None:
         print(f"{_write(config, to)} events in {to}")
     else:
-        print(_send_all(config, load_settings(kafka_url=kafka_url).kafka_url, pace))
+        print(
+            _send_all(config, load_settings(kafka_url=kafka_url).kafka_url.get_secret_value(), pace)
+        )
     print(_truth(config))
 
 
@@ -104,18 +106,18 @@ def _send_all(config: Any, kafka_url: str, pace: float) -> str:
 
     topics.require(kafka_url)
     began = time.monotonic()
-    sender = asyncio.run(_send(config, topics.bootstrap_servers(kafka_url), pace))
+    sender = asyncio.run(_send(config, kafka_url, pace))
     refused = f", {sender.refused} refused ({sender.first_refusal})" if sender.refused else ""
     return f"{sender.events_in} events sent in {time.monotonic() - began:.1f} s{refused}"
 
 
-async def _send(config: Any, servers: list[str], pace: float) -> Any:
+async def _send(config: Any, kafka_url: str, pace: float) -> Any:
     """Send at that pace; returns once the broker has everything."""
     from streams import simulate as platform
     from streams.pace import iterate
     from streams.sender import Sender
 
-    sender = Sender(servers)
+    sender = Sender(kafka_url)
     await sender.start()
     total = None if math.isinf(config.seconds) else config.rate * config.seconds
     count = 0

@@ -32,7 +32,9 @@ def apply(
     """
     from streams import topics
 
-    made = topics.apply(load_settings(kafka_url=kafka_url).kafka_url, partitions, replication)
+    made = topics.apply(
+        load_settings(kafka_url=kafka_url).kafka_url.get_secret_value(), partitions, replication
+    )
     print("\n".join(made) if made else "nothing to do: all topics exist")
 
 

@@ -68,7 +68,7 @@ async def run_worker(
     from streams.worker_http import worker_routes
 
     listener = listen(host, port)
-    await asyncio.to_thread(topics.require, settings.kafka_url)
+    await asyncio.to_thread(topics.require, settings.kafka_url.get_secret_value())
     store = await AsyncRedisTopKStore.connect(settings.redis_url.get_secret_value())
     app = create_app(settings, store, components or ALL)
     server = HttpServer(Starlette(routes=worker_routes(app)), listener)

@@ -25,6 +25,7 @@ from infra.local.stack import LocalStack
 from infra.local.supervisor import Supervisor
 from infra.local.valkey import valkey_part
 from infra.local.webhook import webhook_part
+from infra.security import kafka_servers
 from infra.settings import UserError, load_settings
 from infra.warehouse import Warehouse
 from streams import topics
@@ -35,7 +36,7 @@ SPRINGTIDE = [sys.executable, "-c", "from streams.cli import main; main()"]
 def send(kafka_url: str, values: list[bytes]) -> None:
     import kafka
 
-    producer = kafka.KafkaProducer(bootstrap_servers=topics.bootstrap_servers(kafka_url))
+    producer = kafka.KafkaProducer(bootstrap_servers=kafka_servers(kafka_url))
     sent = [producer.send(topics.CLICKS, value, partition=0) for value in values]
     for future in sent:
         future.get(20)
@@ -45,7 +46,7 @@ def send(kafka_url: str, values: list[bytes]) -> None:
 def fetch(kafka_url: str, count: int) -> list[bytes]:
     import kafka
 
-    consumer = kafka.KafkaConsumer(bootstrap_servers=topics.bootstrap_servers(kafka_url))
+    consumer = kafka.KafkaConsumer(bootstrap_servers=kafka_servers(kafka_url))
     consumer.assign([kafka.TopicPartition(topics.CLICKS, 0)])
     consumer.seek_to_beginning()
     found: list[bytes] = []
@@ -99,7 +100,10 @@ def test_all_parts_start_in_time_and_answer(stack: LocalStack) -> None:
     with urllib.request.urlopen(stack.webhook_url) as answer:
         assert isinstance(json.load(answer), list)
     assert stack.environment()["SPRINGTIDE_KAFKA_URL"] == stack.kafka_url
-    assert load_settings(**{"kafka_url": stack.kafka_url}).kafka_url == stack.kafka_url
+    assert (
+        load_settings(**{"kafka_url": stack.kafka_url}).kafka_url.get_secret_value()
+        == stack.kafka_url
+    )
 
 
 def test_nothing_listens_beyond_the_loopback_address(stack: LocalStack) -> None:

@@ -20,6 +20,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from infra import warehouse
 from infra.local.stack import LocalStack
+from infra.security import kafka_servers
 from infra.warehouse import Warehouse
 from streams import topics
 from streams.commands.checkpoints import summarise
@@ -67,7 +68,7 @@ class Deployment:
             "SPRINGTIDE_DATA_DIR": str(folder),
             "SPRINGTIDE_CHECKPOINT_SECONDS": "0.5",
         }
-        self.servers = topics.bootstrap_servers(stack.kafka_url)
+        self.servers = kafka_servers(stack.kafka_url)
         self.sent: dict[tuple[str, int], set[int]] = {}
         self._producer = KafkaProducer(
             bootstrap_servers=self.servers, acks="all", linger_ms=2, max_request_size=2_000_000

@@ -18,6 +18,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from infra.local.ports import free_port
 from infra.local.supervisor import Supervisor
 from infra.local.valkey import valkey_part
+from infra.security import kafka_servers
 from infra.serving import ListWrite, StoredList
 from streams import topics
 from streams.events import Item, encode, item_key
@@ -48,7 +49,7 @@ def until(holds: Callable[[], Any], seconds: float = 10) -> Any:
 
 def records(api: RunningApi, topic: str, user: str) -> list[Any]:
     """What Kafka holds under a user's key, oldest first."""
-    consumer = KafkaConsumer(bootstrap_servers=topics.bootstrap_servers(api.stack.kafka_url))
+    consumer = KafkaConsumer(bootstrap_servers=kafka_servers(api.stack.kafka_url))
     parts = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
     consumer.assign(parts)
     consumer.seek_to_beginning(*parts)
@@ -62,7 +63,7 @@ def records(api: RunningApi, topic: str, user: str) -> list[Any]:
 
 
 def put_items(api: RunningApi, *items: Item) -> None:
-    producer = KafkaProducer(bootstrap_servers=topics.bootstrap_servers(api.stack.kafka_url))
+    producer = KafkaProducer(bootstrap_servers=kafka_servers(api.stack.kafka_url))
     for item in items:
         producer.send(topics.ITEMS, key=item_key(item.tenant, item.item_id), value=encode(item))
     producer.flush(20)

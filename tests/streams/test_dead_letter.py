@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from infra.security import kafka_servers
 from infra.settings import UserError
 from streams import dead_letter, topics
 from streams.dead_letter import MAX_PAYLOAD_BYTES, make_dead_letter
@@ -25,7 +26,7 @@ def letters_of(kafka_url: str, mark: str) -> list[DeadLetter]:
 
 def write(kafka_url: str, letters: list[DeadLetter]) -> None:
     async def send() -> None:
-        outlet = Outlet(topics.bootstrap_servers(kafka_url))
+        outlet = Outlet(kafka_url)
         await outlet.start()
         await outlet.write([Outgoing(topics.DEAD_LETTER, b"k", encode(one), 0) for one in letters])
         await outlet.stop()
@@ -60,7 +61,7 @@ def test_letters_come_back_once_each_and_are_sent_again(stack: Any) -> None:
 def _last_of(kafka_url: str, topic: str, partition: int, payload: bytes) -> tuple[Any, Any]:
     from kafka import KafkaConsumer, TopicPartition
 
-    consumer = KafkaConsumer(bootstrap_servers=topics.bootstrap_servers(kafka_url))
+    consumer = KafkaConsumer(bootstrap_servers=kafka_servers(kafka_url))
     here = TopicPartition(topic, partition)
     consumer.assign([here])
     consumer.seek_to_beginning(here)

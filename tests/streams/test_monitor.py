@@ -57,7 +57,7 @@ class House:
             clickhouse_url=stack.clickhouse_url,
             data_dir=folder,
         )
-        self.outlet = Outlet(topics.bootstrap_servers(stack.kafka_url))
+        self.outlet = Outlet(stack.kafka_url)
         self.sender = AlertSender(stack.webhook_url if webhook is None else webhook, "")
         self.task: asyncio.Task[None] | None = None
 

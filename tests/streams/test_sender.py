@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition
 
+from infra.security import kafka_servers
 from streams import topics
 from streams.sender import Offsets, Outbound, Sender
 
@@ -48,7 +49,7 @@ def click(number: int, size: int = 0) -> Outbound:
 
 
 def read_all(kafka_url: str, topic: str) -> set[tuple[int, int, bytes]]:
-    consumer = KafkaConsumer(bootstrap_servers=topics.bootstrap_servers(kafka_url))
+    consumer = KafkaConsumer(bootstrap_servers=kafka_servers(kafka_url))
     try:
         places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
         consumer.assign(places)
@@ -75,8 +76,7 @@ def test_what_is_acknowledged_is_what_the_broker_has(stack: Any, idempotent: boo
         async def note(tenant: str, user: str) -> None:
             asked.append((tenant, user))
 
-        servers = topics.bootstrap_servers(stack.kafka_url)
-        sender = Sender(servers, note, idempotent, max_in_flight=50)
+        sender = Sender(stack.kafka_url, note, idempotent, max_in_flight=50)
         await sender.start()
         profile = Outbound(topics.USERS, b"default/u1", b'{"user_id": "u1"}', 0.0)
         await sender.send(profile)
@@ -109,7 +109,7 @@ def test_a_send_that_is_cancelled_does_not_keep_the_flush(stack: Any) -> None:
     topics.apply(stack.kafka_url)
 
     async def run() -> None:
-        sender = Sender(topics.bootstrap_servers(stack.kafka_url))
+        sender = Sender(stack.kafka_url)
         await sender.start()
 
         async def send_on() -> None:
@@ -137,7 +137,7 @@ def test_a_broker_that_is_away_is_waited_for(tmp_path: Any) -> None:
     broker = broker_part("tansu", None, tmp_path, free_port())
 
     async def run(supervisor: Supervisor) -> None:
-        sender = Sender(topics.bootstrap_servers(broker.url))
+        sender = Sender(broker.url)
         await sender.start()
         for number in range(100):
             await sender.send(click(number))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from infra.security import kafka_servers
 from infra.settings import UserError
 from streams import topics
 
@@ -36,4 +37,4 @@ def test_expiry_counts_from_arrival() -> None:
 @pytest.mark.parametrize("url", ["localhost:9092", "kafka://", "kafka://host", "http://h:1"])
 def test_an_unusable_url_says_the_right_form(url: str) -> None:
     with pytest.raises(UserError, match="use kafka://host:port"):
-        topics.bootstrap_servers(url)
+        kafka_servers(url)
