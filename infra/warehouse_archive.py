@@ -136,6 +136,14 @@ class ArchiveWriter:
                 self._seal()
             return self._send()
 
+    def waiting(self, table: str) -> list[Columns]:
+        """Rows of a table that may not be in ClickHouse yet; not to be changed."""
+        with self._lock:
+            parts = [block.columns for block in self._blocks if block.stream.table == table]
+            for stream, columns in self._waiting.items():
+                parts += columns if stream.table == table else []
+        return parts
+
     def close(self) -> None:
         """Close the connections. Rows that still wait are lost to this process."""
         self._warehouse.close()
