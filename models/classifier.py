@@ -133,6 +133,11 @@ class Classifier:
         """Names the model in scored comments."""
         return self.manifest.version
 
+    @property
+    def width(self) -> int:
+        """Of a vector that the heads read."""
+        return int(self._weight.shape[1])
+
     def prepare(self, texts: Sequence[object]) -> list[Prepared]:
         """Clean and tokenise; an item that is no text, or has nothing to read, has no ids."""
         cleaned = [clean(text) for text in texts]

@@ -42,13 +42,18 @@ class LabelledSet(Struct, frozen=True):
 
 
 class Source(Struct, frozen=True):
-    """Where a known set lies in a data folder and how its columns read."""
+    """Where a known set lies in a data folder and how its columns read.
+
+    `phrases`: rows are parts of sentences, and a sentence's parts are on both sides of its makers'
+    split: a test row that stands inside a training text is no test.
+    """
 
     files: tuple[str, ...]
     label_column: str
     two_class: bool = False
     test_share: float = 0.0
     test_files: tuple[str, ...] = ()
+    phrases: bool = False
 
 
 # Named for their folders; anchors of accuracy are in the model card.
@@ -58,7 +63,9 @@ SOURCES = {
     "sent-zh-weibo3": Source(("eval.csv.gz", "test.csv.gz"), "label3", test_share=0.25),
     "sent-en-tweet3": Source(("val.csv.gz",), "label", test_files=("test.csv.gz",)),
     "sent-en-finphrase3": Source(("sentences.csv.gz",), "label", test_share=0.25),
-    "sent-en-sst2": Source(("train.csv.gz",), "label", two_class=True, test_files=("dev.csv.gz",)),
+    "sent-en-sst2": Source(
+        ("train.csv.gz",), "label", two_class=True, test_files=("dev.csv.gz",), phrases=True
+    ),
     "stream-en-airline": Source(("tweets.csv.gz",), "airline_sentiment", test_share=0.2),
 }
 
@@ -83,7 +90,7 @@ def load_sets(data: Path, without: Sequence[str] = ()) -> list[LabelledSet]:
     names = [name for name in SOURCES if name not in without and (data / name).is_dir()]
     if not names:
         raise DataError(f"{data} holds none of the known sets ({', '.join(SOURCES)})")
-    return _without_test_texts([_read_source(data / name, name) for name in names])
+    return _without_test_texts([read_source(data / name, SOURCES[name]) for name in names])
 
 
 def read_csv(path: Path) -> LabelledSet:
@@ -97,7 +104,7 @@ def read_csv(path: Path) -> LabelledSet:
     rows = list(read_columns(path, "text", "label"))
     reading = label_reading({label for _, label in rows})
     pairs = ((text, reading(label)) for text, label in rows)
-    train, test = _split(pairs, OWN_TEST_SHARE)
+    train, test = split(pairs, OWN_TEST_SHARE)
     if not train:
         raise DataError(f"{path} holds no row that can be trained on")
     two_class = all(comment.label != NEUTRAL for comment in (*train, *test))
@@ -140,24 +147,36 @@ def in_test_part(text: str, share: float) -> bool:
     return int(digest[:8], 16) / 2**32 < share
 
 
-def _read_source(folder: Path, name: str) -> LabelledSet:
-    source = SOURCES[name]
-
-    def pairs(files: Iterable[str]) -> Iterator[tuple[str, int]]:
-        rows = [
-            row
-            for file in files
-            for row in read_columns(folder / file, "text", source.label_column)
-        ]
-        # An empty label marks a row that its makers found ambiguous.
-        known = [(text, label) for text, label in rows if label]
-        reading = label_reading({label for _, label in known})
-        return ((text, reading(label)) for text, label in known)
-
-    train, test = _split(pairs(source.files), source.test_share)
+def read_source(folder: Path, source: Source) -> LabelledSet:
+    """One known set, as it lies in its folder."""
+    train, test = split(_labelled(folder, source, source.files), source.test_share)
     if source.test_files:
-        _, test = _split(pairs(source.test_files), 1.0)
-    return LabelledSet(name, source.two_class, train, test)
+        _, test = split(_labelled(folder, source, source.test_files), 1.0)
+    return LabelledSet(folder.name, source.two_class, train, test)
+
+
+def _labelled(folder: Path, source: Source, files: Iterable[str]) -> Iterator[tuple[str, int]]:
+    rows = [
+        row for file in files for row in read_columns(folder / file, "text", source.label_column)
+    ]
+    # An empty label marks a row that its makers found ambiguous.
+    known = [(text, label) for text, label in rows if label]
+    reading = label_reading({label for _, label in known})
+    return ((text, reading(label)) for text, label in known)
+
+
+def outside_training(path: Path, test: list[Comment]) -> list[Comment]:
+    """`test`, read from a known set's test file, without what its training texts contain."""
+    source = SOURCES.get(path.parent.name)
+    if source is None or not source.phrases or path.name not in source.test_files:
+        return test
+    return list(outside(test, read_source(path.parent, source).train))
+
+
+def outside(test: Iterable[Comment], train: Iterable[Comment]) -> tuple[Comment, ...]:
+    """The test rows that stand in no training text."""
+    texts = "\n".join({comment.text.casefold() for comment in train})
+    return tuple(comment for comment in test if comment.text.casefold() not in texts)
 
 
 def read_columns(path: Path, text_column: str, label_column: str) -> Iterator[tuple[str, str]]:
@@ -186,9 +205,10 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _split(
+def split(
     pairs: Iterable[tuple[str, int]], test_share: float
 ) -> tuple[tuple[Comment, ...], tuple[Comment, ...]]:
+    """Training and test part of texts with their labels' numbers, cleaned."""
     parts: tuple[list[Comment], list[Comment]] = ([], [])
     for text, label in pairs:
         cleaned = clean(text)
@@ -205,7 +225,7 @@ def _without_test_texts(sets: list[LabelledSet]) -> list[LabelledSet]:
             each.name,
             each.two_class,
             tuple(comment for comment in each.train if comment.text.casefold() not in held_out),
-            each.test,
+            outside(each.test, each.train) if SOURCES[each.name].phrases else each.test,
         )
         for each in sets
     ]

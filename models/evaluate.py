@@ -10,67 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.classifier import Classifier
-from models.data import LABELS, NEGATIVE, NEUTRAL, POSITIVE, Comment, LabelledSet
+from models.data import Comment, LabelledSet
+from models.measures import best_labels, score
 from models.ngrams import NGrams
 from models.registry import Scores
 
-PIECE, BINS = 512, 15
-
-
-class Quality(Struct, frozen=True):
-    """Of labelled comments: `auc` of positive against negative, `ece` the calibration error."""
-
-    accuracy: float
-    macro_f1: float
-    auc: float
-    ece: float
-
-
-def quality(truth: NDArray[np.int64], shares: NDArray[np.float64], two_class: bool) -> Quality:
-    """Measures of probabilities [rows, 3] against true labels [rows].
-
-    The calibration error is Guo's (1706.04599): |accuracy - confidence| in 15 bins of the likeliest
-    label's probability, weighted by rows.
-    """
-    scores = score(truth, best_labels(shares, two_class), two_class)
-    margin = shares[:, POSITIVE] - shares[:, NEGATIVE]
-    outer = truth != NEUTRAL
-    known = shares.copy()
-    if two_class:
-        known[:, NEUTRAL] = 0.0
-        known /= np.maximum(known.sum(axis=1, keepdims=True), 1e-12)
-    hit = best_labels(shares, two_class) == truth
-    return Quality(
-        scores.accuracy,
-        scores.macro_f1,
-        round(area(margin[outer], truth[outer] == POSITIVE), 4),
-        round(calibration_error(known.max(axis=1), hit), 4),
-    )
-
-
-def area(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve by ranks, ties half (Mann-Whitney); nan with one class alone."""
-    hits, misses = int(positive.sum()), int((~positive).sum())
-    if not hits or not misses:
-        return float("nan")
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(count) - (count - 1) / 2
-    above = float(ranks[place][positive].sum()) - hits * (hits + 1) / 2
-    return above / (hits * misses)
-
-
-def calibration_error(confidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> float:
-    """Weighted mean over bins of |share of hits - mean confidence|."""
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(float(np.sum(hit[bins == each])) - float(np.sum(confidence[bins == each])))
-        for each in range(BINS)
-    ]
-    return sum(gaps) / max(len(hit), 1)
+PIECE = 512
 
 
 def evaluate(
@@ -133,24 +81,3 @@ def test_rows(labelled: LabelledSet, rows: int) -> Sequence[Comment]:
         return labelled.test
     chosen = np.random.default_rng(11).choice(len(labelled.test), rows, replace=False)
     return [labelled.test[index] for index in np.sort(chosen)]
-
-
-def best_labels(shares: NDArray[np.float64], two_class: bool) -> NDArray[np.int64]:
-    """The likeliest label of each row; of the two outer ones where the set knows no neutral."""
-    if two_class:
-        shares = shares.copy()
-        shares[:, NEUTRAL] = -1.0
-    best: NDArray[np.int64] = np.argmax(shares, axis=1)
-    return best
-
-
-def score(truth: NDArray[np.int64], found: NDArray[np.int64], two_class: bool) -> Scores:
-    """Accuracy, and F1 averaged over the set's labels (a label that never occurs counts 0)."""
-    labels = [label for label in range(len(LABELS)) if not (two_class and label == NEUTRAL)]
-    each = []
-    for label in labels:
-        hits = np.sum((truth == label) & (found == label))
-        named = np.sum(truth == label) + np.sum(found == label)
-        each.append(2 * hits / named if named else 0.0)
-    accuracy = float(np.mean(truth == found)) if len(truth) else 0.0
-    return Scores(len(truth), round(accuracy, 4), round(float(np.mean(each)), 4))

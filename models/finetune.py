@@ -79,8 +79,7 @@ def train_sentiment(
     generator = np.random.default_rng(seed)
     chosen, counts = draw(sets, rows, generator)
     session = Session(trunk, chosen, method)
-    run = session.train_lora if method == "lora" else session.train_head
-    run(epochs, generator, progress)
+    session.train(epochs, generator, progress)
     adapter, heads = session.weights()
     manifest = Manifest(
         format=registry.FORMAT,
@@ -105,6 +104,7 @@ class Session:
     def __init__(self, trunk: Path, rows: Sequence[TrainingRow], method: Method) -> None:
         import torch
 
+        self.method = method
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         tokenizer = load_tokenizer(trunk, MAX_TOKENS)
         self.ids = [each.ids for each in tokenizer.encode_batch([row.text for row in rows])]
@@ -119,6 +119,11 @@ class Session:
             self.trunk = _with_lora(self.trunk)
         self.trunk.to(self.device)
         self.head.to(self.device)
+
+    def train(self, epochs: int, generator: np.random.Generator, progress: Progress) -> None:
+        """By the session's method, `epochs` times over the rows."""
+        run = self.train_lora if self.method == "lora" else self.train_head
+        run(epochs, generator, progress)
 
     def vectors(self, batch: Sequence[int]) -> torch.Tensor:
         """Sentence vectors in fp32 [rows, hidden], computed in bf16 where autocast does so."""

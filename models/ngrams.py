@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import LABELS
 from models.errors import ArtifactError
 
 BITS, KEPT, LONGEST = 24, 60_000, 3
@@ -52,8 +52,9 @@ class NGrams:
 
     Args:
         kept: int64[grams], buckets in rising order.
-        weights: int8[grams, 3], times `scale` the logits of a gram, in the order of `LABELS`.
-        bias: float32[3].
+        weights: int8[grams, labels], times `scale` the logits of a gram; for sentiment in the order
+            of `LABELS`.
+        bias: float32[labels].
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class NGrams:
         self._logits = weights.astype(np.float32) * np.float32(scale)
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Logits [texts, 3] of cleaned texts; a text without a known gram has the bias alone."""
+        """Logits [texts, labels] of cleaned texts; without a known gram the bias alone."""
         found = np.tile(self.bias, (len(texts), 1))
         for row, text in enumerate(texts):
             grams = buckets(text)
@@ -78,20 +79,37 @@ class NGrams:
             found[row] += self._logits[at[self.kept[at] == grams]].sum(axis=0)
         return found
 
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What a file keeps: gaps between the kept buckets, weights, scale and bias."""
+        gaps = np.diff(self.kept, prepend=0)
+        return {
+            "gaps": gaps.astype(np.uint16 if gaps.max(initial=0) < 2**16 else np.uint32),
+            "weights": np.ascontiguousarray(self.weights),
+            "scale": np.array([self.scale], np.float32),
+            "bias": self.bias,
+        }
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, NDArray[Any]], path: Path) -> NGrams:
+        """The table of `tensors`, which came from `path`.
+
+        Raises:
+            ArtifactError: other arrays, or of other shapes.
+        """
+        try:
+            kept = np.cumsum(tensors["gaps"].astype(np.int64))
+            table = cls(kept, tensors["weights"], float(tensors["scale"][0]), tensors["bias"])
+        except KeyError as missing:
+            raise ArtifactError(f"{path} lacks {missing}: train the artifact again") from None
+        if table.weights.shape != (len(kept), len(table.bias)) or not len(kept):
+            raise ArtifactError(f"{path} has weights of another shape: train the artifact again")
+        return table
+
     def save(self, path: Path) -> None:
-        """Write a safetensors file: gaps between the kept buckets, weights, scale and bias."""
+        """Write a safetensors file."""
         from safetensors.numpy import save_file
 
-        gaps = np.diff(self.kept, prepend=0)
-        save_file(
-            {
-                "gaps": gaps.astype(np.uint16 if gaps.max(initial=0) < 2**16 else np.uint32),
-                "weights": np.ascontiguousarray(self.weights),
-                "scale": np.array([self.scale], np.float32),
-                "bias": self.bias,
-            },
-            path,
-        )
+        save_file(self.tensors(), path)
         path.chmod(0o644)  # safetensors makes files that only their owner can read
 
     @classmethod
@@ -103,12 +121,4 @@ class NGrams:
         """
         from safetensors.numpy import load_file
 
-        found = load_file(path)
-        try:
-            kept = np.cumsum(found["gaps"].astype(np.int64))
-            table = cls(kept, found["weights"], float(found["scale"][0]), found["bias"])
-        except KeyError as missing:
-            raise ArtifactError(f"{path} lacks {missing}: train the artifact again") from None
-        if table.weights.shape != (len(kept), len(LABELS)) or not len(kept):
-            raise ArtifactError(f"{path} has weights of another shape: train the artifact again")
-        return table
+        return cls.of(load_file(path), path)

@@ -5,7 +5,7 @@ More rows of a large set hurt the sets that differ from it (measured: design not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -43,11 +43,19 @@ def draw(
 ) -> tuple[list[TrainingRow], dict[str, int]]:
     """Rows to train on, without replacement, and how many came from each set."""
     counts = quotas([len(each.train) for each in sets], total)
+    named = {each.name: count for each, count in zip(sets, counts, strict=True)}
+    return draw_counts(sets, named, generator), named
+
+
+def draw_counts(
+    sets: Sequence[LabelledSet], counts: Mapping[str, int], generator: np.random.Generator
+) -> list[TrainingRow]:
+    """So many rows of each set; the same ones as `draw` where counts and generator are the same."""
     rows: list[TrainingRow] = []
-    for each, count in zip(sets, counts, strict=True):
-        chosen = generator.choice(len(each.train), size=count, replace=False)
+    for each in sets:
+        chosen = generator.choice(len(each.train), size=counts[each.name], replace=False)
         rows += [
             TrainingRow(each.train[index].text, each.train[index].label, each.two_class)
             for index in chosen
         ]
-    return rows, {each.name: count for each, count in zip(sets, counts, strict=True)}
+    return rows

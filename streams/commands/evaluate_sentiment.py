@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,20 +14,26 @@ import typer
 from infra.settings import UserError, load_settings
 
 if TYPE_CHECKING:
-    from models.data import Comment
-    from models.evaluate import Quality
+    from models.data import Comment, LabelledSet
+    from models.measures import Quality
+    from models.peers import Peer
 
 STARS = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5": "positive"}
 SPLITS = ("all", "train", "test")
 
 
 def sentiment(
-    data: Annotated[Path, typer.Option(help="CSV, gzipped or not, with a header.")],
+    data: Annotated[
+        Path, typer.Option(help="A CSV(.gz) with a header, or a folder of the known sets.")
+    ],
     text: Annotated[str, typer.Option(help="Column of the comments.")] = "text",
     label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
     map: Annotated[str, typer.Option(help="How labels read: happy=positive,angry=negative")] = "",
     stars: Annotated[bool, typer.Option("--stars", help="Labels are 1 to 5 stars.")] = False,
     split: Annotated[str, typer.Option(help="all, train or test, as training splits it.")] = "all",
+    peers: Annotated[
+        str, typer.Option(help="Also train and measure: all, or some of tfidf,ngram-all,probe.")
+    ] = "",
     model: Annotated[Path | None, typer.Option(help="Artifact; default: the packaged one.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: all.")] = None,
     cache_dir: Annotated[
@@ -35,32 +41,51 @@ def sentiment(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Accuracy, macro-F1, AUC and calibration error of the classifier on a file.
+    """Accuracy, macro-F1, AUC, calibration error and a table by label, on a file or on known sets.
 
-    Beside it "ngram": the artifact's n-gram expert by itself.
+    Beside it "ngram", the artifact's n-gram expert by itself, and with --peers what is trained for
+    the comparison, on the training parts of the known sets that the artifact was trained on.
 
     Labels understood without --map: 0/1, 0/1/2, -1/0/1 and words that begin with neg, neu, pos.
     A file without neutral is scored on negative against positive. Rows without text or label are
-    skipped and counted; so are labels that --map does not name.
+    skipped and counted; so are labels that --map does not name. A folder: the sets' test parts.
 
-    Example: springtide evaluate sentiment --data reviews.csv --text body --label stars --stars
+    Examples:
+
+      springtide evaluate sentiment --data reviews.csv --text body --label stars --stars
+
+      springtide evaluate sentiment --data ../shared/data --peers all --json
     """
     from models.errors import ModelError
 
     if split not in SPLITS:
         raise UserError(f"--split {split}: give {', '.join(SPLITS)}")
-    if not data.is_file():
-        raise UserError(f"{data} is no file: name a CSV with --data")
-    words = STARS if stars else _words(map)
+    if not data.exists():
+        raise UserError(f"{data} does not exist: name a CSV or a folder of sets with --data")
+    artifact = load_settings(model=model).model
     try:
-        comments, skipped = _read(data, text, label, words, split)
-        if not comments:
-            raise UserError(f"{data}: no row has a text and a label that can be used")
-        found = _measured(comments, load_settings(model=model).model, threads, cache_dir)
+        if data.is_dir():
+            found = _known_sets(data, artifact, _peers(peers), threads, cache_dir)
+        else:
+            words = STARS if stars else _words(map)
+            comments, skipped = _read(data, text, label, words, split)
+            if not comments:
+                raise UserError(f"{data}: no row has a text and a label that can be used")
+            answers, version = _methods(data, artifact, _peers(peers), threads, cache_dir)
+            found = {"model_version": version, **_measured(comments, answers), "skipped": skipped}
     except ModelError as error:
         raise UserError(str(error)) from None
-    found |= {"skipped": skipped}
     print(json.dumps(found) if as_json else _table(found))
+
+
+def _peers(names: str) -> tuple[str, ...]:
+    from models.peers import PEERS
+
+    chosen = PEERS if names == "all" else tuple(filter(None, names.split(",")))
+    for name in chosen:
+        if name not in PEERS:
+            raise UserError(f"--peers {name}: give all or some of {', '.join(PEERS)}")
+    return chosen
 
 
 def _words(pairs: str) -> dict[str, str]:
@@ -74,7 +99,8 @@ def _words(pairs: str) -> dict[str, str]:
 def _read(
     path: Path, text_column: str, label_column: str, words: dict[str, str], split: str
 ) -> tuple[list[Comment], int]:
-    from models.data import Comment, in_test_part, label_reading, read_columns, test_share
+    from models.data import Comment, in_test_part, label_reading, outside_training, read_columns
+    from models.data import test_share as share_of
     from models.hygiene import clean, normalise
 
     rows = list(read_columns(path, text_column, label_column))
@@ -87,58 +113,123 @@ def _read(
     if not usable:
         return [], len(rows)
     reading: Callable[[str], int] = label_reading({label for _, label in usable})
-    share = test_share(path)
+    share = share_of(path)
     comments = [
-        Comment(text, reading(label))
+        Comment(clean(text).text, reading(label))
         for text, label in usable
         if split == "all" or in_test_part(normalise(text), share) == (split == "test")
     ]
+    if split == "test":
+        comments = outside_training(path, comments)
     return comments, len(rows) - len(usable)
 
 
-def _measured(
-    comments: list[Comment], artifact: Path | None, threads: int | None, cache_dir: Path | None
+def _known_sets(
+    data: Path,
+    artifact: Path | None,
+    peers: Sequence[str],
+    threads: int | None,
+    cache_dir: Path | None,
 ) -> dict[str, Any]:
+    from models.data import load_sets
+
+    answers, version = _methods(data, artifact, peers, threads, cache_dir)
+    sets = {each.name: _measured(each.test, answers) for each in load_sets(data)}
+    return {"model_version": version, "sets": sets}
+
+
+def _methods(
+    data: Path,
+    artifact: Path | None,
+    peers: Sequence[str],
+    threads: int | None,
+    cache_dir: Path | None,
+) -> tuple[dict[str, Peer], str]:
+    """Each method as a function from texts to probabilities, and the artifact's version."""
     import numpy as np
 
     from models.classifier import Classifier
-    from models.data import NEUTRAL
-    from models.evaluate import probabilities, quality
+    from models.evaluate import probabilities
     from models.ngrams import softmax
+    from models.peers import cleaned, train_peer
     from models.trunk import default_cache_dir, trunk_folder
 
     trunk = trunk_folder(cache_dir or default_cache_dir())
     classifier = Classifier(trunk, artifact, threads=threads)
+    answers: dict[str, Peer] = {"springtide": lambda texts: probabilities(classifier, texts)}
+    if (expert := classifier.ngrams) is not None:
+        answers["ngram"] = lambda texts: softmax(expert.logits(cleaned(texts))).astype(np.float64)
+    if peers:
+        sets = _trained_on(data, classifier.manifest.trained_rows)
+        for name in peers:
+            answers[name] = train_peer(name, sets, classifier.manifest, trunk)
+    return answers, classifier.model_version
+
+
+def _trained_on(data: Path, trained_rows: Mapping[str, int]) -> list[LabelledSet]:
+    """The sets that the artifact was trained on: peers must learn from the same rows."""
+    from models.data import SOURCES, load_sets
+
+    folder = data if data.is_dir() else data.parent.parent
+    missing = [name for name in trained_rows if not (folder / name).is_dir()]
+    if missing:
+        raise UserError(
+            f"--peers trains on the artifact's own sets, and {folder} has no {missing[0]}: give "
+            "--data as they lie in their folder"
+        )
+    return load_sets(folder, [name for name in SOURCES if name not in trained_rows])
+
+
+def _measured(comments: Sequence[Comment], answers: Mapping[str, Peer]) -> dict[str, Any]:
+    import numpy as np
+
+    from models.data import NEUTRAL
+    from models.measures import quality
+
     truth = np.array([comment.label for comment in comments])
-    shares = probabilities(classifier, [comment.text for comment in comments])
+    texts = [comment.text for comment in comments]
     two_class = bool(np.all(truth != NEUTRAL))
-    plain = _plain(quality(truth, shares, two_class))
-    methods = {"springtide": plain}
-    if classifier.ngrams is not None:
-        logits = classifier.ngrams.logits([comment.text for comment in comments])
-        alone = softmax(logits).astype(np.float64)
-        methods["ngram"] = _plain(quality(truth, alone, two_class))
     return {
         "rows": len(comments),
-        "model_version": classifier.model_version,
-        "methods": methods,
+        "methods": {
+            name: _plain(quality(truth, answer(texts), two_class))
+            for name, answer in answers.items()
+        },
     }
 
 
-def _plain(measured: Quality) -> dict[str, float | None]:
+def _plain(measured: Quality) -> dict[str, Any]:
     """JSON knows no nan: a file with one class alone has no AUC."""
     return {
-        name: None if math.isnan(value) else value
+        name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in msgspec.to_builtins(measured).items()
     }
 
 
 def _table(found: dict[str, Any]) -> str:
-    lines = [f"{found['model_version']}: {found['rows']:,} rows, {found['skipped']:,} skipped"]
-    for method, figures in found["methods"].items():
-        shown = ", ".join(
-            f"{name} {'-' if value is None else format(value, '.3f')}"
-            for name, value in figures.items()
-        )
-        lines.append(f"{method}: {shown}")
+    sets = found.get("sets", {"": found})
+    lines = [str(found["model_version"])]
+    for name, measured in sets.items():
+        lines.append(f"{name} {measured['rows']:,} rows".strip())
+        for method, figures in measured["methods"].items():
+            lines.append(f"  {method}: {_line(figures)}")
+        lines += _by_label(measured["methods"]["springtide"]["labels"])
+    if "skipped" in found:
+        lines.append(f"{found['skipped']:,} skipped")
     return "\n".join(lines)
+
+
+def _line(figures: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {'-' if value is None else format(value, '.3f')}"
+        for name, value in figures.items()
+        if value is None or isinstance(value, float)
+    )
+
+
+def _by_label(labels: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return [
+        f"    {name}: precision {each['precision']:.3f}, recall {each['recall']:.3f}, "
+        f"F1 {each['f1']:.3f}, {each['rows']:,} rows"
+        for name, each in labels.items()
+    ]

@@ -10,10 +10,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import (
+    classification_report,
+    confusion_matrix,
+    f1_score,
+    roc_auc_score,
+)
 
-from models.data import NEGATIVE, POSITIVE
-from models.evaluate import area, best_labels, calibration_error, quality, score
+from models.data import NEGATIVE, POSITIVE, Comment, outside
+from models.measures import (
+    area,
+    best_labels,
+    calibration_error,
+    confusion,
+    per_label,
+    quality,
+    score,
+    standard_errors,
+    topic_quality,
+)
 
 COMMAND = [sys.executable, "-c", "from streams.cli import main; main()", "evaluate", "sentiment"]
 pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
@@ -24,6 +39,44 @@ def test_macro_f1_is_that_of_scikit_learn(rows: list[tuple[int, int]]) -> None:
     truth, found = np.array(rows).T
     expected = f1_score(truth, found, average="macro", labels=[0, 1, 2], zero_division=0)
     assert score(truth, found, two_class=False).macro_f1 == pytest.approx(expected, abs=1e-4)
+
+
+@given(pairs)
+def test_the_report_by_label_is_that_of_scikit_learn(rows: list[tuple[int, int]]) -> None:
+    truth, found = np.array(rows).T
+    labels = list(enumerate("abc"))
+    expected = classification_report(
+        truth, found, labels=[0, 1, 2], target_names=list("abc"), output_dict=True, zero_division=0
+    )
+    for name, each in per_label(truth, found, labels).items():
+        row = expected[name]
+        assert each.precision == pytest.approx(row["precision"])
+        assert each.recall == pytest.approx(row["recall"])
+        assert each.f1 == pytest.approx(row["f1-score"])
+        assert each.rows == row["support"]
+    np.testing.assert_array_equal(
+        confusion(truth, found, [0, 1, 2]), confusion_matrix(truth, found, labels=[0, 1, 2])
+    )
+
+
+def test_standard_errors_are_those_of_a_share() -> None:
+    accuracy_se, macro_f1_se = standard_errors(np.array([[400, 100], [100, 400]]))
+    assert accuracy_se == pytest.approx((0.8 * 0.2 / 1000) ** 0.5, rel=0.15)
+    assert macro_f1_se == pytest.approx(accuracy_se, rel=0.2)
+
+
+def test_topics_have_every_measure_but_the_auc() -> None:
+    shares = np.array([[0.8, 0.1, 0.1], [0.2, 0.2, 0.6]])
+    found = topic_quality(np.array([0, 1]), shares, ("sports", "politics", "science"))
+    assert (found.accuracy, found.confusion) == (0.5, [[1, 0, 0], [0, 0, 1], [0, 0, 0]])
+    assert np.isnan(found.auc)
+    assert found.labels["politics"].recall == 0
+
+
+def test_a_test_phrase_inside_a_training_sentence_is_no_test() -> None:
+    train = [Comment("A gripping, well made film", POSITIVE)]
+    test = [Comment("well Made", POSITIVE), Comment("made well", POSITIVE)]
+    assert outside(test, train) == (test[1],)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=60))
@@ -71,7 +124,10 @@ def test_a_file_of_ones_own_is_measured(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert (found["rows"], found["skipped"]) == (3, 2)
-    assert found["methods"]["springtide"]["accuracy"] == 1.0
+    springtide = found["methods"]["springtide"]
+    assert springtide["accuracy"] == 1.0
+    assert springtide["labels"]["negative"]["rows"] == 2
+    assert springtide["confusion"] == [[2, 0], [0, 1]]
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
