@@ -100,6 +100,8 @@ MONITOR = (
     rates("alert-failures", "Alerts not delivered", "未送达的告警",
         "springtide_alert_delivery_failures_total",
         about=Words("A receiver did not take them", "接收方未接受")),
+    levels("items-held", "Items held", "暂停推荐的物品", {"max(springtide_items_held)": "items"},
+        Words("Out of the lists while a severe incident lasts", "严重事件期间不进入列表")),
 )  # fmt: skip
 
 SCORING = (

@@ -65,6 +65,10 @@ class WorkerMetrics:
             "springtide_alert_delivery_failures_total", "Alerts a receiver did not take",
             registry=registry,
         )  # fmt: skip
+        self.held = Gauge(
+            "springtide_items_held", "Items out of the lists: in a severe incident",
+            registry=registry,
+        )  # fmt: skip
         self.checkpoint_seconds = Histogram(
             "springtide_checkpoint_seconds", "Writing a checkpoint", buckets=SECONDS,
             registry=registry,

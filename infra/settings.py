@@ -96,6 +96,9 @@ class Settings(BaseSettings):
         None, description="key of the user pseudonyms; default: made in DATA_DIR"
     )
     false_alarms_per_day: float = Field(1.0, gt=0, le=1000, description="budget of the monitor")
+    hold_items: bool = Field(
+        False, description="true: an item in a severe incident is in no list until it ends"
+    )
     max_users: int = Field(1_000_000, gt=0, description="users a worker keeps in memory")
     max_items: int = Field(100_000, gt=0, description="items a worker keeps in memory")
     explore_every: int = Field(0, ge=0, description="one slot in N explores; 0: off")

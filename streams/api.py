@@ -51,7 +51,7 @@ class ApiApp:
             store=store,
             outlet=outlet,
             live=Live(self._warehouse, self._history),
-            items=KnownItems(kafka_url, settings.max_items),
+            items=KnownItems(kafka_url, settings.max_items, settings.hold_items),
             recorder=ServedRecorder(outlet, metrics),
             similar=SimilarClient(workers, self._client),
             intake=Intake(settings.max_age_seconds),

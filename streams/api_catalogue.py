@@ -9,6 +9,7 @@ from dashboards.user_lists import ItemWords
 from infra.telemetry import get_logger
 from streams import topics, whole_topic
 from streams.events import Item
+from streams.holds import Holds
 from streams.intake import Intake, Rejected
 
 log = get_logger("api")
@@ -17,13 +18,19 @@ RETRY_SECONDS = 2.0
 
 
 class KnownItems:
-    """Titles, topics and availability. An item that it does not know counts as available."""
+    """Titles, topics and availability. An item that it does not know counts as available.
 
-    def __init__(self, kafka_url: str, max_items: int) -> None:
+    Args:
+        hold_items: whether items in a severe incident are not shown.
+    """
+
+    def __init__(self, kafka_url: str, max_items: int, hold_items: bool = False) -> None:
         self._kafka_url = kafka_url
         self._max_items = max_items
         self._words: dict[tuple[str, str], ItemWords] = {}
         self._unavailable: set[tuple[str, str]] = set()
+        self._held: set[tuple[str, str]] = set()
+        self._holds = Holds(kafka_url, self.hold) if hold_items else None
         self._intake = Intake()
         self.caught_up = asyncio.Event()
 
@@ -33,11 +40,20 @@ class KnownItems:
 
     def may_show(self, tenant: str, item_id: str, topic: str = "") -> bool:
         """Whether the item is available and, where a topic is asked for, has it."""
-        if (tenant, item_id) in self._unavailable:
+        if (tenant, item_id) in self._unavailable or (tenant, item_id) in self._held:
             return False
         return not topic or topic in self.words(tenant, item_id).topics
 
+    def hold(self, tenant: str, item_id: str, held: bool) -> None:
+        """Do not show an item, or show it again."""
+        (self._held.add if held else self._held.discard)((tenant, item_id))
+
     async def run(self) -> None:
+        """Follow the catalogue and, where they are asked for, the holds."""
+        holds = [] if self._holds is None else [self._holds.run()]
+        await asyncio.gather(self._catalogue(), *holds)
+
+    async def _catalogue(self) -> None:
         """Follow items.v1 for as long as the API lives; Kafka away only delays it."""
         from aiokafka.errors import KafkaError
 

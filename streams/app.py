@@ -27,6 +27,7 @@ from streams.components import ALL, Components
 from streams.deltas import Deltas
 from streams.deltas_start import DeltasStart
 from streams.fallback import NGramFallback
+from streams.holds import Holds
 from streams.learn import Learn
 from streams.monitor import Monitor
 from streams.outlet import Outlet
@@ -68,6 +69,7 @@ class App:
             components,
         )
         self.catalog = Catalog(self.river)
+        self.holds = Holds(settings.kafka_url.get_secret_value(), self.catalog.hold)
         self.recommend = Recommend(self.river)
         self.learn = Learn(self.river, self.recommend)
         self.score = Score(self.river, self.classifier, self.catalog)
@@ -110,7 +112,7 @@ class App:
             self.deltas, self.catalog, self.recommend, self.monitor, self.archive, self.popular,
             self.checkpointer, self.warm_start,
         )  # fmt: skip
-        for part in runs:
+        for part in (*runs, self.holds) if self.settings.hold_items else runs:
             self._tasks.append(asyncio.create_task(_or_die(part.run())))
         await self.faust.start()
 

@@ -25,6 +25,7 @@ class Catalog:
     def __init__(self, river: River) -> None:
         self._river = river
         self._items: dict[tuple[str, str], Item] = {}
+        self._held: set[tuple[str, str]] = set()
         self.caught_up = asyncio.Event()
 
     def topics(self, tenant: str, item_id: str) -> tuple[str, ...]:
@@ -36,6 +37,16 @@ class Catalog:
         """Title of an item, its id where the catalogue does not know it."""
         item = self._items.get((tenant, item_id))
         return item.title if item else item_id
+
+    def hold(self, tenant: str, item_id: str, held: bool) -> None:
+        """Keep an item out of the lists, or let it back where it is available."""
+        key = (tenant, item_id)
+        (self._held.add if held else self._held.discard)(key)
+        self._river.metrics.held.set(len(self._held))
+        if self._river.admits(tenant):
+            item = self._items.get(key)
+            available = not held and (item is None or item.available)
+            self._river.learner(tenant).put_item(item_id, item.topics if item else (), available)
 
     async def run(self) -> None:
         """Follow items.v1 for as long as the worker lives."""
@@ -66,7 +77,8 @@ class Catalog:
         key = (item.tenant, item.item_id)
         if key in self._items or len(self._items) < self._river.settings.max_items:
             self._items[key] = item
-        self._river.learner(item.tenant).put_item(item.item_id, item.topics, item.available)
+        available = item.available and key not in self._held
+        self._river.learner(item.tenant).put_item(item.item_id, item.topics, available)
 
     def _withdraw(self, key: str) -> None:
         tenant, _, item_id = key.partition("/")
