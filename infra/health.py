@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from infra.settings import UserError
 
@@ -62,7 +62,7 @@ def listen(host: str, port: int) -> socket.socket:
 class HttpServer:
     """uvicorn inside a running loop; it leaves signals to the program that owns the loop."""
 
-    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
         self._server = uvicorn.Server(config)
         # The owner of the loop handles signals; uvicorn must not take them over.

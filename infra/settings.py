@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     api_tokens_file: Path | None = Field(
         None, description="one a line: token tenant scope[,scope]; without it loopback only"
     )
+    api_requests_per_second: float = Field(
+        1000.0, ge=0, description="of a token to an API process; more are answered 429; 0: no limit"
+    )
     model: Path | None = Field(None, description="classifier artifact in place of the packaged one")
     pseudonym_key_file: Path | None = Field(
         None, description="key of the user pseudonyms; default: made in DATA_DIR"

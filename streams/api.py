@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from dashboards.live import Live
 from dashboards.metric_history import MetricHistory
@@ -23,6 +24,7 @@ from infra.settings import Settings
 from infra.warehouse import Warehouse
 from streams.api_access import Gate
 from streams.api_catalogue import KnownItems
+from streams.api_doors import Doors, Pace
 from streams.api_parts import Api
 from streams.api_routing import error_handlers, openapi_route, operation_routes
 from streams.api_served import ServedRecorder
@@ -69,11 +71,16 @@ class ApiApp:
             item_words=self.api.items.words,
             user_key=pseudonyms.user_key,
         )
-        self.asgi = Starlette(
+        inner = Starlette(
             routes=self._routes(),
             lifespan=self._lifespan,
             exception_handlers=error_handlers(store.transient_errors),
         )
+        pace = Pace(settings.api_requests_per_second)
+        self.asgi: ASGIApp = Doors(inner, gate, pace, self._refused)
+
+    def _refused(self, status: int, seconds: float) -> None:
+        self.api.metrics.seconds.labels("doors", str(status)).observe(seconds)
 
     def not_ready(self) -> str:
         """What is still missing before the API is of use; empty once ready."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
+from base64 import b64decode
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -48,31 +49,42 @@ class Gate:
             ApiError: 401 without a known token, 403 where it lacks the scope or tenant.
         """
         asked = request.query_params.get("tenant")
-        if self._tokens is None:
-            _from_this_machine(request)
-            return _tenant(asked or DEFAULT_TENANT)
-        token = self._known(request.headers.get("authorization", ""))
+        token = self.known(request)
         if token is None:
-            raise ApiError(
-                401,
-                "send `Authorization: Bearer TOKEN` with a token of SPRINGTIDE_API_TOKENS_FILE",
-                {"www-authenticate": "Bearer"},
-            )
+            return _tenant(asked or DEFAULT_TENANT)
         if scope not in token.scopes and "admin" not in token.scopes:
             raise ApiError(403, f"this token lacks the scope {scope}")
         if asked not in (None, token.tenant):
             raise ApiError(403, f"this token is for the tenant {token.tenant}")
         return token.tenant
 
-    def _known(self, header: str) -> Token | None:
-        """Every token is compared, in constant time each."""
-        scheme, _, value = header.partition(" ")
-        digest = sha256(value.strip().encode("utf-8", "replace")).digest()
+    def known(self, request: Request) -> Token | None:
+        """The request's token; None where none is configured.
+
+        Every token is compared, in constant time each.
+
+        Raises:
+            ApiError: 401 without a known token; 403 where none is configured and the request is not
+                this machine's own, or where a browser sends a password that it kept for another
+                site's page.
+        """
+        if self._tokens is None:
+            _from_this_machine(request)
+            return None
+        digest = sha256(_secret(request)).digest()
         found = None
-        for token in self._tokens or ():
+        for token in self._tokens:
             if hmac.compare_digest(token.digest, digest):
                 found = token
-        return found if scheme.lower() == "bearer" else None
+        if found is None:
+            # A browser asks its user only where he went himself, not behind the page's back.
+            asks = 'Basic realm="springtide", charset="UTF-8"'
+            raise ApiError(
+                401,
+                "send `Authorization: Bearer TOKEN` with a token of SPRINGTIDE_API_TOKENS_FILE",
+                {"www-authenticate": asks if request.url.path == "/" else "Bearer"},
+            )
+        return found
 
 
 def gate_for(tokens_file: Path | None, host: str) -> Gate:
@@ -137,6 +149,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _secret(request: Request) -> bytes:
+    """The token of a Bearer header, or the password of a Basic one, which a browser sends."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip().encode("utf-8", "replace")
+    if scheme.lower() != "basic":
+        return b""
+    if _from_elsewhere(request):
+        raise ApiError(403, "a page of another site may not use this browser's password")
+    try:
+        return b64decode(value, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
+
+
 def _tenant(name: str) -> str:
     if not _TENANT.fullmatch(name):
         raise ApiError(400, "tenant: 1 to 64 of a-z, 0-9 and -")
@@ -148,12 +175,22 @@ def _from_this_machine(request: Request) -> None:
 
     Its requests name their origin; and a name that was rebound to 127.0.0.1 is not loopback's.
     """
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    origin = request.headers.get("origin")
-    from_elsewhere = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-    if origin is not None:
-        from_elsewhere |= urlsplit(origin).netloc != request.headers.get("host")
-    if not is_loopback(host) or from_elsewhere:
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        host = ""
+    if not is_loopback(host) or _from_elsewhere(request):
         raise ApiError(
             403, "without tokens the API answers this machine only: set SPRINGTIDE_API_TOKENS_FILE"
         )
+
+
+def _from_elsewhere(request: Request) -> bool:
+    """Whether a browser says that a page of another origin asks."""
+    origin = request.headers.get("origin")
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        return True
+    try:
+        return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    except ValueError:
+        return True

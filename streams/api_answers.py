@@ -149,7 +149,7 @@ class Acknowledge(Struct, frozen=True, forbid_unknown_fields=True):
 class Snooze(Struct, frozen=True, forbid_unknown_fields=True):
     """Tell nobody of the alert again for so long; 0 minutes end an earlier snooze."""
 
-    minutes: Annotated[int, Meta(ge=0, le=43_200)] = 60
+    minutes: Annotated[float, Meta(ge=0, le=43_200)] = 60
     by: Annotated[str, Meta(max_length=128)] = ""
 
 

@@ -9,16 +9,21 @@ import msgspec
 
 from streams.api_answers import Problem
 from streams.api_operations import OPERATIONS, Operation
+from streams.events import MAX_ID_BYTES
 
 PROBLEMS = {
     400: "a parameter cannot be used",
     401: "no known token",
     403: "the token lacks the scope or tenant, or without tokens: not from this machine",
+    413: "what was sent is too large",
+    414: "path and query are too long",
+    429: "this token asks too often; Retry-After says when to try again",
     503: "a part behind the API is away; Retry-After says when to try again",
 }
+# 128 bytes in UTF-8, which a schema cannot say.
+ID = {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}
 BODY_PROBLEMS = {
     408: "the body took too long",
-    413: "the body is too large",
     415: "the body is not JSON",
     422: "the body cannot be used",
 }
@@ -88,7 +93,7 @@ def _entry(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    path = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    path = [{"name": "id", "in": "path", "required": True, "schema": ID}]
     query = [
         {
             "name": parameter.name,

@@ -6,6 +6,7 @@ import asyncio
 from typing import TypeVar
 
 import msgspec
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 
 from streams.api_answers import ApiError
@@ -17,6 +18,21 @@ MAX_EXCLUDED = 500
 MAX_LABEL = 64
 
 Body = TypeVar("Body")
+
+
+class _AnyText(Convertor[str]):
+    """An id in a path: slashes and line breaks too, which Starlette's own `path` leaves out."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any", _AnyText())
 
 
 def whole(request: Request, name: str, default: int, low: int, high: int) -> int:

@@ -25,8 +25,12 @@ LATER = {"retry-after": "1"}
 
 
 def operation_routes(api: Api) -> list[Route]:
-    """A route for each operation."""
-    return [_route(api, operation) for operation in OPERATIONS]
+    """A route for each path, with the operations on it."""
+    paths = dict.fromkeys(operation.path for operation in OPERATIONS)
+    return [
+        _route(api, path, {each.method: each for each in OPERATIONS if each.path == path})
+        for path in paths
+    ]
 
 
 def openapi_route() -> Route:
@@ -39,15 +43,19 @@ def openapi_route() -> Route:
     return Route("/openapi.json", openapi)
 
 
-def _route(api: Api, operation: Operation) -> Route:
+def _route(api: Api, path: str, operations: dict[str, Operation]) -> Route:
     at_once = 0
+    # Since an id may hold slashes, /v1/users/{id} would take /v1/users/a/recommendations too.
+    longer = [o for o in OPERATIONS if o.path.startswith(f"{path}/") and path.endswith("{id}")]
 
     async def endpoint(request: Request) -> Response:
         nonlocal at_once
+        operation = operations[request.method]
         began, status = time.perf_counter(), 500
         at_once += 1
         try:
             tenant = api.gate.admit(request, operation.scope)
+            _not_for_another(request, path, longer)
             if at_once > MOST_AT_ONCE:
                 raise ApiError(503, "too many requests at once: try again", LATER)
             response = await operation.handle(api, request, tenant)
@@ -61,8 +69,19 @@ def _route(api: Api, operation: Operation) -> Route:
             seconds = time.perf_counter() - began
             api.metrics.seconds.labels(operation.name, str(status)).observe(seconds)
 
-    path = operation.path.replace("{id}", "{id:path}")
-    return Route(path, endpoint, methods=[operation.method], name=operation.name)
+    wildcard = path.replace("{id}", "{id:any}")  # see api_request
+    methods = list(operations)
+    route = Route(wildcard, endpoint, methods=methods)
+    route.methods = set(methods)  # without HEAD, which Starlette adds and our document lacks
+    return route
+
+
+def _not_for_another(request: Request, path: str, longer: list[Operation]) -> None:
+    """405 where the path, as it was written, is an operation's with more behind the id."""
+    written = request.scope.get("raw_path", b"").decode("ascii", "replace")
+    allowed = {o.method for o in longer if written.endswith(o.path.removeprefix(path))}
+    if allowed:
+        raise HTTPException(405, headers={"allow": ", ".join(sorted(allowed))})
 
 
 def meaning(error: Exception, redis_away: tuple[type[Exception], ...]) -> ApiError:

@@ -38,16 +38,22 @@ class SimilarClient:
         self._urls = [url.rstrip("/") for url in worker_urls]
         self._client = client
 
-    async def similar(self, tenant: str, item_id: str, k: int) -> list[SimilarItem]:
+    async def similar(
+        self, tenant: str, item_id: str, k: int, authorization: str = ""
+    ) -> list[SimilarItem]:
         """The k nearest, by the best score that any worker gave.
+
+        Args:
+            authorization: the caller's own, which the workers know too.
 
         Raises:
             ApiError: 503, no worker is named or none answers.
         """
         if not self._urls:
             raise ApiError(503, "set SPRINGTIDE_WORKER_URLS: the workers know similar items")
+        headers = {"authorization": authorization} if authorization else {}
         path = f"/similar/{tenant}/{quote(item_id, safe='')}?k={k}"
-        answers = await asyncio.gather(*(self._ask(url + path) for url in self._urls))
+        answers = await asyncio.gather(*(self._ask(url + path, headers) for url in self._urls))
         heard = [each for each in answers if each is not None]
         if not heard:
             raise ApiError(503, "no worker answers: try again", {"retry-after": "2"})
@@ -58,11 +64,11 @@ class SimilarClient:
         nearest = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:k]
         return [SimilarItem(item, round(score, 4)) for item, score in nearest]
 
-    async def _ask(self, url: str) -> Neighbours | None:
+    async def _ask(self, url: str, headers: dict[str, str]) -> Neighbours | None:
         import httpx
 
         try:
-            response = await self._client.get(url, timeout=ANSWER_SECONDS)
+            response = await self._client.get(url, headers=headers, timeout=ANSWER_SECONDS)
             if response.status_code != httpx.codes.OK:
                 return None
             return msgspec.json.decode(response.content, type=Neighbours)
@@ -74,6 +80,7 @@ async def similar_items(api: Api, request: Request, tenant: str) -> Response:
     """GET /v1/items/{id}/similar"""
     item_id = path_id(request)
     k = whole(request, "n", 10, 1, MOST_SIMILAR)
-    found = await api.similar.similar(tenant, item_id, k)
+    authorization = request.headers.get("authorization", "")
+    found = await api.similar.similar(tenant, item_id, k, authorization)
     shown = [each for each in found if api.items.may_show(tenant, each.item_id)]
     return answer(SimilarItems(item_id, shown))

@@ -159,6 +159,7 @@ class _Bench:
         environment = {
             **self._stack.environment(),
             "SPRINGTIDE_API_TOKENS_FILE": str(tokens),
+            "SPRINGTIDE_API_REQUESTS_PER_SECOND": "1000000",
         }
         spec = ProcessSpec(name=API, command=command, environment=environment, announces=True)
         self._stack.supervisor.start(spec, timeout_seconds=START_SECONDS)

@@ -57,21 +57,19 @@ async def run_worker(
     settings: Settings, host: str, port: int, components: Components | None = None
 ) -> None:
     """Run a worker until SIGINT or SIGTERM; `components` None: all."""
-    from starlette.applications import Starlette
-
     from infra.health import HttpServer, listen
     from infra.serving import AsyncRedisTopKStore
     from streams import topics
     from streams.app import create_app
     from streams.components import ALL
     from streams.river import fatal
-    from streams.worker_http import worker_routes
+    from streams.worker_http import worker_http
 
     listener = listen(host, port)
     await asyncio.to_thread(topics.require, settings.kafka_url.get_secret_value())
     store = await AsyncRedisTopKStore.connect(settings.redis_url.get_secret_value())
     app = create_app(settings, store, components or ALL)
-    server = HttpServer(Starlette(routes=worker_routes(app)), listener)
+    server = HttpServer(worker_http(app, settings.api_tokens_file), listener)
     await server.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

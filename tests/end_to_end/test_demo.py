@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 StartDemo = Callable[..., Any]
@@ -52,11 +53,22 @@ def write_events(path: Path, count: int) -> Path:
     return path
 
 
+def listening(demo: Any) -> set[tuple[str, int]]:
+    """Address and port of every TCP socket on which a process of the demo waits for others."""
+    return {
+        (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
+        for process in demo.processes()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
 def test_the_simulation_on_tansu_shows_lists_and_an_alert(start_demo: StartDemo) -> None:
     began = time.monotonic()
     demo = start_demo("--broker", "tansu", "--for", "32")
     demo.says("page: http://127.0.0.1:")
     demo.says("ALERT")
+    assert {address for address, _ in listening(demo)} == {"127.0.0.1"}
     assert time.monotonic() - began < 120  # 60 s on a machine that does nothing else
     ended = demo.end()
     assert ended.code == 0, ended.err[-3000:]
