@@ -26,6 +26,8 @@ from faust.serializers import codecs
 from faust.types.tuples import ConsumerMessage
 from msgspec import Struct
 
+from streams.consumer_loop import InLoop, drain
+
 MAX_BATCH = 500
 MAX_BATCH_BYTES = 8_000_000
 # A poll takes all that has been fetched, of every partition; the size of a fetch keeps it small, so
@@ -127,7 +129,7 @@ def _take_all(result: Any, _most: int | None = None) -> list[Any]:
     return taken
 
 
-class _Thread(driver.AIOKafkaConsumerThread):
+class _InLoop(InLoop):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         self._assignor = RangePartitionAssignor
@@ -157,11 +159,13 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._batch_first: dict[Any, int] = {}
         self._acked_first: defaultdict[Any, dict[int, int]] = defaultdict(dict)
 
     def _new_consumer_thread(self) -> Any:
-        return _Thread(self, loop=self.loop, beacon=self.beacon)
+        return _InLoop(self, beacon=self.beacon)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        await drain(self, fetcher)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
         """Yield (topic partition, message), a message holding a `Batch`."""
@@ -200,7 +204,7 @@ class BatchConsumer(driver.Consumer):
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
-        message.batch_first = self._batch_first[tp] = part.offsets[0]
+        message.batch_first = part.offsets[0]
         return message
 
     async def _seek_back(self) -> None:
@@ -208,12 +212,6 @@ class BatchConsumer(driver.Consumer):
             await self.perform_seek()
         except Exception as error:  # a rebalance is under way; the next assignment seeks again
             self.log.warning("no seek while the flow stands still: %s", error)
-
-    async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
-        # Faust passes the message's own offset, here the batch's last: the gap ends before its
-        # first, else the whole batch would count as acknowledged before it was processed.
-        first = self._batch_first.get(tp, offset_to)
-        await super()._add_gap(tp, offset_from, first - 1)
 
     def ack(self, message: Any) -> bool:
         """Acknowledge every offset of the batch: Faust's list holds the last, we the first."""
