@@ -52,36 +52,42 @@ def fetcher() -> Any:
     return SimpleNamespace(should_stop=False)
 
 
-async def test_in_order_and_nothing_twice() -> None:
+def test_in_order_and_nothing_twice() -> None:
     consumer = Consumer([[(3, 5), (6, 9)], [(6, 9), (10, 10)]])
-    await consumer_loop.drain(consumer, fetcher())
+    asyncio.run(consumer_loop.drain(consumer, fetcher()))
     assert consumer.handed == [5, 9, 9, 10], "the last one again: Faust does the same"
     assert consumer.gaps == []
 
 
-async def test_what_compaction_took_is_a_gap_before_the_batch() -> None:
+def test_what_compaction_took_is_a_gap_before_the_batch() -> None:
     consumer = Consumer([[(3, 5)], [(9, 12)]])
-    await consumer_loop.drain(consumer, fetcher())
+    asyncio.run(consumer_loop.drain(consumer, fetcher()))
     assert consumer.gaps == [(6, 8)]
 
 
-async def test_a_full_agent_holds_the_loop_until_it_has_room() -> None:
-    consumer = Consumer([[(0, 1)]])
-    consumer.room.clear()
-    draining = asyncio.create_task(consumer_loop.drain(consumer, fetcher()))
-    await asyncio.sleep(0.05)
-    assert not draining.done()
-    consumer.room.set()
-    await draining
-    assert consumer.handed == [1]
+def test_a_full_agent_holds_the_loop_until_it_has_room() -> None:
+    async def run() -> None:
+        consumer = Consumer([[(0, 1)]])
+        consumer.room.clear()
+        draining = asyncio.create_task(consumer_loop.drain(consumer, fetcher()))
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        consumer.room.set()
+        await draining
+        assert consumer.handed == [1]
+
+    asyncio.run(run())
 
 
-async def test_a_suspended_flow_does_not_wait_for_a_full_agent() -> None:
-    consumer = Consumer([[(0, 1), (2, 3)]])
-    consumer.room.clear()
-    draining = asyncio.create_task(consumer_loop.drain(consumer, fetcher()))
-    await asyncio.sleep(0.01)
-    consumer.suspend_flow.set()
-    await asyncio.wait_for(draining, 1)
-    assert consumer.handed == []
-    assert consumer._read_offset[TP0] is None, "it counts as read, though nobody has it"
+def test_a_suspended_flow_does_not_wait_for_a_full_agent() -> None:
+    async def run() -> None:
+        consumer = Consumer([[(0, 1), (2, 3)]])
+        consumer.room.clear()
+        draining = asyncio.create_task(consumer_loop.drain(consumer, fetcher()))
+        await asyncio.sleep(0.01)
+        consumer.suspend_flow.set()
+        await asyncio.wait_for(draining, 1)
+        assert consumer.handed == []
+        assert consumer._read_offset[TP0] is None, "it counts as read, though nobody has it"
+
+    asyncio.run(run())
