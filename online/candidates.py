@@ -124,7 +124,7 @@ def add_rows(
         lead = find_leaders(pairs, h)
         if lead >= 0:
             cells, start = pairs.leaders, lead * LEADERS * WORDS
-            entries = LEADERS >> min(k // 4, 2)  # of older context the best half, or quarter
+            entries = LEADERS >> min(k // 8, 1)  # of older context the better half
         else:
             cells, start, entries = pairs.cells, pairs.start[h] * WORDS, int(pairs.size[h])
         wc, wt = pool.wc[k], pool.wt[k]
