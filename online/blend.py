@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from online.arrays import F32, FAST, U8
+from online.content import ON, Content
 from online.kernels import kernel
 from online.popularity import BY_COUNT, Popularity
 from online.scoring import FEATURES, Scratch, exponentials
@@ -54,20 +55,26 @@ def bucket_of(length: int) -> int:
 
 
 @kernel(fastmath=FAST)
-def blend_scores(n: int, b: Blend, bucket: int, s: Scratch) -> None:
+def blend_scores(n: int, b: Blend, c: Content, bucket: int, s: Scratch) -> None:
     """s.scores[:n] = Σ_f W · feature."""
     s.scores[:n] = 0
     for f in range(len(FEATURES)):
         w, row = b.weights[bucket, f], s.features[f]
         for i in range(n):
             s.scores[i] += w * row[i]
+    if c.state[ON]:
+        for f in range(c.weights.shape[1]):
+            w, row = c.weights[bucket, f], s.features[len(FEATURES) + f]
+            for i in range(n):
+                s.scores[i] += w * row[i]
 
 
 @kernel()
-def mask(n: int, available: U8, p: Popularity, s: Scratch, mark: int) -> None:
+def mask(n: int, available: U8, p: Popularity, c: Content, s: Scratch, mark: int) -> None:
     """Items that are unavailable, unknown, or marked as seen cannot be candidates."""
     for i in range(n):
-        if available[i] == 0 or p.counts[i] <= 0 or s.seen[i] == mark:
+        unknown = p.counts[i] <= 0 and c.listed[i] == 0
+        if available[i] == 0 or unknown or s.seen[i] == mark:
             s.scores[i] = MASKED
 
 
@@ -116,15 +123,31 @@ def count_rank_by_leaders(
 
 
 @kernel(fastmath=FAST)
-def learn_weights(n: int, b: Blend, bucket: int, s: Scratch, item: int, rate: float) -> None:
+def learn_weights(
+    n: int, b: Blend, c: Content, bucket: int, s: Scratch, item: int, rate: float
+) -> None:
     """One step towards `item`: ∂ log softmax = feature(item) − E[feature]."""
-    total = np.float32(exponentials(n, s.scores, s.scores[item], s.weights))
-    for f in range(len(FEATURES)):
-        row = s.features[f]
+    total = exponentials(n, s.scores, s.scores[item], s.weights)
+    _step(n, s.features, 0, s.weights, total, b.weights[bucket], b.squared[bucket], item, rate)
+    if c.state[ON]:
+        _step(
+            n, s.features, len(FEATURES), s.weights, total, c.weights[bucket], c.squared[bucket],
+            item, rate,
+        )  # fmt: skip
+
+
+@kernel(fastmath=FAST)
+def _step(
+    n: int, features: F32, first: int, shares: F32, total: float, weights: F32, squared: F32,
+    item: int, rate: float,
+) -> None:  # fmt: skip
+    per = np.float32(total)
+    for f in range(len(weights)):
+        row = features[first + f]
         expected = np.float32(0)
         for i in range(n):
-            expected += s.weights[i] * row[i]
-        g = row[item] - expected / total
+            expected += shares[i] * row[i]
+        g = row[item] - expected / per
         if math.isfinite(g):
-            b.squared[bucket, f] = KEPT * b.squared[bucket, f] + (1 - KEPT) * g * g
-            b.weights[bucket, f] += rate * g / (math.sqrt(b.squared[bucket, f]) + 1e-3)
+            squared[f] = KEPT * squared[f] + (1 - KEPT) * g * g
+            weights[f] += rate * g / (math.sqrt(squared[f]) + 1e-3)

@@ -18,11 +18,11 @@ import numpy as np
 from online.arrays import F32, F64, I32, I64, U8
 from online.kernels import kernel
 from online.leaders import find_leaders
-from online.pairs import DECAY, LEADERS, SCALE, SMOOTHING, TRANSITIONS, WORDS, Pairs
+from online.pairs import CONTENT_PRIOR, DECAY, LEADERS, SCALE, SMOOTHING, TRANSITIONS, WORDS, Pairs
 from online.popularity import LISTED, Popularity
 
-CAPACITY = 1024
-FROM_ROWS = 768  # places for items of the rows; the rest is for popular ones
+CAPACITY = 1280
+FROM_ROWS = 768  # places for items of the rows; the rest is for those popular, or near by content
 ROWS = 20  # context items whose rows are looked at
 POPULAR = 32  # of each list, those the user has included
 OUTSIDE = 2048
@@ -34,11 +34,12 @@ class Pool(NamedTuple):
 
     Attributes:
         place: int64[items], see MARKS; of an older mark: not met yet.
-        slots: int32[1024], the candidates; size: int64[1], how many.
+        slots: int32[1280], the candidates; size: int64[1], how many.
         wc, wt: float32[ROWS], the weights of the rows.
-        c_sum, t_sum: float32[1024], weighted sums of the rows' C and T.
+        c_sum, t_sum: float32[1280], weighted sums of the rows' C and T.
+        q_sum: float32[1280], see `online.content`.
         outside: float64[2], the sums of C · damp and of T that fell to items outside.
-        counts: float64[1024]; damp: float32[1024]; fading: float32[5, 1024], see `popularity`.
+        counts: float64[1280]; damp: float32[1280]; fading: float32[5, 1280], see `popularity`.
     """
 
     place: I64
@@ -48,6 +49,7 @@ class Pool(NamedTuple):
     wt: F32
     c_sum: F32
     t_sum: F32
+    q_sum: F32
     outside: F64
     counts: F64
     damp: F32
@@ -64,6 +66,7 @@ def new_pool(items: int) -> Pool:
         np.zeros(ROWS, np.float32),
         np.zeros(CAPACITY, np.float32),
         np.zeros(CAPACITY, np.float32),
+        np.zeros(CAPACITY, np.float32),
         np.zeros(2),
         np.zeros(CAPACITY),
         np.zeros(CAPACITY, np.float32),
@@ -74,12 +77,13 @@ def new_pool(items: int) -> Pool:
 @kernel()
 def find(
     context: I32, count: int, mark: int, seen: I64, available: U8, pairs: Pairs, p: Popularity,
-    pool: Pool,
-) -> int:  # fmt: skip
-    """Fill the pool for a context, newest first; the number of candidates.
+    said: F32, pool: Pool,
+) -> None:  # fmt: skip
+    """Find the candidates of a context, newest first.
 
     Args:
         seen: int64[items], `mark` for the items the user has.
+        said: float32[items], above 0 where an item's content is a prior of its transitions.
     """
     decay = 1.0
     count = min(count, ROWS)
@@ -87,12 +91,19 @@ def find(
         h = context[k]
         pool.wc[k] = decay * p.share[h] / SCALE
         smoothed = pairs.out[h] / SCALE + SMOOTHING
+        if said[h] > 0:
+            smoothed += CONTENT_PRIOR
         pool.wt[k] = decay / smoothed / SCALE if k < TRANSITIONS else 0.0
         decay *= DECAY
     pool.size[0] = 0
     pool.outside[:] = 0
     add_rows(context, count, FROM_ROWS, mark, seen, available, pairs, p, pool)
     _add_popular(POPULAR if count else LISTED, mark, seen, available, p, pool)
+
+
+@kernel()
+def gather(p: Popularity, pool: Pool) -> int:
+    """Copy what popularity knows of the candidates; their number."""
     n = pool.size[0]
     counts, damp, slots = p.counts, p.damp, pool.slots
     for a in range(n):

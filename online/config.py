@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
+Compared = Literal["both", "tfidf", "raw", "whitened", "half-whitened", "none"]
 STATISTICS = ("popularity", "recency", "transitions")
 COMPONENTS = (*STATISTICS, "factors", "blend")
 
@@ -24,6 +27,9 @@ class LearnerConfig(msgspec.Struct, frozen=True):
         scan_up_to: items; in a larger catalogue lists and ranks look at candidates only.
         components: what is on: STATISTICS at least. Without the blend nothing is ranked while it
             is learned, and the weights stay as they are.
+        compared: what two items have in common by content: "both" the TF-IDF of words and tags and
+            the half-whitened embedding, or one of them; "raw", "whitened": the embedding otherwise;
+            "none": nothing.
 
     Raises:
         ValueError: a component is unknown, or one of STATISTICS is missing.
@@ -41,6 +47,7 @@ class LearnerConfig(msgspec.Struct, frozen=True):
     blend_rate: float = 0.005
     scan_up_to: int = 1024
     components: tuple[str, ...] = COMPONENTS
+    compared: Compared = "both"
 
     def __post_init__(self) -> None:
         on = set(self.components)

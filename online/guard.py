@@ -69,7 +69,7 @@ def watch(g: Guard, bucket: int, n: int, features: F32, scores: F32, item: int, 
     """Remember how every expert, and the blend with `rank`, foresaw the item in place `item`."""
     blend = gain(rank)
     g.weight[bucket] = KEPT * g.weight[bucket] + 1
-    for f in range(features.shape[0]):
+    for f in range(g.ahead.shape[1]):
         ahead = gain(rank_alone(n, features[f], scores, item)) - blend
         g.ahead[bucket, f] = KEPT * g.ahead[bucket, f] + ahead
         g.squared[bucket, f] = KEPT * g.squared[bucket, f] + ahead * ahead

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from online import arrivals, learning, lists, moving, state, warm_start
+from online import arrivals, content_items, learning, lists, moving, state, warm_start
 from online import cooccurrence as co
 from online.arrays import F64, I8
 from online.blend import MISS
@@ -46,8 +46,7 @@ class Learner:
     def share(self, epoch_of: Callable[[int], int]) -> Exchange:
         """Exchange deltas from now on with the learners of other partitions; call at the start.
 
-        Args:
-            epoch_of: the epoch of a partition that we own, greater with every owner.
+        `epoch_of`: the epoch of a partition that we own, greater with every owner.
         """
         self.exchange = Exchange(self._shared, self._partitions, epoch_of)
         self._shared.on_new_items = self.exchange.start_rows
@@ -64,10 +63,8 @@ class Learner:
         """Rank and learn interactions of one partition, in order; equal to one at a time.
 
         Args:
-            partition: the users' partition.
-            users: user ids; items: item ids.
-            kinds: int8[n], see Kind.
-            times: float64[n], event times in epoch seconds; decide who is silent longest.
+            partition: the users'; users, items: ids.
+            kinds: int8[n], see Kind; times: float64[n], in epoch seconds: who is silent longest?
 
         Raises:
             ValueError: the arguments differ in length, or a kind is none.
@@ -148,6 +145,10 @@ class Learner:
         if slot >= 0:
             self._shared.reserve_items()
             self._shared.catalogue.put(slot, topics, available)
+
+    def put_content(self, items: content_items.ItemContent, listed: bool = True) -> None:
+        """Tell what items say about themselves; `listed`: lists may show those nobody took yet."""
+        content_items.put(self._shared, items, listed)
 
     def put_profile(
         self, partition: int, user: str, interests: Sequence[str], personalise: bool
@@ -266,8 +267,7 @@ class Learner:
 
     def events_learned(self, partition: int | None = None) -> int:
         """Interactions learned, summed from the additive counts (negative comments included)."""
-        parts = self._partitions
-        return sum(p.events() for n, p in parts.items() if partition in {None, n})
+        return sum(p.events() for n, p in self._partitions.items() if partition in {None, n})
 
     def _partition(self, partition: int) -> Partition:
         part = self._partitions.get(partition)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from online import blend as bl
 from online import candidates as ca
+from online import content as ct
 from online import cooccurrence as co
 from online import factors as fa
 from online import guard as gu
@@ -35,6 +36,7 @@ class Model(NamedTuple):
     factors: fa.Factors
     blend: bl.Blend
     guard: gu.Guard
+    content: ct.Content
     scratch: sc.Scratch
     rates: F64
     switches: I64
@@ -120,13 +122,14 @@ def by_scan(m: Model) -> bool:
     By the items that were taken so far, not by those that have a slot: those of a batch that is
     being learned have theirs in advance, and a list must not depend on where a batch ends.
     """
-    return bool(m.popularity.met[0] <= m.switches[SCAN_UP_TO])
+    return bool(max(m.popularity.met[0], m.content.state[ct.TOP]) <= m.switches[SCAN_UP_TO])
 
 
 @kernel()
 def to_scan(n: int, m: Model) -> int:
-    """Of n items those that may be listed: up to the last one taken, to the next full lane."""
-    return int(min(n, max(1, -(-m.popularity.met[0] // LANES)) * LANES))
+    """Of n items those that may be listed: up to the last one known, to the next full lane."""
+    known = max(m.popularity.met[0], m.content.state[ct.TOP])
+    return int(min(n, max(1, -(-known // LANES)) * LANES))
 
 
 @kernel()
@@ -140,10 +143,10 @@ def score_user(
     """
     s = m.scratch
     if scan:
-        sc.score_catalogue(n, count, m.pairs, m.popularity, m.factors, s)
+        sc.score_catalogue(n, count, m.pairs, m.popularity, m.factors, m.content, s)
     else:
-        n = sc.score_candidates(count, m.available, m.pairs, m.popularity, m.factors, s)
-    bl.blend_scores(n, m.blend, bl.bucket_of(h.length[user]), s)
+        n = sc.score_candidates(count, m.available, m.pairs, m.popularity, m.factors, m.content, s)
+    bl.blend_scores(n, m.blend, m.content, bl.bucket_of(h.length[user]), s)
     finish(n, m, disliked, scan)
     return n
 
@@ -165,7 +168,7 @@ def finish(n: int, m: Model, disliked: int, scan: bool) -> None:
         return
     if disliked:
         sc.weigh_down_neighbours(n, s.dislikes, disliked, m.pairs, m.popularity, s)
-    bl.mask(n, m.available, m.popularity, s, s.mark[0])
+    bl.mask(n, m.available, m.popularity, m.content, s, s.mark[0])
 
 
 @kernel()
@@ -180,7 +183,8 @@ def _rank(
         events.popularity_ranks[e] = 0
         return
     events.ranks[e] = MISS
-    if m.popularity.counts[item] <= 0 or m.available[item] == 0:
+    unknown = m.popularity.counts[item] <= 0 and m.content.listed[item] == 0
+    if unknown or m.available[item] == 0:
         events.popularity_ranks[e] = MISS
         return
     scan = by_scan(m)
@@ -208,7 +212,7 @@ def _foresee(n: int, m: Model, bucket: int, place: int, disliked: int, scan: boo
     if lead >= 0:
         foreseen = min(rank, gu.rank_alone(n, s.features[lead], s.scores, place))
     if foreseen <= bl.LEARN_FROM_RANK:
-        bl.learn_weights(n, m.blend, bucket, s, place, m.rates[1])
+        bl.learn_weights(n, m.blend, m.content, bucket, s, place, m.rates[1])
     if lead >= 0:
         score_alone(n, m, lead, disliked, scan)
         rank = bl.rank_of(n, s.scores, place)

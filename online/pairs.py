@@ -13,6 +13,7 @@ from online.arrays import I32, I64, SIZE_CLASSES, grown
 SCALE = 1024
 DECAY = 0.8
 SMOOTHING = 20.0  # μ of the Dirichlet prior of the transitions
+CONTENT_PRIOR = 20.0  # μ_c, of an item whose texts say something (see `online.content`)
 NEIGHBOURS = 20  # k < 20
 TRANSITIONS = 12  # k < 12
 # Half of SCALE, because the kinds' weights are counted in halves.

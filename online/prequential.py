@@ -16,12 +16,14 @@ import numpy as np
 from online.arrays import I32
 from online.learner import Learner, LearnerConfig
 from online.prequential_groups import by_events
+from online.prequential_items import Publisher
 from online.prequential_metrics import summarise
 from online.prequential_stream import Stream
 
 BATCH = 250
 LIST_SIZE = 50
 LISTS_PER_BATCH = 5
+VARIANT = "springtide:"  # begins the name of the learner with other settings
 
 
 class Method(Protocol):
@@ -51,8 +53,12 @@ class Springtide:
 
     setting = ""
 
-    def __init__(self, stream: Stream, config: LearnerConfig | None = None) -> None:
+    def __init__(
+        self, stream: Stream, config: LearnerConfig | None = None,
+        publisher: Publisher | None = None,
+    ) -> None:  # fmt: skip
         self._stream = stream
+        self._publisher = publisher
         self.learner = Learner(config or LearnerConfig())
         self.ranks: I32 = np.zeros(len(stream), np.int32)
 
@@ -64,6 +70,8 @@ class Springtide:
     def learn(self, start: int, end: int) -> None:
         """See `Method`."""
         s = self._stream
+        if self._publisher is not None:
+            self._publisher.tell(self.learner, end)
         self.ranks[start:end] = self.learner.learn(
             0,
             [s.user_ids[u] for u in s.users[start:end].tolist()],
@@ -163,7 +171,11 @@ def ratios(methods: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         methods: the report's.
     """
-    ndcg = {name: method["last_half"]["ndcg10"] for name, method in methods.items()}
+    ndcg = {
+        name: method["last_half"]["ndcg10"]
+        for name, method in methods.items()
+        if not name.startswith(VARIANT)
+    }
     ours = ndcg.pop("springtide", 0.0)
     each = {name: round(ours / peer, 3) for name, peer in ndcg.items() if peer > 0}
     best = max(ndcg, key=lambda name: ndcg[name], default="")

@@ -12,17 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from online import candidates, popularity
+from online import content as ct
 from online.arrays import F32, F64, FAST, I32, I64, U8, grown
 from online.candidates import Pool, new_pool
 from online.cooccurrence import add_row
 from online.factors import Factors, score_all, score_some, user_vector
 from online.histories import CONTEXT
 from online.kernels import kernel
-from online.pairs import DECAY, SCALE, SMOOTHING, TRANSITIONS, Pairs
+from online.pairs import CONTENT_PRIOR, DECAY, SCALE, SMOOTHING, TRANSITIONS, Pairs
 from online.popularity import H20, H100, H700, H20000, Popularity
 
 FEATURES = ("count", "h20", "h100", "h700", "h4000", "h20000", "recency", "transition", "factors")
-COUNT, FADING, RECENCY, TRANSITION, FACTOR = 0, 1, 6, 7, 8
+COUNT, FADING, RECENCY, TRANSITION, FACTOR, CONTENT = 0, 1, 6, 7, 8, 9
 FLOOR = 1e-6
 NOTHING_OUTSIDE = np.zeros(2)
 # The bits of a float32, read as an integer, are its log2 scaled by 2^23, linear inside an octave:
@@ -37,8 +38,8 @@ class Scratch(NamedTuple):
     Attributes:
         seen, listed, disliked: int64[items], marks; mark: int64[1], the mark in use.
         context: int32[50], newest first; dislikes: int32[10].
-        features: float32[9, items]; scores, weights: float32[items].
-        c_sum, t_sum: float32[items].
+        features: float32[9 + those of content, items]; scores, weights: float32[items].
+        c_sum, t_sum, q_sum: float32[items].
         pool: candidates; they use places 0, 1, … of features, scores and weights.
     """
 
@@ -53,6 +54,7 @@ class Scratch(NamedTuple):
     weights: F32
     c_sum: F32
     t_sum: F32
+    q_sum: F32
     pool: Pool
 
 
@@ -65,7 +67,8 @@ def new_scratch(items: int) -> Scratch:
         np.zeros(1, np.int64),
         np.zeros(CONTEXT, np.int32),
         np.zeros(10, np.int32),
-        np.zeros((len(FEATURES), items), np.float32),
+        np.zeros((len(FEATURES) + len(ct.FEATURES), items), np.float32),
+        np.zeros(items, np.float32),
         np.zeros(items, np.float32),
         np.zeros(items, np.float32),
         np.zeros(items, np.float32),
@@ -87,26 +90,37 @@ def with_items(s: Scratch, items: int) -> Scratch:
 
 @kernel()
 def score_catalogue(
-    n: int, count: int, pairs: Pairs, p: Popularity, f: Factors, s: Scratch
+    n: int, count: int, pairs: Pairs, p: Popularity, f: Factors, c: ct.Content, s: Scratch
 ) -> None:
     """Fill s.features[:, :n] for the context s.context[:count]; n is a multiple of LANES."""
-    _sum_rows(n, s.context, count, pairs, p, s)
-    _statistics(n, count, pairs, p, s.c_sum, s.t_sum, NOTHING_OUTSIDE, s)
+    _sum_rows(n, s.context, count, pairs, p, c.total, s)
+    if c.state[ct.ON]:
+        ct.add_to_all(c, s.context, count, pairs.out, n, s.q_sum, s.t_sum)
+        _content(n, p, s.q_sum, ct.said_by(c, s.context, count), s.features[CONTENT])
+    _statistics(n, count, pairs, p, c.total, s.c_sum, s.t_sum, NOTHING_OUTSIDE, s)
     user_vector(f, s.context, count)
     score_all(f, n, s.features[FACTOR])
 
 
 @kernel()
 def score_candidates(
-    count: int, available: U8, pairs: Pairs, p: Popularity, f: Factors, s: Scratch
+    count: int, available: U8, pairs: Pairs, p: Popularity, f: Factors, c: ct.Content, s: Scratch
 ) -> int:
     """Fill s.features[:, :n] for the n candidates of the context s.context[:count]; n."""
     pool, mark = s.pool, s.mark[0]
-    n: int = candidates.find(s.context, count, mark, s.seen, available, pairs, p, pool)
+    candidates.find(s.context, count, mark, s.seen, available, pairs, p, c.total, pool)
+    if c.state[ct.ON]:
+        ct.add_to_pool(
+            c, s.context, count, candidates.CAPACITY, mark, s.seen, available, p.counts,
+            pairs.out, pool,
+        )  # fmt: skip
+    n: int = candidates.gather(p, pool)
     theirs = Popularity(
         pool.counts, pool.damp, p.share, pool.fading, p.total, p.step, p.counted, p.leaders, p.met
     )
-    _statistics(n, count, pairs, theirs, pool.c_sum, pool.t_sum, pool.outside, s)
+    if c.state[ct.ON]:
+        _content(n, theirs, pool.q_sum, ct.said_by(c, s.context, count), s.features[CONTENT])
+    _statistics(n, count, pairs, theirs, c.total, pool.c_sum, pool.t_sum, pool.outside, s)
     user_vector(f, s.context, count)
     score_some(f, n, pool.slots, s.features[FACTOR])
     return n
@@ -114,8 +128,8 @@ def score_candidates(
 
 @kernel()
 def _statistics(
-    n: int, count: int, pairs: Pairs, p: Popularity, c_sum: F32, t_sum: F32, outside: F64,
-    s: Scratch,
+    n: int, count: int, pairs: Pairs, p: Popularity, said: F32, c_sum: F32, t_sum: F32,
+    outside: F64, s: Scratch,
 ) -> None:  # fmt: skip
     """The features of the statistics; `outside`: see Pool."""
     _popularity(n, p, s.features)
@@ -123,13 +137,19 @@ def _statistics(
     mass = 0.0
     decay = 1.0
     for k in range(min(count, TRANSITIONS)):
-        mass += decay * SMOOTHING / (pairs.out[s.context[k]] / SCALE + SMOOTHING)
+        h = s.context[k]
+        smoothed = pairs.out[h] / SCALE + SMOOTHING
+        if said[h] > 0:
+            smoothed += CONTENT_PRIOR
+        mass += decay * SMOOTHING / smoothed
         decay *= DECAY
     _transition(n, p, t_sum, outside[1], mass, s.features[TRANSITION])
 
 
 @kernel()
-def _sum_rows(n: int, context: I32, count: int, pairs: Pairs, p: Popularity, s: Scratch) -> None:
+def _sum_rows(
+    n: int, context: I32, count: int, pairs: Pairs, p: Popularity, said: F32, s: Scratch
+) -> None:
     """c_sum = Σ .8^k n_h^-.7 C[h, ·]; t_sum = Σ .8^k T[h → ·] / (R_h + μ)."""
     s.c_sum[:n] = 0
     s.t_sum[:n] = 0
@@ -137,7 +157,10 @@ def _sum_rows(n: int, context: I32, count: int, pairs: Pairs, p: Popularity, s: 
     for k in range(count):
         h = context[k]
         wc = decay * p.share[h] / SCALE
-        wt = decay / (pairs.out[h] / SCALE + SMOOTHING) / SCALE if k < TRANSITIONS else 0.0
+        smoothed = pairs.out[h] / SCALE + SMOOTHING
+        if said[h] > 0:
+            smoothed += CONTENT_PRIOR
+        wt = decay / smoothed / SCALE if k < TRANSITIONS else 0.0
         add_row(pairs, h, n, wc, wt, s.c_sum, s.t_sum)
         decay *= DECAY
 
@@ -200,6 +223,16 @@ def _transition(n: int, p: Popularity, t_sum: F32, outside: float, mass: float, 
         x = t_sum[i] + middle[i] * weight + np.float32(1e-8) * np.float32(p.counts[i])
         out[i] = x * per + np.float32(FLOOR)
     _log(n, out)
+
+
+@kernel(fastmath=FAST)
+def _content(n: int, p: Popularity, q_sum: F32, total: float, out: F32) -> None:
+    """log(share of q + .02 · popularity's share); 0 where the context's texts say nothing."""
+    if total <= 0:
+        out[:n] = 0
+        return
+    per = 1.0 / total
+    _log_share(n, q_sum, per, p.fading[H20000], 0.02 / (p.total[H20000] + 1e-9), out)
 
 
 @kernel(fastmath=FAST)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from online import blend, deltas, factors, guard, learning, popularity, scoring
+from online import blend, content, deltas, factors, guard, learning, popularity, scoring
 from online import contribution as con
 from online import cooccurrence as co
 from online import histories as hi
@@ -20,6 +20,7 @@ from online.arrays import I32, I64, padded
 from online.catalogue import Catalogue
 from online.changes import item_names
 from online.config import LearnerConfig
+from online.content_index import ContentIndex
 from online.ids import Ids
 from online.partition import REFUSED, SHORTENED, Partition
 from online.steps import Steps, finish
@@ -33,7 +34,7 @@ class Shared:
 
     Attributes:
         items: slots of the items.
-        catalogue: availability and topics of the items.
+        catalogue: availability and topics of the items; content: what is near to what.
         model: the arrays that the kernels work on; another tuple whenever something has grown.
         items_refused: how often an item found no slot because max_items was reached.
         on_new_items: called when items may have been added, before anything is learned from them.
@@ -45,6 +46,7 @@ class Shared:
         self.items_refused = 0
         self.on_new_items: Callable[[], None] | None = None
         self.catalogue = Catalogue(FIRST_ROOM)
+        self.content = ContentIndex(FIRST_ROOM, config.compared)
         self.model = learning.Model(
             self.catalogue.available,
             co.new_pairs(FIRST_ROOM),
@@ -54,6 +56,7 @@ class Shared:
             ),
             blend.new_blend(),
             guard.new_guard(blend.BUCKETS, len(scoring.FEATURES)),
+            content.new_content(FIRST_ROOM, blend.BUCKETS),
             scoring.new_scratch(FIRST_ROOM),
             np.array([config.factor_rate, config.blend_rate]),
             np.array([config.scan_up_to, *(c in config.components for c in ("factors", "blend"))]),
@@ -104,12 +107,14 @@ class Shared:
     def _grow(self) -> None:
         room = padded(max(self.items.size, 2 * self.room))
         self.catalogue.reserve(room)
+        self.content.reserve(room)
         m = self.model
         self.model = m._replace(
             available=self.catalogue.available,
             pairs=co.with_items(m.pairs, room),
             popularity=popularity.with_items(m.popularity, room),
             factors=factors.with_items(m.factors, room, self.config.seed),
+            content=content.with_items(m.content, room),
             scratch=scoring.with_items(m.scratch, room),
         )
 

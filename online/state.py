@@ -203,6 +203,8 @@ def shared_copying(model: Callable[[], Model], items: Ids, out: Arrays) -> Steps
     out |= {f"factors.{name}": getattr(f, name).copy() for name in FACTOR_WHOLE}
     out["blend.weights"] = model().blend.weights.copy()
     out["blend.squared"] = model().blend.squared.copy()
+    c = model().content
+    out["content.weights"], out["content.squared"] = c.weights.copy(), c.squared.copy()
     out |= {f"guard.{name}": getattr(model().guard, name).copy() for name in Guard._fields}
     for names, rows in ((FACTOR_ROWS, n), (FACTOR_RECENT, pushed)):
         for name in names:
@@ -239,5 +241,9 @@ def load_shared_arrays(model: Model, arrays: Mapping[str, npt.NDArray[Any]], slo
     f.recent_user[:n] = arrays["factors.recent_user"][:n]
     model.blend.weights[:] = arrays["blend.weights"]
     model.blend.squared[:] = arrays["blend.squared"]
+    for name in ("weights", "squared"):  # an older checkpoint has none: they start as they were
+        kept = arrays.get(f"content.{name}")
+        if kept is not None and kept.shape == model.content.weights.shape:
+            getattr(model.content, name)[:] = kept
     for name in Guard._fields:
         getattr(model.guard, name)[...] = arrays.get(f"guard.{name}", 0)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from online.changes import merged
+from online.content_items import ItemContent
+from online.content_terms import terms_of
 from online.interactions import Kind
 from online.learner import Learner
 from online.siphash import hash_strings
@@ -50,6 +52,9 @@ def _learner() -> None:
     learner = Learner()
     kinds = np.array(list(Kind), dtype=np.int8)
     items = [f"item-{i}" for i in range(len(kinds))]
+    for _ in range(2):  # what they say, and again
+        said = [terms_of("word", [f"tag={i % 2}"]) for i in range(len(items))]
+        learner.put_content(ItemContent(items, said, np.eye(len(items), 8, dtype=np.float32)))
     learner.learn(0, ["user"] * len(kinds), items, kinds, np.zeros(len(kinds)))
     learner.learn(0, ["other"], [items[0]], kinds[:1], np.zeros(1))
     learner.top_k("user", 10)

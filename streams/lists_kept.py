@@ -15,14 +15,19 @@ from typing import TYPE_CHECKING, Any
 from infra.settings import UserError
 
 if TYPE_CHECKING:
+    from online.content_items import ItemContent
     from online.prequential import Evaluated
     from online.prequential_stream import Stream
 
 LIBRARIES = ("implicit", "numba", "numpy", "scipy")
 
 
-def fingerprint(stream: Stream) -> str:
-    """A digest of everything that the figures depend on."""
+def fingerprint(stream: Stream, items: ItemContent | None = None, how: str = "") -> str:
+    """A digest of everything that the figures depend on.
+
+    Args:
+        how: what else the learner does with the items.
+    """
     import online
 
     digest = hashlib.blake2b(digest_size=16)
@@ -30,6 +35,13 @@ def fingerprint(stream: Stream) -> str:
         digest.update(array.tobytes())
     for ids in (stream.user_ids, stream.item_ids):
         digest.update("\0".join(ids).encode("utf-8", "surrogatepass"))
+    if items is not None:
+        digest.update(f"{how} ".encode())
+        digest.update("\0".join(items.ids).encode("utf-8", "surrogatepass"))
+        for terms in items.terms:
+            digest.update(terms.tobytes() + b"\0")
+        if items.embeddings is not None:
+            digest.update(items.embeddings.tobytes())
     for source in sorted(Path(online.__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
     for library in LIBRARIES:

@@ -7,11 +7,13 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.settings import UserError
 
 if TYPE_CHECKING:
+    from online.config import Compared
+    from online.content_items import ItemContent
     from online.prequential import Evaluated, Method
     from online.prequential_stream import Stream
     from streams.lists_kept import Kept
@@ -66,12 +68,29 @@ def left_out(stream: Stream, peers: list[str], everything: bool) -> dict[str, st
     return found
 
 
-def run(stream: Stream, peers: list[str], kept: Kept) -> dict[str, Evaluated]:
+class Catalogue(NamedTuple):
+    """What the learner is told of items.
+
+    Attributes:
+        items: what they say.
+        at_start: they are published before the stream begins.
+        compared: the learner runs once with each of these item vectors, first by its own name.
+    """
+
+    items: ItemContent
+    at_start: bool
+    compared: list[Compared]
+
+
+def run(
+    stream: Stream, peers: list[str], kept: Kept, catalogue: Catalogue | None = None
+) -> dict[str, Evaluated]:
     """The learner, then the peers, each over the whole stream, with progress bars on stderr."""
-    from online.prequential import evaluate
+    from online.prequential import VARIANT, evaluate
     from online.warm_up import warm_up
 
-    names = ["springtide", *peers]
+    others = catalogue.compared[1:] if catalogue else []
+    names = ["springtide", *(f"{VARIANT}{each}" for each in others), *peers]
     if done := [name for name in names if name in kept.finished]:
         print(f"going on from {kept.file}: {', '.join(done)} done", file=sys.stderr)
     with _one_thread(), _bars() as bars:
@@ -89,23 +108,28 @@ def run(stream: Stream, peers: list[str], kept: Kept) -> dict[str, Evaluated]:
                 bars.advance(task, done)
 
             try:
-                kept.add(name, evaluate(stream, _method(name, stream), advance))
+                method = _method(name, stream, catalogue)
+                kept.add(name, evaluate(stream, method, advance))
             except KeyboardInterrupt:
                 print(f"the same command goes on after {list(kept.finished)}", file=sys.stderr)
                 raise
     return {name: kept.finished[name] for name in names}
 
 
-def _method(name: str, stream: Stream) -> Method:
+def _method(name: str, stream: Stream, catalogue: Catalogue | None) -> Method:
+    from online.config import LearnerConfig
     from online.peers.contest import Contest
     from online.peers.roster import ROSTER
-    from online.prequential import Springtide
+    from online.prequential import VARIANT, Springtide
+    from online.prequential_items import Publisher
 
-    return (
-        Springtide(stream)
-        if name == "springtide"
-        else Contest(stream, ROSTER[name].settings(stream))
-    )
+    if name in ROSTER:
+        return Contest(stream, ROSTER[name].settings(stream))
+    if catalogue is None:
+        return Springtide(stream)
+    compared = {f"{VARIANT}{each}": each for each in catalogue.compared}
+    config = LearnerConfig(compared=compared.get(name, catalogue.compared[0]))
+    return Springtide(stream, config, Publisher(stream, catalogue.items, catalogue.at_start))
 
 
 @contextlib.contextmanager

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from infra.settings import UserError
 
-if TYPE_CHECKING:
-    from online.prequential_stream import Stream
-    from streams.lists_kept import Kept
-
+PLAIN = {"tfidf", "none"}  # item vectors that need no embeddings
 Data = Annotated[Path, typer.Option(help="CSV or JSONL, gzipped or not; its order is the order.")]
 Map = Annotated[
     str, typer.Option(help="Which column is what: user=…,item=…,time=… Obvious names need none.")
@@ -43,6 +40,23 @@ Resume = Annotated[
                       "DATA_DIR/evaluations, until the run is through)."),
 ]  # fmt: skip
 
+ItemFile = Annotated[
+    Path | None, typer.Option("--items", help="CSV or JSONL of the items: what they say.")
+]
+ItemText = Annotated[str, typer.Option(help="Columns of words: title,description.")]
+ItemTags = Annotated[str, typer.Option(help="Columns of tags: level,topics; lists joined by |.")]
+ItemVectors = Annotated[
+    str,
+    typer.Option(
+        help="What is compared: both, tfidf, raw, whitened, half-whitened, none; all, or several: "
+        "the learner runs with each, the first is its own row."
+    ),
+]
+Open = Annotated[
+    Literal["seen", "open"],
+    typer.Option(help="open: items are candidates from the start, not from their first event."),
+]
+
 
 def lists(
     data: Data,
@@ -51,6 +65,11 @@ def lists(
     min_rating: MinRating = None,
     limit: Limit = 0,
     repeat: Repeat = False,
+    items: ItemFile = None,
+    item_text: ItemText = "",
+    item_tags: ItemTags = "",
+    item_vectors: ItemVectors = "both",
+    catalogue: Open = "seen",
     peers: Peers = "popularity",
     plot: Plot = None,
     resume: Resume = None,
@@ -65,15 +84,23 @@ def lists(
     every 5 % of the stream; where a peer has several settings, all run and the best on the last
     half is reported. A run that was interrupted goes on: methods that had finished are kept.
 
+    With --items the learner knows what items say: by TF-IDF of words and tags and, where there
+    is --item-text, the frozen language model's embeddings, which are kept for the next run.
+
     Example: springtide evaluate lists --data ratings.csv.gz --map
     user=user_id,item=item_id,time=timestamp --rating rating --min-rating 4 --peers all
     --plot quality.html
     """
+    from infra.settings import load_settings
     from streams.lists_file import Filters, read_stream
+    from streams.lists_items import ItemColumns, chosen_vectors, names_in, read_items
+    from streams.lists_kept import Kept, fingerprint
     from streams.lists_plot import check_plots, write_plots
-    from streams.lists_run import chosen_peers, left_out, run
+    from streams.lists_run import Catalogue, chosen_peers, left_out, run
+    from streams.replay_columns import parse_map
 
     chosen = chosen_peers(peers)
+    compared = chosen_vectors(item_vectors)
     check_plots(plot or [])
     stream, skipped = read_stream(data, Filters(map, rating, min_rating, limit, repeat))
     if not len(stream):
@@ -81,8 +108,19 @@ def lists(
     without = left_out(stream, chosen, peers == "all")
     for name, why in without.items():
         print(f"{name} is left out: it {why}", file=sys.stderr)
-    kept = _kept(stream, resume)
-    evaluated = run(stream, [name for name in chosen if name not in without], kept)
+    folder = load_settings().data_dir / "evaluations"
+    told = None
+    if items is not None:
+        columns = ItemColumns(
+            names_in(item_text), names_in(item_tags), parse_map(map).get("item", "")
+        )
+        said = read_items(items, columns, None if set(compared) <= PLAIN else folder)
+        told = Catalogue(said, catalogue == "open", compared)
+    elif item_text or item_tags or catalogue == "open" or item_vectors != "both":
+        raise UserError("--item-text, --item-tags, --item-vectors, --catalogue need --items FILE")
+    mark = fingerprint(stream, told and told.items, f"{catalogue} {compared[0]}")
+    kept = Kept(resume or folder / f"{mark}.npz", mark)
+    evaluated = run(stream, [name for name in chosen if name not in without], kept, told)
 
     from online.prequential import ratios, report
 
@@ -94,30 +132,35 @@ def lists(
         kept.remove()
 
 
-def _kept(stream: Stream, resume: Path | None) -> Kept:
-    from infra.settings import load_settings
-    from streams.lists_kept import Kept, fingerprint
-
-    mark = fingerprint(stream)
-    return Kept(resume or load_settings().data_dir / "evaluations" / f"{mark}.npz", mark)
-
-
 def table(found: dict[str, Any]) -> str:
     """What a person reads."""
     lines = [
         f"{found['events']:,} events, {found['users']:,} users, {found['items']:,} items, "
         f"{found['repeats']:,} repeats, {found['skipped']:,} rows left out",
-        f"{'last half':<20} {'HR@10':>15} {'NDCG@10':>15} {'MRR@20':>7} "
+        f"{'last half':<28} {'HR@10':>15} {'NDCG@10':>15} {'MRR@20':>7} "
         f"{'µs/event':>9} {'µs/list':>8}",
     ]
     for name, method in found["methods"].items():
         last = method["last_half"]
         lines.append(
-            f"{name:<20} {last['hr10']:>6.4f} ± {last['hr10_se']:.4f} "
+            f"{name:<28} {last['hr10']:>6.4f} ± {last['hr10_se']:.4f} "
             f"{last['ndcg10']:>6.4f} ± {last['ndcg10_se']:.4f} {last['mrr20']:>7.4f} "
             f"{method['update_us']:>9.1f} {method['list_us']:>8.1f}  {method.get('setting', '')}"
         )
+    lines += _by_item_events(found["methods"])
     times, best = found["ratios"]["ndcg10"], found["ratios"]["best_peer"]
     if best in times:
         lines.append(f"NDCG@10 of springtide is {times[best]:.2f} times that of {best}")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _by_item_events(methods: dict[str, Any]) -> list[str]:
+    """The last half by how often the item had been taken, of the learner and its variants."""
+    names = [name for name in methods if name.startswith("springtide")]
+    groups = list(methods[names[0]]["by_item_events"])
+    lines = [f"{'by item events':<28}" + "".join(f"{group:>16}" for group in groups)]
+    for name in names:
+        by = methods[name]["by_item_events"]
+        cells = (f"{by[group]['hr10']:.4f} / {by[group]['ndcg10']:.4f}" for group in groups)
+        lines.append(f"{name:<28}" + "".join(f"{cell:>16}" for cell in cells))
+    return lines

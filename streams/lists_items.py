@@ -1,0 +1,119 @@
+"""A file of items for an evaluation: what each says about itself, in words and in tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+
+from infra.settings import UserError
+
+if TYPE_CHECKING:
+    from online.config import Compared
+    from online.content_items import ItemContent
+    from streams.replay_rows import RowFile
+
+BETWEEN = "|"  # the values of a list
+
+
+class ItemColumns(msgspec.Struct, frozen=True):
+    """Which columns say what.
+
+    Attributes:
+        text: columns of words; tags: columns of tags, lists joined by |.
+        item: the item's column, if the user named one.
+    """
+
+    text: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    item: str = ""
+
+
+def names_in(option: str) -> tuple[str, ...]:
+    """`title,description` as names."""
+    return tuple(filter(None, (name.strip() for name in option.split(","))))
+
+
+def chosen_vectors(option: str) -> list[Compared]:
+    """What `--item-vectors` asks for, in its order; the first is the learner's own row.
+
+    Raises:
+        UserError: there are no such vectors.
+    """
+    from online.config import Compared
+
+    there: tuple[Compared, ...] = get_args(Compared)
+    if option == "all":
+        return list(there)
+    unknown = sorted(set(names_in(option)) - set(there))
+    if unknown or not names_in(option):
+        raise UserError(f"--item-vectors {option}: there are all, {', '.join(there)}")
+    return [name for name in there if name in names_in(option)]
+
+
+def read_items(data: Path, columns: ItemColumns, embeddings: Path | None) -> ItemContent:
+    """The items of a file; of rows of one item the last counts.
+
+    Args:
+        embeddings: folder that keeps embeddings of the texts; None: none are made.
+
+    Raises:
+        UserError: the file or a column cannot be used, or nothing makes embeddings.
+    """
+    from online.content_items import ItemContent
+    from online.content_terms import terms_of
+    from streams.lists_embeddings import embedded
+    from streams.replay_rows import RowFile
+
+    if not columns.text and not columns.tags:
+        raise UserError("--items: say what to read of them, --item-text COLUMNS or --item-tags")
+    with RowFile(data) as rows:
+        described = dict(_described(rows, columns))
+    if not described:
+        raise UserError(f"{data}: no row has an item")
+    ids = list(described)
+    vectors = None
+    if columns.text and embeddings is not None:
+        vectors = embedded([spoken(text, tags) for text, tags in described.values()], embeddings)
+    terms = [terms_of(text, tags) for text, tags in described.values()]
+    return ItemContent(ids, terms, vectors)
+
+
+def spoken(text: str, tags: Sequence[str]) -> str:
+    """What a language model reads: the text, then the tags without their columns' names."""
+    values = ", ".join(tag.partition("=")[2].replace("-", " ") for tag in tags)
+    return ". ".join(filter(None, (text, values)))
+
+
+def _described(rows: RowFile, columns: ItemColumns) -> Iterator[tuple[str, tuple[str, list[str]]]]:
+    from streams.replay_columns import choose
+
+    there = rows.columns
+    for option, names in (("--item-text", columns.text), ("--item-tags", columns.tags)):
+        for name in names:
+            if name not in there:
+                raise UserError(f"{option} {name}: no such column; {', '.join(map(repr, there))}")
+    named = {"item": columns.item} if columns.item in there else {}
+    item = choose(there, named, ["item"]).of["item"]
+    for row in rows:
+        slot = str(row.values.get(item) or "").strip()
+        if slot and not row.problem:
+            yield slot, _content(row.values, columns)
+
+
+def _content(values: dict[str, Any], columns: ItemColumns) -> tuple[str, list[str]]:
+    text = ". ".join(filter(None, (_text(values.get(name)) for name in columns.text)))
+    tags = [f"{name}={each}" for name in columns.tags for each in _list(values.get(name))]
+    return text, tags
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _list(value: Any) -> list[str]:
+    """A list as JSON has it, or joined by |."""
+    values = value if isinstance(value, list) else _text(value).split(BETWEEN)
+    return list(filter(None, map(_text, values)))
