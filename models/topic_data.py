@@ -60,6 +60,14 @@ def read_topic_file(path: Path, label_column: str, text_column: str = "text") ->
     return _without_test_texts(TopicSet(name, tuple(numbers), train, test))
 
 
+def share_of_tests(path: Path) -> float:
+    """The share of a file's rows that are test rows, as training splits it."""
+    source = TOPIC_SOURCES.get(path.parent.name)
+    if source is None:
+        return OWN_TEST_SHARE
+    return 1.0 if path.name in source.test_files else source.test_share
+
+
 def _known_set(folder: Path, source: Source) -> TopicSet:
     rows = [row for file in source.files for row in _labelled(folder / file, "text", "topic")]
     numbers = _numbers((label for _, label in rows), folder)

@@ -10,6 +10,8 @@ WHAT = {
     "workers": "What several workers lose against one that sees every event at once.",
     "spikes": "The spike detectors: false alarms, recall and delay, against conventional rules.",
     "sentiment": "The comment classifier on labelled comments.",
+    "topics": "The topic heads on labelled texts.",
+    "retrieval": "The trunk's vectors at finding the right question of an FAQ.",
 }
 
 

@@ -6,6 +6,7 @@ from streams.commands.lazy_group import lazy_group
 
 WHAT = {
     "sentiment": "Fine-tune the comment classifier on your comments.",
+    "topic": "Add topic heads, for labels of your own, to the comment classifier.",
     "factors": "Item factors of implicit (ALS, BPR): a warm start for running learners.",
     "baseline": "The classic rankers, matrix factorisation and MLP, to measure against.",
 }
