@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: help install demo test test-kafka check format bench nightly readme clean
+.PHONY: help install demo test test-kafka check format bench nightly chaos readme clean
 
 help: ## explain the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,10 @@ bench: install ## the figures of the README, measured here (minutes)
 
 nightly: install ## what is too long for every commit: the benchmarks and the real-data runs
 	$(BIN)/python -m pytest tests/benchmarks --run-nightly
+
+SEEDS ?= 0-199
+chaos: install ## kill, pause and cut off parts, a seed a run; goes on where it stopped
+	$(BIN)/springtide chaos --seeds $(SEEDS) --out tests/faults/outcomes.jsonl
 
 readme: install ## rewrite the README's tables and file map from the code
 	$(BIN)/python docs/generate.py

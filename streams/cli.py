@@ -17,6 +17,7 @@ with SPRINGTIDE_KAFKA_URL, SPRINGTIDE_REDIS_URL and SPRINGTIDE_CLICKHOUSE_URL se
 COMMANDS: dict[str, str] = {
     "demo": "Everything at work: simulated or real input, lists changing, an alert firing.",
     "local": "The embedded parts alone (Kafka, Valkey, ClickHouse, webhook receiver).",
+    "kafka": "Bring a real Kafka to this machine.",
     "worker": "Learn, recommend, score, monitor and archive: the Faust worker.",
     "classifier": "Serve the comment classifier over HTTP.",
     "api": "The read API and the ops page.",
@@ -25,10 +26,12 @@ COMMANDS: dict[str, str] = {
     "topics": "Make and show the Kafka topics.",
     "dead-letters": "Look at events that could not be used, and send them again.",
     "checkpoints": "Look at the learner's checkpoints.",
+    "erasure": "Look whether anything is left of an erased user.",
     "warehouse": "Make the ClickHouse tables.",
     "dashboards": "Grafana's dashboards, data sources and alert rules, from the code.",
     "evaluate": "Measure quality on a file of yours.",
     "train": "Train the classifier, start values for the learner, or classic baselines.",
+    "chaos": "Kill, pause and cut off the parts of a running platform; count what is lost.",
     "bench": "Measure speed on this machine: freshness, ingest, serving, search, spikes.",
 }
 

@@ -78,7 +78,7 @@ def close_books(parts: Parts, sender: Sender, freshness: FreshnessSummary) -> di
 
 def count(parts: Parts, sender: Sender) -> Accounts:
     """Hold the final checkpoint and the dead letters against what was acknowledged."""
-    kept = _final_checkpoint(parts)
+    kept = final_checkpoint(parts)
     count_in_others(sender, kept["offsets"])
     return Accounts(
         sender.events_in,
@@ -101,7 +101,7 @@ def count_in_others(sender: Sender, read: Mapping[str, int]) -> None:
             kept.add_up_to(offset)
 
 
-def _final_checkpoint(parts: Parts) -> dict[str, Any]:
+def final_checkpoint(parts: Parts) -> dict[str, Any]:
     """What a fresh process reads."""
     answer = subprocess.run(
         (*SPRINGTIDE, "checkpoints", "show", "--json"),

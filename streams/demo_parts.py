@@ -31,6 +31,7 @@ class Parts:
         settings: a part whose URL is set in them is used, not started.
         port: of the page; 0: a free one.
         worker: the command of the worker.
+        workers: how many of them share the partitions; "worker", "worker-2", …
 
     Raises:
         UserError: the port is taken.
@@ -47,6 +48,7 @@ class Parts:
         settings: Settings,
         port: int = 0,
         worker: tuple[str, ...] = WORKER,
+        workers: int = 1,
     ) -> None:
         if port and not is_free(port):
             raise UserError(
@@ -60,11 +62,9 @@ class Parts:
         self._apps = Supervisor(self.data_dir / "logs")
         self._settings = settings
         self._worker = worker
-        self._ports = {
-            "classifier": free_port(),
-            "worker": free_port(),
-            "api": port or free_port(),
-        }
+        self._workers = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
+        self._ports = {name: free_port() for name in ("classifier", *self._workers)}
+        self._ports["api"] = port or free_port()
         self.page_url = f"http://{LOOPBACK}:{self._ports['api']}"
 
     def start(self) -> None:
@@ -78,8 +78,8 @@ class Parts:
                 classifier = threads.submit(self._start_classifier)
                 self.stack.start()
                 self._furnish(threads)
-                apps = [(self._worker_spec(), None), (self._api_spec(), None)]
-                self._apps.start_together(apps, START_SECONDS)
+                apps = [*map(self._worker_spec, self._workers), self._api_spec()]
+                self._apps.start_together([(app, None) for app in apps], START_SECONDS)
                 classifier.result()
             except BaseException:
                 self.stop()  # the classifier's thread ends with its child
@@ -94,6 +94,14 @@ class Parts:
         """Stop everything; may be called twice."""
         self.stop_apps()
         self.stack.stop()
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to a process by its name; an exit that follows counts as unexpected."""
+        if name == "classifier":
+            return self._models.kill(name, number)
+        ours = name == "api" or name in self._workers
+        supervisor = self._apps if ours else self.stack.supervisor
+        supervisor.kill(name, number)
 
     def check(self) -> None:
         """Look whether everything still runs.
@@ -144,8 +152,8 @@ class Parts:
         finally:
             consumer.close()
 
-    def _worker_spec(self) -> ProcessSpec:
-        return self._spec("worker", self._worker, WORKER_RESTARTS)
+    def _worker_spec(self, name: str) -> ProcessSpec:
+        return self._spec(name, self._worker, WORKER_RESTARTS)
 
     def _api_spec(self) -> ProcessSpec:
         return self._spec("api", (*SPRINGTIDE, "api"), restarts=3)
@@ -166,7 +174,9 @@ class Parts:
         return {
             **self.stack.environment(),
             "SPRINGTIDE_CHECKPOINT_URL": self.checkpoints,
-            "SPRINGTIDE_WORKER_URLS": f"http://{LOOPBACK}:{self._ports['worker']}",
+            "SPRINGTIDE_WORKER_URLS": ",".join(
+                f"http://{LOOPBACK}:{self._ports[name]}" for name in self._workers
+            ),
             "SPRINGTIDE_CLASSIFIER_URL": (
                 self._settings.classifier_url if "classifier_url" in given else classifier
             ),

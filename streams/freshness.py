@@ -120,6 +120,11 @@ class FreshnessWatch:
                 await self._idle.wait()
         return self.summary()
 
+    def waiting_ms(self) -> float:
+        """How long the oldest list has been waited for, 0 for none."""
+        now = time.perf_counter()
+        return max(((now - probe.sent_at) * 1000 for probe in self._pending.values()), default=0.0)
+
     def reset(self) -> None:
         """Forget what was measured: a warm-up is over. What is pending is forgotten too."""
         self._pending.clear()

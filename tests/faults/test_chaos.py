@@ -1,0 +1,137 @@
+"""Faults: what a seed brings, what a line does, and two seeds on the real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.local.proxy import Proxies
+from infra.settings import UserError
+from streams.chaos_plan import FEWEST, LONGEST, MOST, TARGETS, plan
+from streams.commands.chaos import parse_seeds
+
+OUTCOMES = Path(__file__).with_name("outcomes.jsonl")
+
+
+@given(st.integers(0, 10_000))
+def test_a_seed_is_a_plan(seed: int) -> None:
+    faults = plan(seed, 30)
+    assert faults == plan(seed, 30)
+    assert FEWEST <= len(faults) <= MOST
+    assert [fault.at for fault in faults] == sorted(fault.at for fault in faults)
+    for number, fault in enumerate(faults):
+        assert fault.kind in TARGETS[fault.target] and fault.seconds <= LONGEST
+        assert all(
+            earlier.target != fault.target or earlier.end <= fault.at for earlier in faults[:number]
+        ), "it hits what is paused"
+
+
+def test_every_target_is_hit_in_every_way() -> None:
+    met = {(fault.target, fault.kind) for seed in range(200) for fault in plan(seed, 30)}
+    assert met == {(target, kind) for target, kinds in TARGETS.items() for kind in kinds}
+
+
+def test_seeds_are_numbers_and_ranges() -> None:
+    assert parse_seeds("3, 5,8-10,9") == [3, 5, 8, 9, 10]
+    with pytest.raises(UserError, match="numbers and ranges"):
+        parse_seeds("3-x")
+
+
+class Echo:
+    """A server that says what it hears, in a thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        import threading
+
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        started = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self._serve, "127.0.0.1", 0), self.loop
+        )
+        self.port: int = started.result(5).sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(1_000):
+            writer.write(chunk)
+        writer.close()
+
+
+def test_a_line_passes_waits_stands_still_and_breaks() -> None:
+    echo, proxies = Echo(), Proxies()
+    port = proxies.line("echo", "127.0.0.1", echo.port)
+    assert proxies.line("echo", "127.0.0.1", echo.port) == port
+    with closing(socket.create_connection(("127.0.0.1", port), 5)) as client:
+        client.settimeout(5)
+        client.sendall(b"a")
+        assert client.recv(9) == b"a"
+        proxies.set("echo", "delay")
+        began = time.monotonic()
+        client.sendall(b"b")
+        assert client.recv(9) == b"b" and time.monotonic() - began > 0.3, "there and back"
+        proxies.set("echo", "stall")
+        client.sendall(b"c")
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.recv(9)
+        proxies.set("echo", "pass")
+        client.settimeout(5)
+        assert client.recv(9) == b"c", "what was sent comes when the line lives again"
+        proxies.set("echo", "reset")
+        with pytest.raises(ConnectionError):
+            if not client.recv(9):
+                raise ConnectionError
+    with closing(socket.create_connection(("127.0.0.1", port), 5)) as client:
+        client.settimeout(5)
+        with pytest.raises(ConnectionError):
+            if not client.recv(9):
+                raise ConnectionError
+    proxies.stop()
+
+
+def held(outcome: dict[str, Any]) -> bool:
+    verdict = outcome["verdict"]
+    return not (
+        outcome["stuck"] or verdict["lost"] or verdict["doubled"] or verdict["stale"]
+        or verdict["alerts_doubled"]
+    )  # fmt: skip
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_nothing_is_lost_or_doubled(seed: int, kafka_home: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "streams.cli", "chaos", "--seeds", str(seed), "--json", "--rate",
+         "400", "--out", str(tmp_path / "outcomes.jsonl")],
+        capture_output=True, text=True, check=False, timeout=580,
+        env={**os.environ, "KAFKA_HOME": str(kafka_home)},
+    )  # fmt: skip
+    outcome = json.loads(done.stdout)
+    assert outcome["verdict"]["events"] >= 20_000
+    # How soon lists are fresh is a time, and times are held where the machine is quiet.
+    assert held(outcome), outcome
+    again = subprocess.run(
+        [sys.executable, "-m", "streams.cli", "chaos", "--seeds", str(seed), "--json",
+         "--out", str(tmp_path / "outcomes.jsonl")],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert again.stdout == "", "a seed that was run is not run again"
+
+
+def test_every_outcome_that_is_kept_held() -> None:
+    rows = [json.loads(line) for line in OUTCOMES.read_text("utf-8").splitlines()]
+    assert len({row["seed"] for row in rows}) == len(rows)
+    assert all(row["verdict"]["events"] >= 20_000 and len(row["faults"]) >= 3 for row in rows)
+    assert all(held(row) for row in rows)
