@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
@@ -65,6 +66,7 @@ class AlertSender:
         self._client: Any = None
         self._making_client = asyncio.Lock()
         self._reposting: asyncio.Task[None] | None = None
+        self._reposted = time.monotonic()
 
     async def send(self, fields: Mapping[str, Any]) -> bool:
         """Deliver one alert to every receiver there is.
@@ -77,13 +79,21 @@ class AlertSender:
             Whether every receiver took it; at most about 10 s later.
         """
         told_before = _incident(fields) in self._active
-        self.remember(fields)
+        self._keep(fields)
         if fields["status"] == "firing" and told_before and _incident(fields) in self._snoozed:
             return True
         return await self._post_to_all(fields)
 
     def remember(self, fields: Mapping[str, Any]) -> None:
-        """Take an alert that has been told before this process began into the reposting."""
+        """Take an alert that has been told before this process began into the reposting.
+
+        Alertmanager may have begun anew as well: it is posted at the next look.
+        """
+        self._keep(fields)
+        self._reposted = -math.inf
+
+    def _keep(self, fields: Mapping[str, Any]) -> None:
+        """Post it again for as long as it fires."""
         self._active.pop(_incident(fields), None)
         if fields["status"] == "firing":
             self._active[_incident(fields)] = fields
@@ -116,7 +126,6 @@ class AlertSender:
             self._client = None
 
     async def _repost(self) -> None:
-        posted = time.monotonic()
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, REPOST_SECONDS))
             if not self._active:
@@ -125,8 +134,8 @@ class AlertSender:
             for incident in before - self._snoozed:
                 if incident in self._active:
                     await self._post_to_all(self._active[incident])
-            if time.monotonic() - posted >= REPOST_SECONDS and self._alertmanager_url:
-                posted = time.monotonic()
+            if time.monotonic() - self._reposted >= REPOST_SECONDS and self._alertmanager_url:
+                self._reposted = time.monotonic()
                 awake = [f for i, f in self._active.items() if i not in self._snoozed]
                 if awake:
                     await self._post_to_alertmanager(awake)

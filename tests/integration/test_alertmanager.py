@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -73,32 +76,59 @@ def pager() -> Iterator[Pager]:
     receiver.server.server_close()
 
 
-@pytest.fixture(scope="module")
-def alertmanager(pager: Pager, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+class Alertmanager:
     """Debian's Alertmanager with our configuration, but for the receiver's address."""
-    binary = shutil.which("prometheus-alertmanager")
-    if binary is None:
-        reason = "no prometheus-alertmanager: apt-get install prometheus-alertmanager"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    folder, port = tmp_path_factory.mktemp("alertmanager"), free_port()
-    config = folder / "alertmanager.yml"
-    text = CONFIG.read_text("utf-8")
-    assert "http://host.docker.internal:9095/alerts" in text
-    config.write_text(text.replace("http://host.docker.internal:9095/alerts", pager.url), "utf-8")
-    url = f"http://127.0.0.1:{port}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [binary, f"--config.file={config}", f"--storage.path={folder / 'data'}",
-             f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="],
-            stdout=log, stderr=log,
-        )  # fmt: skip
+
+    def __init__(self, folder: Path, pager_url: str) -> None:
+        binary = shutil.which("prometheus-alertmanager")
+        if binary is None:
+            reason = "no prometheus-alertmanager: apt-get install prometheus-alertmanager"
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+        self.folder, port = folder, free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        config = folder / "alertmanager.yml"
+        text = CONFIG.read_text("utf-8")
+        assert "http://host.docker.internal:9095/alerts" in text
+        config.write_text(
+            text.replace("http://host.docker.internal:9095/alerts", pager_url), "utf-8"
+        )
+        self._command = [
+            str(binary), f"--config.file={config}", f"--storage.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         deadline = time.monotonic() + 20
-        while not _ready(url):
-            assert time.monotonic() < deadline, (folder / "log").read_text("utf-8")
+        while not _ready(self.url):
+            assert time.monotonic() < deadline, (self.folder / "log").read_text("utf-8")
             time.sleep(0.1)
-        yield url
-        process.terminate()
-        process.wait(10)
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(10)
+
+    def forget_all(self) -> None:
+        """Killed, its storage lost, and started again."""
+        self.end(signal.SIGKILL)
+        shutil.rmtree(self.folder / "data")
+        self.start()
+
+    def firing(self) -> set[str]:
+        """Keys of the alerts that it holds."""
+        alerts = httpx.get(f"{self.url}/api/v2/alerts?active=true", trust_env=False).json()
+        return {alert["labels"]["key"] for alert in alerts}
+
+
+@pytest.fixture(scope="module")
+def alertmanager(pager: Pager, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmanager]:
+    process = Alertmanager(tmp_path_factory.mktemp("alertmanager"), pager.url)
+    process.start()
+    yield process
+    process.end()
 
 
 def _ready(url: str) -> bool:
@@ -119,12 +149,12 @@ def comment(
     return topics.COMMENTS, f"default/am-u{number}".encode(), json.dumps(fields).encode()
 
 
-def test_the_deciding_comment_is_heard_and_how_soon_is_printed(
-    deployment: Any, alertmanager: str, pager: Pager, record_property: Any
-) -> None:
-    deployment.environment["SPRINGTIDE_ALERTMANAGER_URL"] = alertmanager
-    worker = deployment.worker()
-    rng, number = random.Random(7), 0
+def calm(deployment: Any, alertmanager: Alertmanager) -> Any:
+    """A worker that has seen some days of usual comments."""
+    deployment.environment["SPRINGTIDE_ALERTMANAGER_URL"] = alertmanager.url
+    worker, rng = deployment.worker(), random.Random(7)
+    if deployment.archived("scored_comments"):
+        return worker
     start, ordinary = datetime.now(UTC) - timedelta(days=DAYS), []
     for number in range(800):
         text = rng.choice(BAD if number % 8 == 0 else GOOD)
@@ -134,15 +164,28 @@ def test_the_deciding_comment_is_heard_and_how_soon_is_printed(
     while sum(deployment.archived("scored_comments").values()) < 800:
         time.sleep(0.5)
     time.sleep(QUIET_SECONDS)
+    return worker
+
+
+def until(holds: Callable[[], Any], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold"
+        time.sleep(0.2)
+
+
+def test_the_deciding_comment_is_heard_and_how_soon_is_printed(
+    deployment: Any, alertmanager: Alertmanager, pager: Pager, record_property: Any
+) -> None:
+    worker, number, rng = calm(deployment, alertmanager), 800, random.Random(7)
     for item in range(ITEMS):  # one scandal after the other, 20 comments a second
         for _ in range(SCANDAL):
             number += 1
             deployment.send([comment(number, f"am-{item}", rng.choice(BAD))])
             time.sleep(0.05)
     wanted = {f"item:am-{item}" for item in range(ITEMS)}
-    deadline = time.monotonic() + 20
-    while len(wanted & {key for _, key in pager.heard}) < ITEMS and time.monotonic() < deadline:
-        time.sleep(0.2)
+    with contextlib.suppress(AssertionError):  # what is missing is said below
+        until(lambda: len(wanted & {key for _, key in pager.heard}) == ITEMS, 20)
     told = {
         alert["key"]: (alert, appended)
         for alert, appended in _alerts(deployment.servers)
@@ -176,7 +219,45 @@ def _alerts(servers: list[str]) -> Iterator[tuple[dict[str, Any], float]]:
     return iter(sorted(found, key=lambda each: -each[1]))
 
 
-def test_a_snooze_silences_alertmanager(alertmanager: str) -> None:
+def test_kill_nine_in_an_incident_loses_and_doubles_no_alert(
+    deployment: Any, alertmanager: Alertmanager
+) -> None:
+    worker = calm(deployment, alertmanager)
+    keys = [f"item:kn-{n}" for n in range(3)]
+
+    def say(item: int, texts: Sequence[str], count: int, first: int, later: float = 0.0) -> None:
+        at = datetime.now(UTC) + timedelta(seconds=later)
+        numbers = range(10_000 + first, 10_000 + first + count)
+        deployment.send([comment(n, f"kn-{item}", texts[n % len(texts)], at) for n in numbers])
+
+    def told(state: str = "firing") -> Counter[tuple[str, str, str]]:
+        """How often each (key, fingerprint, severity) was told."""
+        alerts = [alert for alert, _ in _alerts(deployment.servers) if alert["key"] in keys]
+        found = [a for a in alerts if a["state"] == state]
+        return Counter((a["key"], a["fingerprint"], a["severity"]) for a in found)
+
+    for item in range(2):
+        say(item, BAD, SCANDAL, 100 * item)
+    until(lambda: {key for key, *_ in told()} == set(keys[:2]))
+    say(2, BAD, SCANDAL, 200)
+    time.sleep(0.2)  # the third is being scored, decided or told
+    worker.end(signal.SIGKILL)
+    alertmanager.forget_all()
+    worker = deployment.worker()
+    until(lambda: {key for key, *_ in told()} == set(keys))
+    say(0, BAD, 6, 300)  # the incident goes on
+    until(lambda: set(keys) <= alertmanager.firing())
+    fingerprints = {key: fingerprint for key, fingerprint, _ in told()}
+    say(0, GOOD, 60, 400, later=290)  # an incident ends in another step than it began in
+    until(lambda: told("resolved"))
+    worker.end()
+    assert max(told().values()) == 1
+    assert len({(key, fingerprint) for key, fingerprint, _ in told()}) == len(keys)
+    ((key, fingerprint, _),) = told("resolved")
+    assert key == keys[0] and fingerprint == fingerprints[key]
+
+
+def test_a_snooze_silences_alertmanager(alertmanager: Alertmanager) -> None:
     import asyncio
 
     labels = {"tenant": "default", "key": "item:am-1", "channel": "share"}
@@ -185,9 +266,9 @@ def test_a_snooze_silences_alertmanager(alertmanager: str) -> None:
     async def run() -> bool:
         async with httpx.AsyncClient(trust_env=False) as client:
             until = now.replace(year=now.year + 1)
-            return await silence(client, alertmanager, labels, now, until, "王芳")
+            return await silence(client, alertmanager.url, labels, now, until, "王芳")
 
     assert asyncio.run(run())
-    (found,) = httpx.get(f"{alertmanager}/api/v2/silences", trust_env=False).json()
+    (found,) = httpx.get(f"{alertmanager.url}/api/v2/silences", trust_env=False).json()
     assert found["status"]["state"] == "active" and found["createdBy"] == "王芳"
     assert {each["name"]: each["value"] for each in found["matchers"]} == labels
