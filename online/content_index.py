@@ -28,6 +28,7 @@ from online.content_similarity import (
 from online.content_terms import BUCKETS
 
 GROWN = 1.1
+AT_LEAST = 16  # items more, before everything is made anew
 AXES_FROM = 512  # embeddings; until then they are kept whole: axes of few leave out what matters
 POWERS = {"both": HALF, "half-whitened": HALF, "whitened": WHOLE, "raw": 0.0}
 NO_TERMS: I32 = np.zeros(0, np.int32)
@@ -51,7 +52,7 @@ class ContentIndex:
         self._whole: dict[int, F32] = {}
         self._counted = np.zeros(items, bool)
         self._documents = 0
-        self._fitted = 0
+        self._fitted = -AT_LEAST
         self._end = 0  # of the terms in use
         self._top = 0
         self._turn = 0
@@ -101,7 +102,7 @@ class ContentIndex:
         if embeddings is not None:
             self._count(slots, embeddings)
         self._documents = int(np.count_nonzero((self._v.size > 0) | self._counted))
-        if self._documents >= GROWN * self._fitted:
+        if self._documents >= max(GROWN * self._fitted, self._fitted + AT_LEAST):
             self._fit()
         weigh(slots, self._v)
         if embeddings is not None:

@@ -257,32 +257,3 @@ def list_user(
         for at in range(found):
             items[at] = s.pool.slots[items[at]]
     return found
-
-
-@kernel()
-def similar_items(n: int, m: Model, item: int, items: I32, best: F32) -> int:
-    """Items by C[item, i] · (n_i + 1)^-.3 · n_item^-.7, the recency co-occurrence of 2."""
-    s = m.scratch
-    share = m.popularity.share[item] / co.SCALE
-    if by_scan(m) or len(items) >= co.LEADERS:
-        s.c_sum[:n] = 0
-        co.add_row(m.pairs, item, n, share, 0.0, s.c_sum, s.t_sum)
-        for i in range(n):
-            x = s.c_sum[i] * m.popularity.damp[i]
-            ok = x > 0 and i != item and m.available[i] != 0 and m.popularity.counts[i] > 0
-            s.scores[i] = x if ok else bl.MASKED
-        return int(select(n, s.scores, items, best))
-    s.mark[0] += 1
-    mark, pool = s.mark[0], s.pool
-    s.seen[item] = mark
-    pool.size[0] = 0
-    pool.wc[0], pool.wt[0] = share, 0.0
-    s.context[0] = item
-    ca.add_rows(s.context, 1, ca.CAPACITY, mark, s.seen, m.available, m.pairs, m.popularity, pool)
-    for a in range(pool.size[0]):
-        x = pool.c_sum[a] * m.popularity.damp[pool.slots[a]]
-        s.scores[a] = x if x > 0 else bl.MASKED
-    found = select(pool.size[0], s.scores, items, best)
-    for at in range(found):
-        items[at] = pool.slots[items[at]]
-    return int(found)

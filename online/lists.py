@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from online import histories as hi
-from online import learning
+from online import learning, similar
 from online import popularity as po
 from online.arrays import F32
 from online.partition import Partition
@@ -42,12 +42,12 @@ def popular_list(shared: Shared, k: int) -> TopK:
 
 
 def similar_list(shared: Shared, item: str, k: int) -> TopK:
-    """Available items that users took near this one; empty where nothing is known."""
+    """Available items that users took near this one, or that say the like; may be empty."""
     slot = shared.items.find(item)
     if slot < 0:
         return no_items("similar")
     items, best = np.zeros(k, np.int32), np.zeros(k, np.float32)
-    count = learning.similar_items(shared.scanned, shared.model, slot, items, best)
+    count = similar.similar_items(shared.scanned, shared.model, slot, items, best)
     return _named(shared, items, best, count, "similar")
 
 

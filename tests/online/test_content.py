@@ -173,6 +173,23 @@ def test_a_new_item_is_listed_at_once_for_who_took_its_neighbours(
 
 
 @pytest.mark.parametrize("scan_up_to", [0, 100_000])
+def test_items_are_similar_by_what_they_say_until_users_have_said_more(
+    make_learner: Any, learn: Any, scan_up_to: int
+) -> None:
+    learner = make_learner(scan_up_to=scan_up_to)
+    content = described(60)
+    learner.put_content(content)
+    first, second = nearest(learner, "i0")[:2]
+    assert learner.similar("i0", 2).items == [first, second]
+    far = next(item for item in content.ids[1:] if item not in nearest(learner, "i0"))
+    for user in range(40):
+        learn(learner, f"u{user} i0", f"u{user} {far}")
+    assert learner.similar("i0", 2).items == [far, first]
+    learner.put_item(first, [], available=False)
+    assert learner.similar("i0", 2).items == [far, second]
+
+
+@pytest.mark.parametrize("scan_up_to", [0, 100_000])
 def test_one_at_a_time_equals_many_with_content(
     make_learner: Any, stream: Any, scan_up_to: int
 ) -> None:
