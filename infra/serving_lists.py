@@ -19,10 +19,11 @@ from msgspec import Struct
 FORMAT = 1
 RECENT_USERS = 100
 
-# A deleted user's key holds this for an hour: a list that was in flight while he was deleted is
-# older than any tombstone and cannot bring him back.
+# A deleted user's key holds this for a while: a list that was in flight while he was deleted is
+# older than any tombstone and cannot bring him back. Not longer: the key names him. The worker
+# deletes him once more when it has forgotten him, and makes no list of him afterwards.
 TOMBSTONE_EPOCH = 2**48
-TOMBSTONE_SECONDS = 3600.0
+TOMBSTONE_SECONDS = 30.0
 DELETED = "deleted"
 
 
@@ -108,7 +109,7 @@ class TopKStore(Protocol):
         """The flags, defaults for a user without a profile."""
 
     def delete_user(self, tenant: str, user: str) -> None:
-        """Remove list, profile and recent entry; lists in flight stay out for an hour."""
+        """Remove list, profile and recent entry; lists in flight stay out for half a minute."""
 
 
 def list_key(tenant: str, user: str) -> str:
@@ -178,5 +179,5 @@ def decode_profile(data: bytes | None) -> ProfileFlags:
 
 
 def tombstone() -> StoredList:
-    """What stands in a deleted user's place for an hour."""
+    """What stands in a deleted user's place for a while."""
     return StoredList(FORMAT, (TOMBSTONE_EPOCH, 0), 0, [], [], DELETED, 0)

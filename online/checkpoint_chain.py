@@ -24,13 +24,18 @@ class _Link(NamedTuple):
 
 
 class Chain:
-    """The files of one partition under one epoch. Not for two threads at a time."""
+    """The files of one partition under one epoch. Not for two threads at a time.
+
+    Attributes:
+        erase: a user was taken out who must not stay in older files.
+    """
 
     def __init__(self, store: CheckpointStore, name: str, epoch: int) -> None:
         self._store = store
         self._name = name
         self._epoch = epoch
         self._links: list[_Link] = []
+        self.erase = False  # `merge_whole` is due
         self._logs: dict[str, np.ndarray[Any, Any]] = {}
 
     def append(self, arrays: Mapping[str, np.ndarray[Any, Any]], header: str) -> int:
@@ -60,6 +65,15 @@ class Chain:
             begin -= 1
         if len(links) - begin < AT_ONCE:
             return 0
+        return self._merge_from(begin)
+
+    def merge_whole(self) -> int:
+        """Merge all files into one, so that none holds what was taken out since; bytes written."""
+        self.erase = False
+        return self._merge_from(0) if len(self._links) > 1 else 0
+
+    def _merge_from(self, begin: int) -> int:
+        links = self._links
         numbers = links[begin].first, links[-1].last
         found = self._store.read_change(self._name, self._epoch, numbers)
         size = self._store.write_change(

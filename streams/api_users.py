@@ -39,6 +39,7 @@ async def put_profile(api: Api, request: Request, tenant: str) -> Response:
 async def delete_user(api: Api, request: Request, tenant: str) -> Response:
     """DELETE /v1/users/{id}"""
     user = path_id(request)
+    await api.recorder.flush()  # lists that he was shown go before the request, not after it
     await api.store.delete_user(tenant, user)
     await api.to_kafka([_record(Profile(user_id=user, tenant=tenant, deleted=True))])
     return answer(Deleted(user, True), 202)

@@ -26,6 +26,7 @@ from streams.classifier_client import ClassifierClient
 from streams.components import ALL, Components
 from streams.deltas import Deltas
 from streams.deltas_start import DeltasStart
+from streams.erasure_rows import ErasedRows
 from streams.fallback import NGramFallback
 from streams.holds import Holds
 from streams.learn import Learn
@@ -83,6 +84,8 @@ class App:
         self.checkpointer = Checkpointer(
             self.river, self.recommend, self.monitor, files, self.deltas, self.deltas_start
         )
+        self.erased_rows = ErasedRows(self.river, self.warehouse, self.checkpointer.holds)
+        self.river.on_forgotten = self.erased_rows.bury
         self.faust = _faust_app(settings)
         self._tasks: list[asyncio.Task[None]] = []
         self._assigned = asyncio.Event()
@@ -110,10 +113,11 @@ class App:
         await self.deltas_start.prepare()
         runs = (
             self.deltas, self.catalog, self.recommend, self.monitor, self.archive, self.popular,
-            self.checkpointer, self.warm_start,
+            self.checkpointer, self.warm_start, self.river.erasures, self.erased_rows,
         )  # fmt: skip
         for part in (*runs, self.holds) if self.settings.hold_items else runs:
             self._tasks.append(asyncio.create_task(_or_die(part.run())))
+        await self.river.erasures.caught_up.wait()  # nobody who was erased is learned again
         await self.faust.start()
 
     async def stop(self) -> None:

@@ -40,6 +40,10 @@ class Archive:
                 rejected.append((index, message.reason))
                 continue
             received = batch.timestamps_ms[index]
+            if isinstance(message, Served) and self._river.erasures.erased(
+                message.tenant, message.user_id, received, derived=True
+            ):
+                continue
             row = (
                 self._served(message, received)
                 if batch.topic == topics.SERVED

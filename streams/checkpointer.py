@@ -83,6 +83,7 @@ class Checkpointer:
         self._chains: dict[int, Chain] = {}
         self._written: dict[int, dict[str, int]] = {}  # offsets
         self._shared_at = 0.0
+        self._durable: dict[int, dict[str, int]] = {}  # offsets that are on disk
 
     async def run(self) -> None:
         """Checkpoint at the interval of the settings, or once much waits for it."""
@@ -110,11 +111,16 @@ class Checkpointer:
             await self._deltas.flushed()
             await asyncio.to_thread(self._write, taken)
             self._deltas.settle(journals)
+            self._durable = {number: dict(at) for number, at in self._written.items()}
             for event, _ in events:
                 event.ack()
             self._measure(time.perf_counter() - started)
             await self._river.room_made()
             await asyncio.to_thread(self._merge)
+
+    def holds(self, partition: int, topic: str, offset: int) -> bool:
+        """Whether a checkpoint on disk holds the effect of the record at this offset."""
+        return self._durable.get(partition, {}).get(topic, -1) >= offset
 
     def _measure(self, seconds: float) -> None:
         metrics, learners = self._river.metrics, self._river.learners.values()
@@ -131,7 +137,8 @@ class Checkpointer:
             if self._river.owns(state):
                 taken += self._pausing(partial(self._partition, state))
                 await asyncio.sleep(0)
-        due = last or time.monotonic() - self._shared_at >= SHARED_SECONDS
+        erased = any(chain.erase for chain in self._chains.values())
+        due = last or erased or time.monotonic() - self._shared_at >= SHARED_SECONDS
         if due and 0 in self._river.partitions:  # one worker writes what all share
             taken += await self._shared(self._river.partitions[0].epoch)
             self._shared_at = time.monotonic()
@@ -164,6 +171,7 @@ class Checkpointer:
         if number not in self._chains:
             self._chains[number] = Chain(self._files, partition_name(number), state.epoch)
         chain = self._chains[number]
+        chain.erase, state.erased_since = chain.erase or state.erased_since, False
         return [Taken(partition_name(number), state.epoch, arrays, encode_meta(meta), chain)]
 
     async def _shared(self, epoch: int) -> list[Taken]:
@@ -184,7 +192,12 @@ class Checkpointer:
             self._river.metrics.checkpoint_bytes.inc(size)
 
     def _merge(self) -> None:
-        """At most one partition after each checkpoint: the next one waits for it."""
+        """At most one partition after each checkpoint: the next one waits for it.
+
+        Those that forgot an erased user at once, and whole: older files name him.
+        """
+        for chain in [chain for chain in self._chains.values() if chain.erase]:
+            self._river.metrics.checkpoint_bytes.inc(chain.merge_whole())
         for chain in list(self._chains.values()):
             size = chain.merge()
             if size:

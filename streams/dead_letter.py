@@ -11,6 +11,7 @@ import msgspec
 
 from infra.settings import UserError
 from streams import topics, whole_topic
+from streams.erasure import Erasures
 from streams.events import DeadLetter
 from streams.outlet import Outgoing, Outlet
 
@@ -78,6 +79,18 @@ async def replay(kafka_url: str, letters: list[DeadLetter]) -> int:
     finally:
         await outlet.stop()
     return len(whole)
+
+
+def of_nobody_erased(letters: list[DeadLetter], erasures: Erasures) -> list[DeadLetter]:
+    """Those that no erased user left; a letter's key is `tenant/user`."""
+    kept = []
+    for letter in letters:
+        key = base64.b64decode(letter.key_base64).decode("utf-8", "replace")
+        tenant, _, user = key.partition("/")
+        at = round(letter.dead_lettered_at.timestamp() * 1000)
+        if not erasures.erased(tenant, user, at, derived=True):
+            kept.append(letter)
+    return kept
 
 
 def source_of(letter: DeadLetter) -> str:

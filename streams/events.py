@@ -197,6 +197,15 @@ class Alert(Struct, frozen=True, kw_only=True):
     link: str = ""  # path of the ops page that shows it
 
 
+class Erasure(Struct, frozen=True, kw_only=True):
+    """A user was erased: what he left until then is skipped wherever it is read again."""
+
+    tenant: Tenant
+    user_keys: tuple[str, ...]  # his pseudonyms, the current key's first
+    partition: int  # of users.v1, hence of everything that is keyed by him
+    erased_at: Utc  # when the request was appended
+
+
 class DeadLetter(Struct, frozen=True, kw_only=True):
     """An event that could not be used: why, where it came from, and what it was."""
 

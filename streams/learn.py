@@ -50,8 +50,9 @@ class Learn:
             if not self._river.owns(state):
                 return
             if chunk.topic == topics.USERS:
-                for profile in decoded.messages:
-                    await self._profiles.take(profile, state)
+                for index, profile in zip(*decoded, strict=True):
+                    at = chunk.offsets[index], chunk.timestamps_ms[index]
+                    await self._profiles.take(profile, state, *at)
             else:
                 self._interactions(chunk, decoded, state)
             last = chunk.offsets[-1]
@@ -77,6 +78,8 @@ class Learn:
         for index, offset in enumerate(batch.offsets):
             if not state.is_new(batch.topic, offset):
                 continue
+            if batch.values[index] is None and batch.topic == topics.USERS:
+                continue  # an erased profile's tombstone
             message = self._river.intake.read(batch.topic, batch.values[index])
             if isinstance(message, Rejected):
                 rejected.append((index, message.reason))
@@ -98,6 +101,8 @@ class Learn:
         for tenant in tenants:
             own = decoded if len(tenants) == 1 else decoded.of_tenant(tenant)
             arrivals = self._admit(batch, tenant, own, state)
+            scored = batch.topic == topics.SCORED_COMMENTS
+            arrivals = self._river.erasures.without(arrivals, state, derived=scored)
             if not arrivals.events:
                 continue
             state.heard(batch.topic, max(arrivals.times))

@@ -19,7 +19,7 @@ class Outgoing(NamedTuple):
 
     topic: str
     key: bytes
-    value: bytes
+    value: bytes | None  # None: a tombstone, upon which compaction removes the key
     partition: int | None = None
 
 

@@ -51,6 +51,7 @@ class PartitionState:
         self.duplicates = 0
         self.ignored = 0
         self.scored = IdWindow()
+        self.erased_since = False  # the last checkpoint: its older files still name him
         self._event_times: dict[str, float] = {}
         self._heard: dict[str, float] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stamina
 
-from streams.events import Profile
+from streams.events import Profile, user_key
 from streams.partition import PartitionState
 from streams.recommend import Recommend
 from streams.river import River
@@ -17,14 +17,24 @@ class Profiles:
         self._river = river
         self._recommend = recommend
 
-    async def take(self, profile: Profile, state: PartitionState) -> None:
+    async def take(
+        self, profile: Profile, state: PartitionState, offset: int, received_ms: int
+    ) -> None:
         """Store the profile; nothing in the learner if the partition was lost meanwhile."""
+        if profile.deleted:
+            await self._river.erasures.request(
+                self._river.outlet, profile.tenant, profile.user_id, state.partition, received_ms
+            )
         learner = self._river.learner(profile.tenant)
         await self._show(profile)
         if not self._river.owns(state):
             return
         if profile.deleted:
             learner.forget_user(state.partition, profile.user_id)
+            state.erased_since = True
+            if self._river.on_forgotten is not None:
+                key = user_key(profile.tenant, profile.user_id)
+                self._river.on_forgotten(key, state.partition, offset)
             return
         learner.put_profile(
             state.partition, profile.user_id, profile.interests, profile.personalise

@@ -26,6 +26,7 @@ from online.learner import Learner, LearnerConfig
 from streams.batch_consumer import Batch
 from streams.components import ALL, Components
 from streams.dead_letter import make_dead_letter
+from streams.erasure import Erasures
 from streams.events import encode
 from streams.intake import Intake
 from streams.outlet import Outgoing, Outlet
@@ -63,6 +64,8 @@ class River:
         self.archive = archive
         self.pseudonyms = pseudonyms
         self.outlet = outlet
+        self.erasures = Erasures(settings.kafka_url.get_secret_value(), pseudonyms)
+        self.on_forgotten: Callable[[bytes, int, int], None] | None = None
         self.intake = Intake(settings.max_age_seconds)
         self.partitions: dict[int, PartitionState] = {}
         self.learners: dict[str, Learner] = {}

@@ -29,6 +29,7 @@ class Admitted(NamedTuple):
     state: PartitionState
     comments: list[tuple[int, Comment]]
     duplicates: int
+    erased: list[int]  # offsets of comments whose users were erased since
 
 
 class Score:
@@ -61,6 +62,7 @@ class Score:
         """Args: here: (partition, id) of what was admitted in this round already."""
         comments: list[tuple[int, Comment]] = []
         rejected: list[tuple[int, str]] = []
+        erased: list[int] = []
         duplicates = 0
         for index, offset in enumerate(batch.offsets):
             if not state.is_new(batch.topic, offset):
@@ -70,12 +72,16 @@ class Score:
                 rejected.append((index, message.reason))
             elif not self._river.admits(message.tenant):
                 rejected.append((index, "too many tenants on this worker"))
+            elif self._river.erasures.erased(
+                message.tenant, message.user_id, batch.timestamps_ms[index]
+            ):
+                erased.append(offset)
             elif not state.seen_or(here, state.hashes.one(message.tenant, message.id)):
                 comments.append((index, message))
             else:
                 duplicates += 1
         await self._river.dead_letter(batch, rejected)
-        return Admitted(batch, state, comments, duplicates)
+        return Admitted(batch, state, comments, duplicates, erased)
 
     async def _score(self, admitted: Sequence[Admitted]) -> list[list[tuple[ScoredComment, bool]]]:
         """For each batch its scored comments, each with whether there was nothing to read."""
@@ -97,6 +103,8 @@ class Score:
             self._archive(comment, flagged, each.batch)
             self._river.metrics.scored.labels(comment.label).inc()
         each.state.duplicates += each.duplicates
+        # The score of before his erasure may have been ignored already: it counts once.
+        each.state.ignored += sum(not each.state.scored_before(at) for at in each.erased)
         self._river.metrics.duplicates.inc(each.duplicates)
         topic, last = each.batch.topic, each.batch.offsets[-1]
         each.state.offsets[topic] = max(last, each.state.offsets.get(topic, -1))

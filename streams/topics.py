@@ -28,6 +28,10 @@ ITEMS = "items.v1"
 ITEM_DELTAS = "item-deltas.v1"
 ALERTS = "alerts.v1"
 DEAD_LETTER = "dead-letter.v1"
+ERASURES = "erasures.v1"
+
+# What was compacted away must be gone within a minute of its erasure.
+PROFILE_SEGMENT_SECONDS = 10
 
 
 class TopicSpec(Struct, frozen=True):
@@ -39,6 +43,7 @@ class TopicSpec(Struct, frozen=True):
     purpose: str
     retention_days: float = 7.0
     compacted: bool = False
+    erasable: bool = False
     segment_minutes: int = 0
     max_message_bytes: int = events.MAX_EVENT_BYTES + 100_000
 
@@ -52,6 +57,13 @@ class TopicSpec(Struct, frozen=True):
             "message.timestamp.type": "LogAppendTime",
             "max.message.bytes": str(self.max_message_bytes),
         }
+        if self.erasable:
+            age = str(PROFILE_SEGMENT_SECONDS * 1000)
+            settings |= {
+                "segment.ms": age,
+                "max.compaction.lag.ms": age,
+                "delete.retention.ms": "0",
+            }
         if self.compacted:
             return {**settings, "cleanup.policy": "compact"}
         if self.segment_minutes:  # a segment that is still written to is never deleted
@@ -65,7 +77,14 @@ CATALOGUE: tuple[TopicSpec, ...] = (
     TopicSpec(PURCHASES, "user", events.Purchase, "a user bought an item"),
     TopicSpec(COMMENTS, "user", events.Comment, "a user wrote about an item"),
     TopicSpec(SCORED_COMMENTS, "user", events.ScoredComment, "a comment with its sentiment"),
-    TopicSpec(USERS, "user", events.Profile, "what users say of themselves", compacted=True),
+    TopicSpec(
+        USERS,
+        "user",
+        events.Profile,
+        "what users say of themselves",
+        compacted=True,
+        erasable=True,
+    ),
     TopicSpec(SERVED, "user", events.Served, "lists as they were shown"),
     TopicSpec(SENTIMENT, "one", events.Sentiment, "scored comments without text, one monitor"),
     TopicSpec(ITEMS, "item", events.Item, "the catalogue", compacted=True),
@@ -85,6 +104,14 @@ CATALOGUE: tuple[TopicSpec, ...] = (
         events.DeadLetter,
         "events that could not be used, with the reason",
         retention_days=30,
+    ),
+    # Longer than any topic that holds a user's records.
+    TopicSpec(
+        ERASURES,
+        "one",
+        events.Erasure,
+        "who was erased and when, by pseudonym, read by every worker",
+        retention_days=40,
     ),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -53,6 +54,7 @@ def replay(
     reason: Reason = None,
     source: Source = None,
     dry_run: Annotated[bool, typer.Option(help="Only say how many.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the pseudonym key lives.")] = None,
 ) -> None:
     """Send dead letters to their topics again, after what was wrong has been mended.
 
@@ -61,9 +63,17 @@ def replay(
 
     Example: springtide dead-letters replay --reason "too many tenants"
     """
+    from infra.pseudonym import Pseudonymiser
     from streams import dead_letter
+    from streams.erasure import read_ledger
 
-    letters = _chosen(reason, source)
+    settings = load_settings(data_dir=data_dir)
+    pseudonyms = Pseudonymiser.from_settings(settings.pseudonym_key_file, settings.data_dir)
+    chosen = _chosen(reason, source)
+    ledger = asyncio.run(read_ledger(_kafka_url(), pseudonyms))
+    letters = dead_letter.of_nobody_erased(chosen, ledger)
+    if len(letters) < len(chosen):
+        print(f"{len(chosen) - len(letters)} left out: their users were erased")
     if dry_run:
         print(f"{len(letters)} would be sent again")
         return

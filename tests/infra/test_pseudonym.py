@@ -16,7 +16,7 @@ def test_a_user_keeps_his_pseudonym_over_restarts(tmp_path: Path) -> None:
     first = Pseudonymiser.from_settings(None, tmp_path / "new")
     again = Pseudonymiser.from_settings(None, tmp_path / "new")
     assert first.user_key("default", "用户") == again.user_key("default", "用户")
-    assert len(first.user_key("default", "u")) == 32
+    assert len(first.user_key("default", "u")) == 8 + 1 + 32
     assert first.key_id == again.key_id and len(first.key_id) == 8
 
 
@@ -31,6 +31,16 @@ def test_users_tenants_and_keys_are_kept_apart() -> None:
     }
     assert len(pseudonyms) == 5
     assert one.key_id != two.key_id
+
+
+def test_rows_of_before_a_rotation_are_found_by_the_former_key(tmp_path: Path) -> None:
+    before = Pseudonymiser.from_settings(None, tmp_path).user_key("t", "u")
+    path = tmp_path / "pseudonym.key"
+    path.write_text("ab" * 32 + "\n" + path.read_text())
+    after = Pseudonymiser.from_settings(None, tmp_path)
+    assert after.user_key("t", "u") != before and after.user_key("t", "u").startswith(after.key_id)
+    assert after.user_keys("t", "u")[0] == after.user_key("t", "u")
+    assert {before, before.partition("-")[2]} < set(after.user_keys("t", "u"))
 
 
 def test_the_key_is_readable_by_its_owner_only(tmp_path: Path) -> None:
