@@ -19,7 +19,7 @@ BrokerChoice = Literal["auto", "kafka", "tansu"]
 FETCHED = "kafka-home"  # below the data directory; `springtide kafka fetch` fills it
 ANSWER_MS = 2_000
 
-HOW = "set KAFKA_HOME to a folder with Kafka's libs/*.jar"
+HOW = "run `springtide kafka fetch`, or set KAFKA_HOME to a folder with Kafka's libs/*.jar"
 LACKS = "memory only, for development and tests: no durability, no right lag, no transactions, " \
     "no compaction, no retention"  # fmt: skip
 
