@@ -20,6 +20,7 @@ from models.errors import ArtifactError
 from models.evaluate import evaluate, evaluate_ngrams, majority, test_rows
 from models.finetune import EPOCHS, ROWS, Method, train_sentiment
 from models.ngrams import NGrams
+from models.options import AS_MEASURED, Options
 from models.registry import Manifest, Scores
 from models.stacking import add_expert
 
@@ -38,6 +39,7 @@ class Plan(Struct, frozen=True):
     threads: int | None = None
     test_rows: int = 1_000
     probe: bool = True
+    options: Options = AS_MEASURED
 
 
 class Watcher(Protocol):
@@ -134,6 +136,7 @@ def _train(plan: Plan, watcher: Watcher, name: str) -> tuple[Manifest, list[Labe
         epochs=plan.epochs,
         seed=plan.seed,
         threads=plan.threads,
+        options=plan.options,
         progress=progress,
     )
     return manifest, sets, time.monotonic() - (started[0] if started else begun)

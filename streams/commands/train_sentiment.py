@@ -35,6 +35,22 @@ def sentiment(
     head_only: Annotated[
         bool, typer.Option("--head-only", help="A linear head alone: a minute, but weaker.")
     ] = False,
+    class_weights: Annotated[
+        bool, typer.Option("--class-weights", help="Rare labels weigh more.")
+    ] = False,
+    adversarial: Annotated[
+        float, typer.Option(min=0, help="FGM: size of its step in the embeddings, 1 is usual.")
+    ] = 0.0,
+    thinning: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of rows that lose a token in ten each time.")
+    ] = 0.0,
+    frozen_layers: Annotated[
+        int, typer.Option(min=0, max=11, help="So many of the lowest layers stay as they are.")
+    ] = 0,
+    accumulate: Annotated[int, typer.Option(min=1, help="Batches to a step.")] = 1,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Stop after so many looks, 4 an epoch, without gain; 0: no.")
+    ] = 0,
     test_rows: Annotated[
         int, typer.Option(min=0, help="Test rows scored of each set; 0: all.")
     ] = 1_000,
@@ -60,6 +76,7 @@ def sentiment(
     Then serve it: SPRINGTIDE_MODEL=my-model springtide classifier
     """
     from models.errors import ModelError
+    from models.options import Options
     from models.training import Plan, run
     from models.trunk import default_cache_dir, trunk_folder
 
@@ -81,6 +98,9 @@ def sentiment(
             threads=threads,
             test_rows=test_rows,
             probe=probe,
+            options=Options(
+                class_weights, adversarial, thinning, frozen_layers, accumulate, patience
+            ),
         )
         with progress_bar("loss") as bars:
             manifest = run(plan, _Bars(bars))
