@@ -42,10 +42,17 @@ def quantiles(
     return Panel(name, Words(en, zh), about, unit, Promql(lines))
 
 
-def levels(name: str, en: str, zh: str, metrics: Mapping[str, str], about: Words) -> Panel:
-    """How many there are now: expression → legend."""
+def levels(
+    name: str,
+    en: str,
+    zh: str,
+    metrics: Mapping[str, str],
+    about: Words,
+    unit: Unit = "count",
+) -> Panel:
+    """How much there is now: expression → legend."""
     lines = tuple(Expression(promql, legend) for promql, legend in metrics.items())
-    return Panel(name, Words(en, zh), about, "count", Promql(lines))
+    return Panel(name, Words(en, zh), about, unit, Promql(lines))
 
 
 WORKER = (
@@ -119,6 +126,7 @@ CLASSIFIER = (
     rates("cl-odd", "Texts without an answer", "未得到结果的文本",
         "springtide_classifier_flagged_total", "springtide_classifier_item_errors_total",
         "springtide_classifier_refused_total", "springtide_classifier_dropped_total",
+        "springtide_classifier_expired_total",
         about=Words("Empty, failed, refused or given up", "空白、失败、拒绝或放弃")),
     levels("cl-queued", "Texts queued", "排队文本",
         {"sum(springtide_classifier_queued)": "queued"},
@@ -129,6 +137,21 @@ CLASSIFIER = (
         Words("From tokenised to the device", "从分词完成到设备")),
     quantiles("cl-device", "A batch on the device", "设备上的一批",
         "springtide_classifier_device_seconds", Words("CPU or GPU", "CPU 或 GPU")),
+    quantiles("cl-decode", "Writing answers", "写出结果",
+        "springtide_classifier_decode_seconds", Words("Of a request", "每个请求")),
+    rates("cl-tokens", "Tokens on the device", "设备上的词元",
+        "springtide_classifier_tokens_total", by="kind",
+        about=Words("Real ones and padding", "有效词元与填充")),
+    levels("cl-peak", "Share of peak", "峰值占比",
+        {"sum(rate(springtide_classifier_operations_total[$__rate_interval]))"
+            " / sum(rate(springtide_classifier_device_seconds_sum[$__rate_interval]))"
+            " / avg(springtide_classifier_peak_operations_per_second)": "share"},
+        Words("Of what a large matrix product reached at start, while the device works",
+            "设备工作时，相对启动时大矩阵乘法所达速度"), unit="share"),
+    rates("cl-versions", "Versions exchanged", "版本切换", "springtide_classifier_swaps_total",
+        by="outcome", about=Words("While serving", "服务期间")),
+    rates("cl-shadow", "Shadow version", "影子版本", "springtide_classifier_shadow_total",
+        by="outcome", about=Words("Its labels against the current one's", "与当前版本标签对比")),
     quantiles("cl-rows", "Texts in a batch", "每批文本", "springtide_classifier_batch_rows",
         Words("Larger is cheaper", "越大越省"), unit="count"),
     quantiles("cl-fill", "Real tokens in a batch", "批内有效词元",

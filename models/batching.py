@@ -1,9 +1,9 @@
 """The queue in front of the device. One task owns it, so there is no lock and no timer.
 
-A round is what gathered while the device was busy: it is sorted by length, cut into batches by the
-token budget (padding counted), and each batch goes to the device's own thread. The next round
-begins when this one is answered, so nobody starves. Tokenising has a thread of its own and overlaps
-with the device. The queue is bounded in texts, counted from before they are tokenised.
+What gathered while the device was busy is cut into batches of like length by the token budget
+(`waiting`), and each batch goes to the device's own thread. Tokenising has a thread of its own and
+overlaps with the device. The queue is bounded in texts, counted from before they are tokenised.
+The model can be exchanged between two batches: a text is answered by the version that prepared it.
 """
 
 from __future__ import annotations
@@ -13,49 +13,42 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeVar
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.classifier import UNREADABLE, Classifier, Prediction, Prepared
-from models.errors import OverloadedError
+from models.classifier import Classifier
+from models.errors import DeadlineError, OverloadedError
 from models.metrics import ClassifierMetrics
-from models.packing import pack
+from models.predictions import UNREADABLE, Prepared
+from models.shadow import Shadow
+from models.waiting import Answer, Entry, Priority, Result, Task, Waiting
 
 CAPACITY = 4_096  # texts: about ten seconds of one core
 FIRST_RATE = 400.0  # texts a second, until measured
 LONGEST_RETRY_SECONDS = 30
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 
-class Task(StrEnum):
-    """What is asked of the device."""
+class Ask(Struct, frozen=True):
+    """How a caller wants it: urgency, a deadline on `time.perf_counter`, and topic heads too."""
 
-    PREDICT = "predict"
-    EMBED = "embed"
-
-
-class Answer(Struct, frozen=True):
-    """A prediction, and why it says nothing (empty where it does)."""
-
-    prediction: Prediction
-    error: str = ""
+    priority: Priority = Priority.NORMAL
+    deadline: float = float("inf")
+    topics: bool = False
 
 
-@dataclass(eq=False)
-class Entry:
-    """A tokenised text that waits. The future gets an `Answer` or a vector."""
+PLAIN = Ask()
 
-    task: Task
-    row: Prepared
-    future: asyncio.Future[Answer | NDArray[np.float32]]
-    queued_at: float
+
+class Answers(Struct, frozen=True):
+    """One for each text, all of one version."""
+
+    items: list[Answer]
+    model: Classifier
 
 
 class Batcher:
@@ -81,8 +74,8 @@ class Batcher:
         self.capacity = capacity
         self.taken = 0
         self._rate = FIRST_RATE
-        self._waiting: list[Entry] = []
-        self._round: list[Entry] = []
+        self._waiting = Waiting()
+        self.shadow: Shadow | None = None
         self._arrived = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
 
@@ -95,21 +88,27 @@ class Batcher:
         if self._owner is not None:
             self._owner.cancel()
             await asyncio.gather(self._owner, return_exceptions=True)
-        for entry in (*self._round, *self._waiting):
+        for entry in self._waiting:
             entry.future.cancel()
         self._tokeniser.shutdown(wait=False, cancel_futures=True)
 
-    async def predict(self, texts: Sequence[object]) -> list[Answer]:
+    def exchange(self, classifier: Classifier) -> None:
+        """Texts that come from now on are this version's; earlier ones stay with theirs."""
+        self._classifier = classifier
+
+    async def predict(self, texts: Sequence[object], ask: Ask = PLAIN) -> Answers:
         """One answer for each text, in their order.
 
         Raises:
             OverloadedError: the queue has no room for them.
+            DeadlineError: a text was not on the device in time.
             RuntimeError, ArithmeticError: the device itself failed.
         """
+        model = self._classifier
         with _Room(self, len(texts)):
-            prepared = await self._prepare(self._classifier.prepare, texts)
+            prepared = await self._prepare(lambda: model.prepare(texts, ask.topics), len(texts))
             futures = {
-                index: self._enqueue(Task.PREDICT, each)
+                index: self._enqueue(Task.PREDICT, model, each, ask)
                 for index, each in enumerate(prepared)
                 if not each.flagged
             }
@@ -118,18 +117,26 @@ class Batcher:
         self._metrics.texts.labels(Task.PREDICT).inc(len(texts))
         nothing = Answer(UNREADABLE)
         answers = [found.get(index, nothing) for index in range(len(texts))]
-        return [each for each in answers if isinstance(each, Answer)]
+        items = [each for each in answers if isinstance(each, Answer)]
+        if self.shadow is not None:
+            self.shadow.offer(texts, items)
+            self._arrived.set()
+        return Answers(items, model)
 
-    async def embed(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+    async def embed(self, texts: Sequence[str], ask: Ask = PLAIN) -> list[NDArray[np.float32]]:
         """One unit vector for each text, in their order.
 
         Raises:
             OverloadedError: the queue has no room for them.
+            DeadlineError: a text was not on the device in time.
             RuntimeError, ArithmeticError: the device itself failed.
         """
+        model = self._classifier
         with _Room(self, len(texts)):
-            prepared = await self._prepare(self._classifier.prepare_embedding, texts)
-            vectors = await _all([self._enqueue(Task.EMBED, Prepared(ids)) for ids in prepared])
+            prepared = await self._prepare(lambda: model.prepare_embedding(texts), len(texts))
+            vectors = await _all(
+                [self._enqueue(Task.EMBED, model, Prepared(ids), ask) for ids in prepared]
+            )
         self._metrics.texts.labels(Task.EMBED).inc(len(texts))
         return [each for each in vectors if not isinstance(each, Answer)]
 
@@ -154,22 +161,23 @@ class Batcher:
         self.taken -= texts
         self._metrics.queued.set(self.taken)
 
-    async def _prepare(self, step: Callable[[Sequence[T]], list[U]], texts: Sequence[T]) -> list[U]:
+    async def _prepare(self, step: Callable[[], list[T]], texts: int) -> list[T]:
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
         try:
-            prepared = await loop.run_in_executor(self._tokeniser, step, texts)
+            prepared = await loop.run_in_executor(self._tokeniser, step)
         except asyncio.CancelledError:
-            self._metrics.dropped.inc(len(texts))
+            self._metrics.dropped.inc(texts)
             raise
         self._metrics.prepare_seconds.observe(time.perf_counter() - started)
         return prepared
 
-    def _enqueue(self, task: Task, row: Prepared) -> asyncio.Future[Answer | NDArray[np.float32]]:
-        future: asyncio.Future[Answer | NDArray[np.float32]] = (
-            asyncio.get_running_loop().create_future()
-        )
-        self._waiting.append(Entry(task, row, future, time.perf_counter()))
+    def _enqueue(
+        self, task: Task, model: Classifier, row: Prepared, ask: Ask
+    ) -> asyncio.Future[Result]:
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        now = time.perf_counter()
+        self._waiting.put(Entry(task, model, row, future, now, ask.deadline, ask.priority))
         self._arrived.set()
         return future
 
@@ -177,58 +185,78 @@ class Batcher:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            self._round, self._waiting = self._waiting, []
-            for task in Task:
-                entries = [entry for entry in self._round if entry.task is task]
-                for batch in pack([len(each.row.ids) for each in entries], self._classifier.budget):
-                    await self._answer(task, [entries[index] for index in batch])
+            while batch := self._waiting.next_batch(time.perf_counter()):
+                await self._answer(batch)
+            if self.shadow is not None and not self.shadow.idle:
+                await self._run_shadow(self.shadow)
+                self._arrived.set()
 
-    async def _answer(self, task: Task, entries: list[Entry]) -> None:
-        live = [entry for entry in entries if not entry.future.done()]
-        self._metrics.dropped.inc(len(entries) - len(live))
+    async def _run_shadow(self, shadow: Shadow) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._device, shadow.score, shadow.take())
+        except (RuntimeError, ArithmeticError):
+            self._metrics.shadowed.labels("failed").inc()
+
+    async def _answer(self, entries: list[Entry]) -> None:
+        live = self._still_wanted(entries)
         if not live:
             return
         started = time.perf_counter()
         for entry in live:
             self._metrics.wait_seconds.observe(started - entry.queued_at)
-        rows = [entry.row for entry in live]
+        model, rows = live[0].model, [entry.row for entry in live]
         loop = asyncio.get_running_loop()
         try:
-            answers = await loop.run_in_executor(self._device, self._on_device, task, rows)
+            answers = await loop.run_in_executor(
+                self._device, self._on_device, live[0].task, model, rows
+            )
         except Exception as error:  # whatever it is, the owner of the queue lives on
             _fail(live, error)
             return
-        self._measure(rows, time.perf_counter() - started)
+        self._measure(model, rows, time.perf_counter() - started)
         for entry, answer in zip(live, answers, strict=True):
             if not entry.future.done():
                 entry.future.set_result(answer)
 
-    def _on_device(
-        self, task: Task, rows: list[Prepared]
-    ) -> Sequence[Answer | NDArray[np.float32]]:
+    def _still_wanted(self, entries: list[Entry]) -> list[Entry]:
+        live = [entry for entry in entries if not entry.future.done()]
+        self._metrics.dropped.inc(len(entries) - len(live))
+        now = time.perf_counter()
+        late = [entry for entry in live if entry.deadline < now]
+        self._metrics.expired.inc(len(late))
+        _fail(late, DeadlineError("the deadline passed before the device was free"))
+        return [entry for entry in live if entry.deadline >= now]
+
+    def _on_device(self, task: Task, model: Classifier, rows: list[Prepared]) -> Sequence[Result]:
         if task is Task.EMBED:
-            return list(self._classifier.embed([row.ids for row in rows]))
+            return list(model.embed([row.ids for row in rows]))
         try:
-            return [Answer(each) for each in self._classifier.score(rows)]
+            return [Answer(each) for each in model.score(rows)]
         except (RuntimeError, ArithmeticError):
             # A text that the model fails on must not harm its neighbours; a broken device must not
             # pass for a bad text.
-            if not self._classifier.works():
+            if not model.works():
                 raise
-            return [self._alone(row) for row in rows]
+            return [self._alone(model, row) for row in rows]
 
-    def _alone(self, row: Prepared) -> Answer:
+    def _alone(self, model: Classifier, row: Prepared) -> Answer:
         try:
-            return Answer(self._classifier.score([row])[0])
+            return Answer(model.score([row])[0])
         except (RuntimeError, ArithmeticError) as error:
             self._metrics.item_errors.inc()
             return Answer(UNREADABLE, f"the model failed on this text ({type(error).__name__})")
 
-    def _measure(self, rows: list[Prepared], seconds: float) -> None:
+    def _measure(self, model: Classifier, rows: list[Prepared], seconds: float) -> None:
+        lengths = [len(row.ids) for row in rows]
+        real = sum(lengths)
+        taken = real if model.packed else len(rows) * max(lengths)
         self._metrics.device_seconds.observe(seconds)
         self._metrics.batch_rows.observe(len(rows))
-        lengths = [len(row.ids) for row in rows]
-        self._metrics.batch_fill.observe(sum(lengths) / (len(rows) * max(lengths)))
+        self._metrics.batch_fill.observe(real / taken)
+        self._metrics.tokens.labels("real").inc(real)
+        self._metrics.tokens.labels("padding").inc(taken - real)
+        self._metrics.flops.inc(model.operations(lengths))
         self._rate += 0.1 * (len(rows) / max(seconds, 1e-6) - self._rate)
 
 

@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from models import registry
 from models.data import LABELS
-from models.encoder import as_tensors, load_tokenizer
+from models.encoder import load_tokenizer
 from models.errors import ArtifactError
 from models.forward import Forward, adapted, read_trunk
 from models.hygiene import clean
+from models.layouts import Layout, Packed, Padded
 from models.ngrams import NGrams, softmax
 from models.packing import TOKEN_BUDGET, pack
+from models.predictions import UNREADABLE, Prediction, Prepared
 from models.registry import Stack
+from models.topics import load_topics
+from models.versions import resolved
 
 if TYPE_CHECKING:
     import torch
@@ -40,47 +43,22 @@ CANARIES = (
 )
 
 
-class Prediction(Struct, frozen=True):
-    """Probabilities that sum to 1, the likeliest label, and whether there was nothing to read."""
-
-    negative: float
-    neutral: float
-    positive: float
-    label: str
-    flagged: bool
-
-
-class Prepared(Struct, frozen=True):
-    """A cleaned, tokenised text. `ids` is empty where the text is flagged.
-
-    `ngrams`: what the n-gram expert adds to the trunk's logits, in the order of `LABELS`.
-    """
-
-    ids: list[int]
-    ngrams: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-    @property
-    def flagged(self) -> bool:
-        """There is nothing to read: the answer is neutral without asking the model."""
-        return not self.ids
-
-
-UNREADABLE = Prediction(negative=0.0, neutral=1.0, positive=0.0, label="neutral", flagged=True)
-
-
 class Classifier:
-    """Trunk, adapter, head and n-gram expert on one device. Not thread-safe in `score` and `embed`.
+    """Trunk, adapter, heads and experts on one device. Not thread-safe in `score` and `embed`.
 
     Attributes:
         ngrams: the expert by itself; None where the artifact has none.
+        topics: the topic heads by the names of their label sets.
+        packed: whether batches are packed without padding.
 
     Args:
         trunk: the trunk's folder.
-        artifact: an artifact folder; None takes the packaged one.
+        artifact: an artifact folder, or one of versions; None takes the packaged one.
         device: "cpu", "cuda", or None for cuda where there is one.
         dtype: "float32", "bfloat16", or None: bf16 on a GPU and on a CPU with bf16 units (3 times
             as fast there), fp32 on other CPUs, which emulate bf16 slowly.
         threads: torch's threads, None leaves torch's choice.
+        packed: None packs on CUDA only; elsewhere packed attention goes text by text, for tests.
 
     Raises:
         ArtifactError: the artifact is absent, altered, or made on another trunk.
@@ -94,8 +72,9 @@ class Classifier:
         device: str | None = None,
         dtype: str | None = None,
         threads: int | None = None,
+        packed: bool | None = None,
     ) -> None:
-        folder = artifact or registry.packaged_artifact()
+        folder = resolved(artifact)
         self.manifest = registry.read_manifest(folder)
         if self.manifest.heads.get("sentiment") != LABELS:
             raise ArtifactError(f"{folder} has no sentiment head with the labels {LABELS}")
@@ -111,7 +90,9 @@ class Classifier:
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._tokenizer = load_tokenizer(trunk, EMBEDDING_TOKENS)
         self.dtype = dtype or _best_dtype(self.device)
-        self.budget = GPU_BUDGET if self.device.startswith("cuda") else CPU_BUDGET
+        on_gpu = self.device.startswith("cuda")
+        self.budget = GPU_BUDGET if on_gpu else CPU_BUDGET
+        self.packed = on_gpu if packed is None else packed
         shape, weights = read_trunk(trunk)
         self._pad_id = shape.pad_token_id
         self._trunk = Forward(shape, weights, self.device, self.dtype)
@@ -127,6 +108,7 @@ class Classifier:
             self.ngrams, self._stack = NGrams.load(folder / registry.NGRAMS), self.manifest.stack
         self._weight = heads["sentiment.weight"].to(self.device)
         self._bias = heads["sentiment.bias"].to(self.device)
+        self.topics = load_topics(folder, self.manifest)
 
     @property
     def model_version(self) -> str:
@@ -138,14 +120,20 @@ class Classifier:
         """Of a vector that the heads read."""
         return int(self._weight.shape[1])
 
-    def prepare(self, texts: Sequence[object]) -> list[Prepared]:
-        """Clean and tokenise; an item that is no text, or has nothing to read, has no ids."""
+    def prepare(self, texts: Sequence[object], topics: bool = False) -> list[Prepared]:
+        """Clean and tokenise; an item that is no text, or has nothing to read, has no ids.
+
+        Args:
+            topics: the topic heads are to be asked, too.
+        """
         cleaned = [clean(text) for text in texts]
         encoded = self._tokenizer.encode_batch([each.text for each in cleaned])
         most = self.manifest.max_tokens
         return [
             Prepared(
-                [] if each.flagged else shortened(tokens.ids, most), (negative, neutral, positive)
+                [] if each.flagged else shortened(tokens.ids, most),
+                (negative, neutral, positive),
+                each.text if topics else "",
             )
             for each, tokens, (negative, neutral, positive) in zip(
                 cleaned, encoded, self._expert([each.text for each in cleaned]), strict=True
@@ -163,11 +151,22 @@ class Classifier:
         import torch
 
         with torch.inference_mode():
-            return self._model.vectors(*as_tensors(rows, self._pad_id, self.device))
+            return self._model.vectors(self._layout(rows))
+
+    def _layout(self, rows: Sequence[Sequence[int]]) -> Layout:
+        if self.packed:
+            return Packed(rows, self.device)
+        return Padded(rows, self._pad_id, self.device)
+
+    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Rows of these lengths in batches for the device, as indices."""
+        return pack(lengths, self.budget, padded=not self.packed)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """The trunk's logits [rows, 3] of one batch of token ids, in the order of `LABELS`."""
-        vectors = self.vectors(rows)
+        return self._sentiment(self.vectors(rows))
+
+    def _sentiment(self, vectors: torch.Tensor) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = (vectors @ self._weight.T + self._bias).cpu().numpy()
         return logits
 
@@ -177,31 +176,49 @@ class Classifier:
         Raises:
             ArithmeticError: a logit is not finite.
         """
-        logits = self.logits([row.ids for row in rows])
-        logits = self._stack.temperature * (
-            logits + np.array([row.ngrams for row in rows], dtype=np.float32)
-        )
+        vectors = self.vectors([row.ids for row in rows])
+        experts = np.array([row.ngrams for row in rows], dtype=np.float32)
+        logits = self._stack.temperature * (self._sentiment(vectors) + experts)
         if not np.isfinite(logits).all():
             raise ArithmeticError("the model answered with something that is no number")
         shares = softmax(logits)
+        topics = self._topics(rows, vectors)
         return [
-            Prediction(negative, neutral, positive, LABELS[best], flagged=False)
-            for (negative, neutral, positive), best in zip(
-                shares.tolist(), shares.argmax(axis=1).tolist(), strict=True
+            Prediction(negative, neutral, positive, LABELS[best], False, topics.get(index, {}))
+            for index, ((negative, neutral, positive), best) in enumerate(
+                zip(shares.tolist(), shares.argmax(axis=1).tolist(), strict=True)
             )
         ]
 
-    def predict(self, texts: Sequence[object]) -> list[Prediction]:
+    def _topics(
+        self, rows: Sequence[Prepared], vectors: torch.Tensor
+    ) -> dict[int, dict[str, list[float]]]:
+        """Index of a row that asks → its probabilities by topic head."""
+        asking = [index for index, row in enumerate(rows) if row.text]
+        if not asking or not self.topics:
+            return {}
+        read, texts = vectors[asking].cpu().numpy(), [rows[index].text for index in asking]
+        shares = {name: head.shares(read, texts).tolist() for name, head in self.topics.items()}
+        return {
+            index: {name: each[place] for name, each in shares.items()}
+            for place, index in enumerate(asking)
+        }
+
+    def predict(self, texts: Sequence[object], topics: bool = False) -> list[Prediction]:
         """Predictions in the order of the texts; whatever an item is, the others are answered."""
-        prepared = self.prepare(texts)
+        prepared = self.prepare(texts, topics)
         answers = [UNREADABLE] * len(prepared)
         readable = [index for index, each in enumerate(prepared) if not each.flagged]
-        for batch in pack([len(prepared[index].ids) for index in readable], self.budget):
+        for batch in self.batches([len(prepared[index].ids) for index in readable]):
             places = [readable[index] for index in batch]
             scored = self.score([prepared[place] for place in places])
             for place, prediction in zip(places, scored, strict=True):
                 answers[place] = prediction
         return answers
+
+    def operations(self, lengths: Sequence[int]) -> float:
+        """Floating-point operations that texts of so many tokens take."""
+        return self._model.operations(lengths)
 
     def warm_up(self) -> None:
         """The first calls lay out weights and choose kernels: let no comment wait for them."""
@@ -229,8 +246,7 @@ class Classifier:
         import torch
 
         with torch.inference_mode():
-            ids, mask = as_tensors(rows, self._pad_id, self.device)
-            vectors = self._trunk.vectors(ids, mask)
+            vectors = self._trunk.vectors(self._layout(rows))
             unit: NDArray[np.float32] = torch.nn.functional.normalize(vectors).cpu().numpy()
         return unit
 

@@ -4,7 +4,8 @@ ModelError
 ├── TrunkMissingError     the wheels that hold the trunk are not installed, or are of another format
 ├── DataError        labelled comments cannot be read
 ├── ArtifactError    an artifact folder is absent, incomplete or altered
-└── OverloadedError       the server's queue is full (back-pressure, not a fault)
+├── OverloadedError       the server's queue is full (back-pressure, not a fault)
+└── DeadlineError    a text was not on the device before its caller's deadline
 """
 
 from __future__ import annotations
@@ -32,3 +33,7 @@ class OverloadedError(ModelError):
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class DeadlineError(ModelError):
+    """The caller's deadline passed before the device saw the text."""

@@ -38,6 +38,39 @@ class ClassifierMetrics:
             "Texts whose caller hung up before the device saw them",
             registry=registry,
         )
+        self.expired = Counter(
+            "springtide_classifier_expired_total",
+            "Texts whose deadline passed before the device saw them",
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "springtide_classifier_tokens_total",
+            "Tokens on the device, real and padding",
+            ["kind"],
+            registry=registry,
+        )
+        self.flops = Counter(
+            "springtide_classifier_operations_total",
+            "Floating-point operations for real tokens",
+            registry=registry,
+        )
+        self.peak = Gauge(
+            "springtide_classifier_peak_operations_per_second",
+            "What a large matrix product reached on this device at start",
+            registry=registry,
+        )
+        self.swaps = Counter(
+            "springtide_classifier_swaps_total",
+            "Versions that took over while serving, or could not",
+            ["outcome"],
+            registry=registry,
+        )
+        self.shadowed = Counter(
+            "springtide_classifier_shadow_total",
+            "Texts that the shadow version scored too, or had no time for",
+            ["outcome"],
+            registry=registry,
+        )
         self.queued = Gauge(
             "springtide_classifier_queued", "Texts taken and not yet answered", registry=registry
         )
@@ -56,6 +89,12 @@ class ClassifierMetrics:
         self.device_seconds = Histogram(
             "springtide_classifier_device_seconds",
             "A batch on the device",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.decode_seconds = Histogram(
+            "springtide_classifier_decode_seconds",
+            "Writing the answer of a request",
             buckets=SECONDS,
             registry=registry,
         )

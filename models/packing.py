@@ -1,4 +1,4 @@
-"""Batches closed by a token budget, padding counted: rows × the longest row ≤ budget."""
+"""Batches closed by a token budget: rows × the longest row ≤ budget where padding counts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,28 @@ from numpy.typing import NDArray
 TOKEN_BUDGET = 2_048
 
 
-def pack(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> list[list[int]]:
+def pack(
+    lengths: Sequence[int], budget: int = TOKEN_BUDGET, padded: bool = True
+) -> list[list[int]]:
     """Indices in batches of like length, shortest first.
 
     A row longer than the budget gets a batch of its own. Sorted batches of 2,048 tokens are 2.4
     times as fast as first-come batches of 32, whose padding is 35 to 74 % of real comments.
+
+    Args:
+        padded: whether padding counts: not where batches are packed without it.
     """
     batches: list[list[int]] = []
     current: list[int] = []
+    real = 0
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         # In ascending order the newest row is the longest.
-        if current and (len(current) + 1) * lengths[index] > budget:
+        full = (len(current) + 1) * lengths[index] if padded else real + lengths[index]
+        if current and full > budget:
             batches.append(current)
-            current = []
+            current, real = [], 0
         current.append(index)
+        real += lengths[index]
     if current:
         batches.append(current)
     return batches

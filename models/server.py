@@ -1,97 +1,134 @@
-"""The classifier over HTTP: TEI's `/predict`, `/embed`, `/info` and `/health`.
+"""The classifier over HTTP: TEI's routes, KServe v2, OpenAI's moderation, Perspective's analyze.
 
 `/livez`, `/readyz` and `/metrics` are added by the command, like in every process of ours. The
 routes answer 503 until the model is loaded, 429 with `Retry-After` while the queue is full, 413 and
-422 with a message for a body that cannot be used, 424 when the device fails.
+422 with a message for a body that cannot be used, 424 when the device fails, 504 when the caller's
+deadline passed. Two headers are understood everywhere: `x-priority` (high, normal, low) and
+`x-timeout-ms`, counted from the request's arrival. `x-model-version` says who answered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+import uuid
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from models import wire
-from models.batching import CAPACITY, Batcher
+from models import protocols, wire
+from models.batching import Answers, Ask, Batcher
 from models.classifier import Classifier
 from models.data import LABELS
-from models.errors import OverloadedError
+from models.errors import DeadlineError, OverloadedError
 from models.hygiene import MAX_CHARACTERS
-from models.metrics import ClassifierMetrics
+from models.openapi import text as openapi_text
+from models.service import Service
+from models.waiting import Priority
 
 MAX_BODY_BYTES = 8 * 1024 * 1024  # 64 comments of 10,000 characters, with room to spare
 HUNG_UP = 499  # nobody reads it; it counts in the metrics
+PRIORITIES = {each.name.lower(): each for each in Priority}
 
 T = TypeVar("T")
 
 
-class Service:
-    """The model and its queue, once loaded; before that every question is answered 503."""
+class Ready(NamedTuple):
+    """The model that is current when a request arrives, and its queue."""
 
-    def __init__(self, metrics: ClassifierMetrics, capacity: int = CAPACITY) -> None:
-        self.metrics = metrics
-        self._capacity = capacity
-        # Torch's threads belong to the thread that starts them: load and score in the same one.
-        self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
-        self._classifier: Classifier | None = None
-        self._batcher: Batcher | None = None
+    batcher: Batcher
+    classifier: Classifier
+    most: int
 
-    async def load(self, make: Callable[[], Classifier]) -> Classifier:
-        """Load and warm the model in the device's thread, then take questions.
 
-        Raises:
-            ModelError: the artifact or the trunk cannot be used.
-        """
-        loop = asyncio.get_running_loop()
-        classifier = await loop.run_in_executor(self._device, make)
-        await loop.run_in_executor(self._device, classifier.warm_up)
-        self._batcher = Batcher(classifier, self._device, self.metrics, self._capacity)
-        self._batcher.start()
-        self._classifier = classifier
-        return classifier
+class Server:
+    """The routes of a service."""
 
-    async def stop(self) -> None:
-        """Stop taking questions; a batch on the device is finished."""
-        if self._batcher is not None:
-            await self._batcher.stop()
-        self._device.shutdown(wait=False, cancel_futures=True)
-
-    def not_ready(self) -> str:
-        """What is missing, empty once ready."""
-        return "" if self._classifier is not None else "loading the model"
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def routes(self) -> list[Route]:
-        """TEI's routes."""
+        """All of them, in the order of the OpenAPI document."""
+        asked = {
+            "/predict": self._predict,
+            "/embed": self._embed,
+            "/v2/models/springtide/infer": self._infer,
+            "/v1/moderations": self._moderate,
+            "/v1alpha1/comments:analyze": self._analyze,
+        }
         return [
-            Route("/predict", self._counted("/predict", self._predict), methods=["POST"]),
-            Route("/embed", self._counted("/embed", self._embed), methods=["POST"]),
+            *(
+                Route(path, self._counted(path, each), methods=["POST"])
+                for path, each in asked.items()
+            ),
             Route("/info", self._counted("/info", self._info)),
             Route("/health", self._health),
+            Route("/v2/health/live", self._live),
+            Route("/v2/health/ready", self._health),
+            Route("/v2/models/springtide", self._counted("/v2/models/springtide", self._metadata)),
+            Route("/v2/models/springtide/ready", self._health),
+            Route("/openapi.json", self._openapi),
         ]
 
     async def _predict(self, request: Request) -> Response:
-        batcher = self._ready()
-        inputs = wire.read_inputs(await _body(request), min(wire.MAX_TEXTS, batcher.capacity))
-        answers = await _unless_hung_up(request, batcher.predict(inputs.items))
-        labels = [wire.as_labels(each.prediction, each.error) for each in answers]
-        return _json(labels[0] if inputs.single else labels)
+        ready, ask = self._ready(), _ask(request)
+        inputs = wire.read_inputs(await _body(request), ready.most)
+        topics = {name: head.labels for name, head in ready.classifier.topics.items()}
+        if inputs.head != wire.SENTIMENT and inputs.head not in topics:
+            known = ", ".join([wire.SENTIMENT, *topics])
+            raise wire.BadRequestError(422, f"no head {inputs.head!r}: there are {known}")
+        wanted = Ask(ask.priority, ask.deadline, topics=inputs.head != wire.SENTIMENT)
+        found = await _unless_hung_up(request, ready.batcher.predict(inputs.items, wanted))
+        if wanted.topics:
+            labels = topics[inputs.head]
+            rows = [wire.as_topics(each.prediction, inputs.head, labels) for each in found.items]
+        else:
+            rows = [wire.as_labels(each.prediction, each.error) for each in found.items]
+        return self._answer(rows[0] if inputs.single else rows, found)
 
     async def _embed(self, request: Request) -> Response:
-        batcher = self._ready()
-        texts = wire.read_texts(await _body(request), min(wire.MAX_TEXTS, batcher.capacity))
-        vectors = await _unless_hung_up(request, batcher.embed(texts))
-        return _json([vector.tolist() for vector in vectors])
+        ready, ask = self._ready(), _ask(request)
+        texts = wire.read_texts(await _body(request), ready.most)
+        vectors = await _unless_hung_up(request, ready.batcher.embed(texts, ask))
+        return self._answer([vector.tolist() for vector in vectors])
+
+    async def _infer(self, request: Request) -> Response:
+        arrived, ready, ask = time.perf_counter(), self._ready(), _ask(request)
+        asked = protocols.read(await _body(request), protocols.InferRequest)
+        texts = protocols.infer_texts(asked, ready.most)
+        deadline = ask.deadline
+        if asked.parameters.timeout:
+            deadline = min(deadline, arrived + asked.parameters.timeout / 1e6)
+        urgency = protocols.priority(asked) if asked.parameters.priority else ask.priority
+        wanted = Ask(urgency, deadline, protocols.topics_wanted(asked))
+        sizes = {name: len(head.labels) for name, head in ready.classifier.topics.items()}
+        protocols.check_outputs(asked, sizes)
+        found = await _unless_hung_up(request, ready.batcher.predict(texts, wanted))
+        version = found.model.model_version
+        return self._answer(protocols.infer_answer(asked, found.items, version, sizes), found)
+
+    async def _moderate(self, request: Request) -> Response:
+        ready, ask = self._ready(), _ask(request)
+        asked = protocols.read(await _body(request), protocols.ModerationRequest)
+        given = [asked.input] if isinstance(asked.input, str) else asked.input
+        texts = protocols.at_most(given, ready.most)
+        found = await _unless_hung_up(request, ready.batcher.predict(texts, ask))
+        version, name = found.model.model_version, f"modr-{uuid.uuid4().hex}"
+        return self._answer(protocols.moderation_answer(found.items, version, name), found)
+
+    async def _analyze(self, request: Request) -> Response:
+        ready, ask = self._ready(), _ask(request)
+        asked = protocols.read(await _body(request), protocols.PerspectiveRequest)
+        found = await _unless_hung_up(request, ready.batcher.predict([asked.comment.text], ask))
+        return self._answer(protocols.perspective_answer(asked, found.items[0]), found)
 
     async def _info(self, _: Request) -> Response:
-        batcher = self._ready()
-        classifier = self._classifier
-        if classifier is None:
-            raise _NotReadyError
+        ready = self._ready()
+        classifier = ready.classifier
+        topics = {name: list(head.labels) for name, head in classifier.topics.items()}
         return _json(
             {
                 "model_id": "springtide-sentiment",
@@ -104,31 +141,53 @@ class Service:
                         "label2id": {label: i for i, label in enumerate(LABELS)},
                     }
                 },
+                "heads": {wire.SENTIMENT: list(LABELS)} | topics,
                 "trunk": classifier.manifest.trunk,
                 "trained_on": sorted(classifier.manifest.trained_rows),
                 "device": classifier.device,
                 "max_input_length": classifier.manifest.max_tokens,
                 "max_input_characters": MAX_CHARACTERS,
                 "max_batch_tokens": classifier.budget,
-                "max_client_batch_size": min(wire.MAX_TEXTS, batcher.capacity),
-                "max_queued_texts": batcher.capacity,
+                "max_client_batch_size": ready.most,
+                "max_queued_texts": ready.batcher.capacity,
             }
         )
 
-    async def _health(self, _: Request) -> Response:
-        return Response(self.not_ready(), status_code=503 if self.not_ready() else 200)
+    async def _metadata(self, _: Request) -> Response:
+        classifier = self._ready().classifier
+        topics = {name: len(head.labels) for name, head in classifier.topics.items()}
+        return _json(protocols.metadata(classifier.model_version, topics))
 
-    def _ready(self) -> Batcher:
-        if self._batcher is None or self._classifier is None:
+    async def _health(self, _: Request) -> Response:
+        missing = self._service.not_ready()
+        return Response(missing, status_code=503 if missing else 200)
+
+    async def _live(self, _: Request) -> Response:
+        return Response()
+
+    async def _openapi(self, _: Request) -> Response:
+        return Response(openapi_text(), media_type="application/json")
+
+    def _ready(self) -> Ready:
+        batcher, classifier = self._service.batcher, self._service.classifier
+        if batcher is None or classifier is None:
             raise _NotReadyError
-        return self._batcher
+        return Ready(batcher, classifier, min(wire.MAX_TEXTS, batcher.capacity))
+
+    def _answer(self, answer: object, found: Answers | None = None) -> Response:
+        began = time.perf_counter()
+        response = _json(answer)
+        if found is not None:
+            response.headers["x-model-version"] = found.model.model_version
+        self._service.metrics.decode_seconds.observe(time.perf_counter() - began)
+        return response
 
     def _counted(
         self, route: str, answer: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         async def endpoint(request: Request) -> Response:
             response = await _or_refusal(answer(request))
-            self.metrics.requests.labels(route, str(response.status_code)).inc()
+            self._service.metrics.requests.labels(route, str(response.status_code)).inc()
             return response
 
         return endpoint
@@ -141,17 +200,20 @@ class _NotReadyError(Exception):
 async def _or_refusal(answer: Awaitable[Response]) -> Response:
     """The answer, or TEI's `{"error", "error_type"}` with the status that fits."""
     try:
-        return await answer
+        response = await answer
     except wire.BadRequestError as error:
-        return _refusal(error.status, str(error), "Validation")
+        response = _refusal(error.status, str(error), "Validation")
     except OverloadedError as error:
-        return _refusal(429, str(error), "Overloaded", error.retry_after_seconds)
+        response = _refusal(429, str(error), "Overloaded", error.retry_after_seconds)
+    except DeadlineError as error:
+        response = _refusal(504, str(error), "Deadline")
     except _NotReadyError:
-        return _refusal(503, "the model is loading", "Unhealthy", 1)
+        response = _refusal(503, "the model is loading", "Unhealthy", 1)
     except ClientDisconnect:
-        return Response(status_code=HUNG_UP)
+        response = Response(status_code=HUNG_UP)
     except (RuntimeError, ArithmeticError) as error:
-        return _refusal(424, f"the device failed ({type(error).__name__})", "Backend", 1)
+        response = _refusal(424, f"the device failed ({type(error).__name__})", "Backend", 1)
+    return response
 
 
 def _refusal(status: int, message: str, kind: str, retry_after: int | None = None) -> Response:
@@ -162,8 +224,25 @@ def _refusal(status: int, message: str, kind: str, retry_after: int | None = Non
     return response
 
 
-def _json(answer: list[Any] | dict[str, object]) -> Response:
+def _json(answer: object) -> Response:
     return Response(wire.encode(answer), media_type="application/json")
+
+
+def _ask(request: Request) -> Ask:
+    """What the headers say.
+
+    Raises:
+        BadRequestError: one of them says nothing that is understood.
+    """
+    arrived = time.perf_counter()
+    urgency = request.headers.get("x-priority", "normal")
+    if urgency not in PRIORITIES:
+        raise wire.BadRequestError(422, f"x-priority must be one of {', '.join(PRIORITIES)}")
+    allowed = request.headers.get("x-timeout-ms", "0")
+    if not (allowed.isascii() and allowed.isdigit() and len(allowed) <= 9):
+        raise wire.BadRequestError(422, "x-timeout-ms must be a whole number of milliseconds")
+    deadline = arrived + int(allowed) / 1e3 if int(allowed) else float("inf")
+    return Ask(PRIORITIES[urgency], deadline)
 
 
 async def _body(request: Request) -> bytes:

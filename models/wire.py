@@ -1,7 +1,8 @@
 """The request and answer bodies of the server, in the shape of text-embeddings-inference (TEI).
 
 `/predict` takes `{"inputs": "text"}`, `{"inputs": ["text", …]}` or `{"inputs": [["text"], …]}` and
-answers a list of `{"label", "score"}`, or a list of such lists for the two batched forms. An item
+answers a list of `{"label", "score"}`, or a list of such lists for the two batched forms; with
+`"head": NAME` the labels are those of a topic head. An item
 that holds no text (null, a number) is no reason to refuse its neighbours: it is answered neutral
 and flagged. A body of another shape is refused whole.
 """
@@ -15,9 +16,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from models.classifier import Prediction
+from models.predictions import Prediction
 
 MAX_TEXTS = 1_024  # of one request
+SENTIMENT = "sentiment"
 
 
 class BadRequestError(Exception):
@@ -29,10 +31,14 @@ class BadRequestError(Exception):
 
 
 class Inputs(Struct, frozen=True):
-    """Items in the order of the request; `single`: it was one bare string, not a list."""
+    """Items in the order of the request; `single`: it was one bare string, not a list.
+
+    `head`: the topic head that is asked, or `sentiment`.
+    """
 
     items: list[object]
     single: bool
+    head: str = SENTIMENT
 
 
 def read_inputs(body: bytes, most: int = MAX_TEXTS) -> Inputs:
@@ -41,17 +47,20 @@ def read_inputs(body: bytes, most: int = MAX_TEXTS) -> Inputs:
     Raises:
         BadRequestError: no JSON object with `inputs`, an empty or too long list, or pairs of texts.
     """
-    document = _decode(body)
+    document = decode(body)
     inputs = document.get("inputs") if isinstance(document, dict) else None
+    head = document.get("head", SENTIMENT) if isinstance(document, dict) else SENTIMENT
+    if not isinstance(head, str):
+        raise BadRequestError(422, "`head` must be the name of a head")
     if isinstance(inputs, str):
-        return Inputs([inputs], single=True)
+        return Inputs([inputs], single=True, head=head)
     if not isinstance(inputs, list):
         raise BadRequestError(422, '`inputs` must be a text or a list: {"inputs": [["text"], …]}')
     if not inputs:
         raise BadRequestError(422, "`inputs` cannot be empty")
     if len(inputs) > most:
         raise BadRequestError(413, f"{len(inputs)} texts in one request: send at most {most}")
-    return Inputs([_item(each) for each in inputs], single=False)
+    return Inputs([_item(each) for each in inputs], single=False, head=head)
 
 
 def read_texts(body: bytes, most: int = MAX_TEXTS) -> list[str]:
@@ -77,6 +86,17 @@ def as_labels(prediction: Prediction, error: str = "") -> list[dict[str, object]
     extra: dict[str, object] = {"flagged": True} if prediction.flagged else {}
     if error:
         extra["error"] = error
+    return _ranked(scores, extra)
+
+
+def as_topics(prediction: Prediction, head: str, labels: Sequence[str]) -> list[dict[str, object]]:
+    """As `as_labels`, of a topic head; what cannot be read has equal shares and is flagged."""
+    extra: dict[str, object] = {"flagged": True} if prediction.flagged else {}
+    shares = prediction.topics.get(head, [1 / len(labels)] * len(labels))
+    return _ranked(dict(zip(labels, shares, strict=True)), extra)
+
+
+def _ranked(scores: dict[str, float], extra: dict[str, object]) -> list[dict[str, object]]:
     ranked = sorted(scores.items(), key=lambda pair: -pair[1])
     return [{"label": label, "score": score, **extra} for label, score in ranked]
 
@@ -89,7 +109,12 @@ def _item(item: object) -> object:
     return item[0]
 
 
-def _decode(body: bytes) -> Any:
+def decode(body: bytes) -> Any:
+    """JSON, read leniently.
+
+    Raises:
+        BadRequestError: it is none.
+    """
     try:
         return msgspec.json.decode(body)
     except (ValueError, RecursionError):
@@ -101,6 +126,6 @@ def _decode(body: bytes) -> Any:
         raise BadRequestError(422, "the body is no JSON") from None
 
 
-def encode(answer: Sequence[object] | dict[str, object]) -> bytes:
+def encode(answer: object) -> bytes:
     """JSON bytes."""
     return msgspec.json.encode(answer)

@@ -126,6 +126,8 @@ class ClassifierClient:
         ) as answer:
             answer.raise_for_status()
             rows = self._decode(await answer.read())
+            # It may have changed since: versions are exchanged while the server answers.
+            self.version = answer.headers.get("x-model-version", self.version)
         return [_answer(row, self.version) for row in rows]
 
 

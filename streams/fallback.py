@@ -39,9 +39,10 @@ class NGramFallback:
         from models import registry
         from models.errors import ModelError
         from models.ngrams import NGrams
+        from models.versions import resolved
 
-        folder = artifact or registry.packaged_artifact()
         try:
+            folder = resolved(artifact)
             manifest = registry.read_manifest(folder)
             if manifest.stack is None:
                 return None

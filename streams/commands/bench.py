@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from streams.commands.bench_classifier import classifier
 from streams.commands.bench_ingest import ingest
 from streams.commands.bench_run import (
     AsJson,
@@ -85,6 +86,7 @@ def spikes(
     )
 
 
+app.command()(classifier)
 app.command()(ingest)
 app.command()(scale)
 app.command()(serve)

@@ -22,7 +22,8 @@ def classifier(
         "127.0.0.1"
     ),
     model: Annotated[
-        Path | None, typer.Option(help="An artifact folder in place of the packaged one.")
+        Path | None,
+        typer.Option(help="An artifact, or a folder of versions (`models promote`), followed."),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")
@@ -37,6 +38,7 @@ def classifier(
 ) -> None:
     """Serve the comment classifier over HTTP: /predict, /embed, /info, /health, /metrics.
 
+    Also in KServe's, OpenAI's and Perspective's shapes: see /openapi.json.
     It asks no other machine for anything. The first start unpacks the trunk (3 s). Once warm it
     prints one line, {"ready": true, "url": …}. Reads SPRINGTIDE_MODEL.
 
@@ -73,28 +75,31 @@ async def _main(
 
     from infra.health import HttpServer, health_routes, listen
     from infra.telemetry import get_logger
-    from models import registry
+    from models import registry, versions
     from models.classifier import Classifier
     from models.errors import ModelError
     from models.metrics import ClassifierMetrics
-    from models.server import Service
+    from models.server import Server
+    from models.service import Service
     from models.trunk import default_cache_dir, trunk_folder
 
-    def make() -> Classifier:
+    def make(folder: Path | None) -> Classifier:
         # The cheap checks first: a wrong folder is told at once, not after torch is imported.
-        registry.read_manifest(artifact or registry.packaged_artifact())
+        registry.read_manifest(versions.resolved(folder))
         trunk = trunk_folder(cache_dir or default_cache_dir())
-        return Classifier(trunk, artifact, device=device, threads=threads)
+        # Torch keeps one number of threads for all: a later version must not set it again.
+        first = service.classifier is None
+        return Classifier(trunk, folder, device=device, threads=threads if first else None)
 
     service = Service(ClassifierMetrics(), queue)
-    routes = [*health_routes(service.not_ready), *service.routes()]
+    routes = [*health_routes(service.not_ready), *Server(service).routes()]
     server = HttpServer(Starlette(routes=routes), listen(host, port))
     await server.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    loading = asyncio.create_task(service.load(make))
+    loading = asyncio.create_task(service.load(make, artifact))
     ended = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait((loading, ended), return_when=asyncio.FIRST_COMPLETED)

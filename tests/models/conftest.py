@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from safetensors.torch import load_file, save_file
 
+from models import registry
 from models.classifier import Classifier
-from models.data import LabelledSet, load_sets
+from models.data import LABELS, LabelledSet, load_sets
 from models.trunk import default_cache_dir, trunk_folder
 
 
@@ -30,6 +34,23 @@ def classifier(trunk: Path) -> Classifier:
 @pytest.fixture(scope="session")
 def known_sets(shared_dir: Path) -> list[LabelledSet]:
     return load_sets(shared_dir / "data")
+
+
+@pytest.fixture
+def remade(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes the packaged artifact anew under another version: the longer its name, the gloomier."""
+
+    def make(name: str) -> Path:
+        folder = Path(shutil.copytree(registry.packaged_artifact(), tmp_path / name))
+        heads = load_file(folder / registry.HEADS)
+        heads["sentiment.bias"][LABELS.index("positive")] -= len(name)
+        save_file(heads, folder / registry.HEADS)
+        manifest = registry.read_manifest(registry.packaged_artifact())
+        digests = manifest.sha256 | {registry.HEADS: registry.sha256(folder / registry.HEADS)}
+        registry.write_manifest(folder, msgspec.structs.replace(manifest, sha256=digests))
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,122 @@
+"""How the tokens of a batch lie in memory: padded to a rectangle, or packed one text after another.
+
+The trunk's layers see tokens in one long row, [tokens, width], in both layouts; only attention and
+pooling know where a text begins and ends. CPUs take rectangles of texts of like length, where a
+few percent are padding; CUDA takes packed texts, where nothing is (Krell et al., 2107.02027), by
+torch's variable-length flash attention. Elsewhere the packed layout attends text by text: slow, and
+the reference that the tests hold the rectangle against.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, cast
+
+from models.packing import pad
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Layout(Protocol):
+    """Where the texts of a batch are."""
+
+    ids: torch.Tensor
+    """Token ids, int64 [tokens]."""
+    positions: torch.Tensor
+    """Of each token in its text, int64 [tokens]."""
+
+    def attend(self, projected: torch.Tensor, heads: int) -> torch.Tensor:
+        """Attention of every token to its own text, [tokens, width].
+
+        Args:
+            projected: query, key and value side by side, [tokens, 3 · width].
+        """
+
+    def mean(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Of the tokens of each text, fp32 [texts, width]."""
+
+
+class Padded:
+    """A rectangle [texts, longest], padding masked; `ids` and `positions` are its rows."""
+
+    def __init__(self, rows: Sequence[Sequence[int]], pad_id: int, device: str) -> None:
+        import torch
+
+        ids, mask = pad(rows, pad_id)
+        self._shape = ids.shape
+        self.ids = torch.from_numpy(ids).to(device).flatten()
+        self.positions = torch.arange(ids.shape[1], device=device).repeat(ids.shape[0])
+        self._mask = torch.from_numpy(mask).to(device)
+        # A batch without padding needs no mask, and attention is faster without one.
+        self._hidden = None if bool(mask.all()) else self._mask[:, None, None, :] == 0
+
+    def attend(self, projected: torch.Tensor, heads: int) -> torch.Tensor:
+        """See `Layout`."""
+        from torch.nn.functional import scaled_dot_product_attention
+
+        texts, longest = self._shape
+        # [3, texts, heads, longest, width of a head]
+        query, key, value = projected.view(texts, longest, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=self._bias(projected))
+        return mixed.transpose(1, 2).reshape(texts * longest, -1)
+
+    def _bias(self, like: torch.Tensor) -> torch.Tensor | None:
+        """What is added to attention's logits, made once: 0, and -∞ where padding is."""
+        import torch
+
+        if self._hidden is None or self._hidden.dtype is like.dtype:
+            return self._hidden
+        zeros = torch.zeros(self._hidden.shape, dtype=like.dtype, device=like.device)
+        self._hidden = zeros.masked_fill_(self._hidden, float("-inf"))
+        return self._hidden
+
+    def mean(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See `Layout`."""
+        weights = self._mask.unsqueeze(-1).float()
+        return (hidden.view(*self._shape, -1).float() * weights).sum(1) / weights.sum(1)
+
+
+class Packed:
+    """Texts one after another without padding; `ids` and `positions` hold real tokens only."""
+
+    def __init__(self, rows: Sequence[Sequence[int]], device: str) -> None:
+        import torch
+
+        self._lengths = [len(row) for row in rows]
+        self.ids = torch.tensor([*itertools.chain.from_iterable(rows)], device=device)
+        self.positions = torch.cat([torch.arange(each) for each in self._lengths]).to(device)
+        ends = [0, *itertools.accumulate(self._lengths)]
+        self._ends = torch.tensor(ends, dtype=torch.int32, device=device)
+
+    def attend(self, projected: torch.Tensor, heads: int) -> torch.Tensor:
+        """See `Layout`."""
+        # [3, tokens, heads, width of a head]
+        parts = projected.view(len(projected), 3, heads, -1).transpose(0, 1)
+        mixed = self._flash(parts) if projected.is_cuda else self._by_text(parts)
+        return mixed.reshape(len(projected), -1)
+
+    def _flash(self, parts: torch.Tensor) -> torch.Tensor:
+        from torch.nn.attention.varlen import varlen_attn
+
+        query, key, value = parts
+        longest = max(self._lengths)
+        mixed = varlen_attn(query, key, value, self._ends, self._ends, longest, longest)
+        return cast("torch.Tensor", mixed)  # a pair only where more is asked for
+
+    def _by_text(self, parts: torch.Tensor) -> torch.Tensor:
+        import torch
+        from torch.nn.functional import scaled_dot_product_attention
+
+        pieces = []
+        for own in torch.split(parts, self._lengths, dim=1):
+            query, key, value = own.transpose(1, 2)  # [heads, tokens of the text, width of a head]
+            pieces.append(scaled_dot_product_attention(query, key, value).transpose(0, 1))
+        return torch.cat(pieces)
+
+    def mean(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See `Layout`."""
+        import torch
+
+        return torch.segment_reduce(hidden.float(), "mean", offsets=self._ends.long(), axis=0)

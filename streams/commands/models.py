@@ -1,0 +1,115 @@
+"""`springtide models list|promote|rollback|shadow`: which version of the classifier serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from infra.settings import UserError, load_settings
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+Registry = Annotated[
+    Path | None, typer.Option(help="The folder of versions [default: SPRINGTIDE_MODEL].")
+]
+T = TypeVar("T")
+
+
+@app.callback()
+def group() -> None:
+    """Which version of the classifier serves. A running server takes a change over in a second.
+
+    Example: springtide models promote my-model --registry models
+    """
+
+
+@app.command("list")
+def listing(
+    registry: Registry = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """The versions, the one that serves first, with what they were trained on and scored.
+
+    Example: springtide models list --registry models
+    """
+    from models import versions
+
+    found = _or_user_error(lambda: versions.listed(_folder(registry)))
+    if as_json:
+        rows = [
+            {
+                "version": each.version,
+                "role": each.role,
+                "trained_rows": sum(each.manifest.trained_rows.values()),
+                "accuracy": {name: s.accuracy for name, s in each.manifest.scores.items()},
+            }
+            for each in found
+        ]
+        print(json.dumps({"versions": rows}))
+        return
+    for each in found:
+        scores = [one.accuracy for one in each.manifest.scores.values()]
+        mean = f"mean accuracy {sum(scores) / len(scores):.3f}" if scores else "no scores"
+        rows_ = sum(each.manifest.trained_rows.values())
+        print(f"{each.version}  {each.role or '-':<8}  {rows_:>7,} rows  {mean}")
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="A version, its beginning, or an artifact folder.")],
+    registry: Registry = None,
+) -> None:
+    """Let a version serve; an artifact's folder is taken in first.
+
+    Example: springtide models promote my-model --registry models
+    """
+    from models import versions
+
+    print(_or_user_error(lambda: versions.promote(_folder(registry), name)))
+
+
+@app.command()
+def rollback(registry: Registry = None) -> None:
+    """Let the version before the current one serve again.
+
+    Example: springtide models rollback --registry models
+    """
+    from models import versions
+
+    print(_or_user_error(lambda: versions.roll_back(_folder(registry))))
+
+
+@app.command()
+def shadow(
+    name: Annotated[
+        str | None, typer.Argument(help="As for promote; nothing ends the shadow.")
+    ] = None,
+    registry: Registry = None,
+) -> None:
+    """Score with a second version beside the one that serves, and count where they disagree.
+
+    Example: springtide models shadow my-new-model --registry models
+    """
+    from models import versions
+
+    print(_or_user_error(lambda: versions.run_in_shadow(_folder(registry), name)))
+
+
+def _folder(given: Path | None) -> Path:
+    folder = given or load_settings().model
+    if folder is None:
+        raise UserError("name the folder of versions: --registry, or SPRINGTIDE_MODEL")
+    return folder
+
+
+def _or_user_error(work: Callable[[], T]) -> T:
+    from models.errors import ModelError
+
+    try:
+        return work()
+    except ModelError as error:
+        raise UserError(str(error)) from None

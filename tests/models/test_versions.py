@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models import registry, versions
+from models.errors import ArtifactError
+
+COMMAND = [sys.executable, "-m", "streams.cli", "models"]
+Remake = Callable[[str], Path]
+
+
+@pytest.fixture
+def two(tmp_path: Path, remade: Remake) -> tuple[Path, str, str]:
+    """A folder of versions where the second serves, and both versions."""
+    folder = tmp_path / "versions"
+    first = versions.promote(folder, str(registry.packaged_artifact()))
+    second = versions.promote(folder, str(remade("second")))
+    return folder, first, second
+
+
+def test_what_is_promoted_serves_and_what_served_can_serve_again(
+    two: tuple[Path, str, str],
+) -> None:
+    folder, first, second = two
+    assert first != second
+    assert versions.resolved(folder) == folder / second
+    assert versions.roll_back(folder) == first
+    assert versions.resolved(folder) == folder / first
+    with pytest.raises(ArtifactError, match="nothing to go back to"):
+        versions.roll_back(folder)
+    assert versions.promote(folder, second[:-3]) == second, "the beginning of a version will do"
+    assert [(each.version, each.role) for each in versions.listed(folder)] == [
+        (second, "current"),
+        (first, "previous"),
+    ]
+
+
+def test_promoting_what_serves_changes_nothing(two: tuple[Path, str, str]) -> None:
+    folder, first, second = two
+    before = versions.read_pointer(folder)
+    versions.promote(folder, second)
+    assert versions.read_pointer(folder) == before
+    assert before.previous == (first,)
+
+
+def test_a_folder_that_is_no_folder_of_versions_is_the_artifact_itself(tmp_path: Path) -> None:
+    assert versions.resolved(None) == registry.packaged_artifact()
+    assert versions.resolved(tmp_path) == tmp_path
+    assert versions.shadow_of(tmp_path) is None
+
+
+def test_an_altered_version_is_neither_promoted_nor_gone_back_to(
+    two: tuple[Path, str, str],
+) -> None:
+    folder, first, second = two
+    heads = folder / first / registry.HEADS
+    heads.write_bytes(heads.read_bytes()[:-1] + b"x")
+    for change in (lambda: versions.roll_back(folder), lambda: versions.promote(folder, first)):
+        with pytest.raises(ArtifactError, match="altered"):
+            change()
+    assert versions.read_pointer(folder).current == second
+
+
+@pytest.mark.parametrize("name", ["nothing", "sentiment-", ""])
+def test_a_name_that_means_no_one_version_is_refused(two: tuple[Path, str, str], name: str) -> None:
+    with pytest.raises(ArtifactError, match="no one version"):
+        versions.promote(two[0], name)
+
+
+def test_a_shadow_is_another_version_than_the_current_one(two: tuple[Path, str, str]) -> None:
+    folder, first, second = two
+    with pytest.raises(ArtifactError, match="serves already"):
+        versions.run_in_shadow(folder, second)
+    assert versions.run_in_shadow(folder, first) == first
+    assert versions.shadow_of(folder) == folder / first
+    versions.promote(folder, first)
+    assert versions.shadow_of(folder) is None, "what serves is not its own shadow"
+    assert versions.run_in_shadow(folder, None) == ""
+
+
+def test_the_commands_do_the_same(tmp_path: Path, remade: Remake) -> None:
+    folder = str(tmp_path / "versions")
+
+    def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, *arguments, "--registry", folder]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    empty = ask("list")
+    assert (empty.returncode, empty.stderr.count("\n")) == (2, 1)
+    first = ask("promote", str(registry.packaged_artifact())).stdout.strip()
+    second = ask("promote", str(remade("second"))).stdout.strip()
+    assert ask("rollback").stdout.strip() == first
+    assert ask("shadow", second).stdout.strip() == second
+    found = json.loads(ask("list", "--json").stdout)["versions"]
+    assert [(each["version"], each["role"]) for each in found] == [
+        (first, "current"),
+        (second, "shadow"),
+    ]
+    assert found[0]["trained_rows"] > 0
