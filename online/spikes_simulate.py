@@ -47,6 +47,11 @@ class Platform(NamedTuple):
     warm_up: int
 
 
+def busy(hour: F64) -> F64:
+    """Factor on the number of comments by the time of day (0 … 1): a 6× swing."""
+    return np.asarray(np.exp(0.9 * np.sin(2 * np.pi * (hour - 0.3))))
+
+
 def platform(seed: int, keys: int = 2_000, spikes: int = 200, correlation: float = 0.0) -> Platform:
     """Two weeks of comments.
 
@@ -56,11 +61,10 @@ def platform(seed: int, keys: int = 2_000, spikes: int = 200, correlation: float
     rng = np.random.default_rng(seed)
     warm_up, steps = WARM_UP_DAYS * STEPS_A_DAY, (WARM_UP_DAYS + TEST_DAYS) * STEPS_A_DAY
     hour = (np.arange(steps) % STEPS_A_DAY) / STEPS_A_DAY
-    busy = np.exp(0.9 * np.sin(2 * np.pi * (hour - 0.3)))
     swing = 1 + 0.25 * np.sin(2 * np.pi * (hour - 0.8))
     volume = np.exp(rng.normal(0.0, 1.3, keys))
     usual = rng.beta(3, 17, keys)
-    rate = volume[:, None] * busy * np.exp(rng.normal(0, 0.15, (keys, steps)))
+    rate = volume[:, None] * busy(hour) * np.exp(rng.normal(0, 0.15, (keys, steps)))
     share = np.clip(usual[:, None] * swing, 0.002, 0.9)
     made = []
     candidates = np.flatnonzero(volume > 0.7)
@@ -113,45 +117,3 @@ def columns(
     at = start + (step + rng.random(len(cell))) * STEP_SECONDS
     order = np.argsort(at, kind="stable")
     return Columns(negative[order], at[order], key[order], np.zeros(len(cell), np.uint64))
-
-
-def null_days(
-    shares: F64, days: int, seed: int, correlation: float = 0.0, flood: int = 0
-) -> Iterator[Columns]:
-    """Days without a spike, of keys with these shares and the volumes of `platform`.
-
-    Args:
-        shares: float64[keys].
-        correlation: ρ of comments within a step.
-        flood: negative comments a day that one author writes on one key, within an hour.
-    """
-    rng = np.random.default_rng(seed)
-    keys = len(shares)
-    hour = np.arange(STEPS_A_DAY) / STEPS_A_DAY
-    busy = np.exp(0.9 * np.sin(2 * np.pi * (hour - 0.3)))
-    volume = np.exp(rng.normal(0.0, 1.3, keys))
-    spread = (1 - correlation) / correlation if correlation else 0.0
-    for day in range(days):
-        rate = volume[:, None] * busy * np.exp(rng.normal(0, 0.15, (keys, STEPS_A_DAY)))
-        comments = rng.poisson(rate).astype(np.int32)
-        share = np.broadcast_to(shares[:, None], comments.shape)
-        if correlation:
-            share = rng.beta(share * spread, (1 - share) * spread)
-        negatives = rng.binomial(comments, share).astype(np.int32)
-        for first in range(0, STEPS_A_DAY, 24):
-            last = first + 24
-            start = (day * STEPS_A_DAY + first) * STEP_SECONDS
-            made = columns(comments[:, first:last], negatives[:, first:last], start, rng)
-            yield _flooded(made, flood, start, rng) if flood and first == 144 else made
-
-
-def _flooded(made: Columns, flood: int, start: float, rng: np.random.Generator) -> Columns:
-    """One author's comments among the others'."""
-    at = np.concatenate([made.at, start + rng.random(flood) * 3_600.0])
-    order = np.argsort(at, kind="stable")
-    return Columns(
-        np.concatenate([made.negative, np.ones(flood)])[order],
-        at[order],
-        np.concatenate([made.key, np.zeros(flood, np.int64)])[order],
-        np.concatenate([made.author, np.full(flood, 7, np.uint64)])[order],
-    )

@@ -7,9 +7,10 @@ import pytest
 
 from online.spikes import SpikeMonitor
 from online.spikes_evaluate import evaluate, item_alarms
+from online.spikes_nulls import null_counts, null_stream
 from online.spikes_replays import Stream, cell_of, injected, permuted
 from online.spikes_scores import scored, upper95
-from online.spikes_simulate import Spike, null_days, platform, stream
+from online.spikes_simulate import Spike, platform, stream
 
 NOBODY = np.zeros(0, np.uint64)
 
@@ -76,8 +77,21 @@ def alarms_of(columns: object, keys: int) -> int:
 
 @pytest.mark.parametrize(("correlation", "flood"), [(0.0, 0), (0.02, 0), (0.0, 300)])
 def test_nulls_keep_the_budget(correlation: float, flood: int) -> None:
-    shares = np.resize(np.array([0.15, 0.3, 0.5]), 150)
-    assert alarms_of(null_days(shares, 12, 1, correlation, flood), 150) <= 12
+    labels = [np.arange(100) < 100 * share for share in (0.15, 0.3, 0.5)]
+    counts = null_counts(labels, 150, 12, 1, correlation)
+    assert alarms_of(null_stream(counts, 2, flood), 150) <= 12
+
+
+def test_a_null_replay_has_the_labels_and_the_correlation_it_is_given() -> None:
+    labels = [np.arange(100) < 20, np.arange(100) < 60]
+    for correlation in (0.0, 0.05):
+        n, x = (each.astype(float) for each in null_counts(labels, 60, 8, 3, correlation))
+        p = np.array([[0.2], [0.6]] * 30)
+        known = n.sum(1) > 500
+        assert (x.sum(1) / n.sum(1))[known] == pytest.approx(p[known, 0], abs=0.07)
+        v = p * (1 - p)
+        found = ((x - n * p) ** 2 - n * v).sum() / (n * (n - 1) * v).sum()
+        assert found == pytest.approx(correlation, abs=0.02)
 
 
 def test_most_spikes_of_a_small_platform_are_found() -> None:
