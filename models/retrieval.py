@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.classifier import Classifier
-from models.packing import pack
 
 
 def first_of_each(rows: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
@@ -26,7 +25,7 @@ def embedded(classifier: Classifier, texts: Sequence[str]) -> NDArray[np.float32
     """Unit vectors float32[texts, hidden], adapter off, as `/embed` answers them."""
     ids = classifier.prepare_embedding(texts)
     found = np.zeros((len(ids), classifier.width), np.float32)
-    for batch in pack([len(each) for each in ids], classifier.budget):
+    for batch in classifier.batches([len(each) for each in ids]):
         found[batch] = classifier.embed([ids[place] for place in batch])
     return found
 

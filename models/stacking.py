@@ -17,7 +17,6 @@ from models import registry
 from models.classifier import Classifier
 from models.data import NEUTRAL, LabelledSet
 from models.ngrams_training import MASKED, train_ngrams
-from models.packing import pack
 from models.registry import Manifest, Stack
 from models.sampling import TrainingRow, draw
 
@@ -75,7 +74,7 @@ def trunk_logits(classifier: Classifier, texts: Sequence[str]) -> NDArray[np.flo
     ids = [row.ids for row in classifier.prepare(texts)]
     logits = np.zeros((len(texts), 3), np.float32)
     readable = [index for index, each in enumerate(ids) if each]
-    for batch in pack([len(ids[index]) for index in readable], classifier.budget):
+    for batch in classifier.batches([len(ids[index]) for index in readable]):
         places = [readable[index] for index in batch]
         logits[places] = classifier.logits([ids[place] for place in places])
     return logits

@@ -24,15 +24,17 @@ from models.data import Comment
 from models.measures import score_labels
 from models.ngrams import NGrams, softmax
 from models.ngrams_training import train_table
-from models.packing import pack
 from models.registry import Manifest, Scores, Stack, Topic
-from models.stacking import TEMPERATURES, WEIGHTS
 from models.topic_data import TopicSet
 from models.topics import TopicHead, load_topics, save_topics
 
 HELD_SHARE, FEWEST = 0.15, 200
 RIDGES, RIDGE = (0.003, 0.01, 0.03, 0.1), 0.03
 PASSES = (1, 2, 4)
+WEIGHTS, TEMPERATURES = (
+    (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0),
+    (0.3, 0.4, 0.5, 0.6, 0.8, 1.0),
+)
 TABLE_BYTES = 400_000  # of one expert: an eight-bit weight a label and two bytes of place a gram
 STEPS = 60
 
@@ -110,7 +112,7 @@ def vectors_of(
     ids = [row.ids for row in classifier.prepare(texts)]
     readable = [index for index, each in enumerate(ids) if each]
     found = np.zeros((len(texts), classifier.width), np.float32)
-    for batch in pack([len(ids[index]) for index in readable], classifier.budget):
+    for batch in classifier.batches([len(ids[index]) for index in readable]):
         places = [readable[index] for index in batch]
         found[places] = classifier.vectors([ids[place] for place in places]).cpu().numpy()
         for _ in batch:
