@@ -6,7 +6,7 @@ Written anew by `python -m models.openapi > models/openapi.json`.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -77,6 +77,9 @@ def document() -> dict[str, Any]:
     references, components = msgspec.json.schema_components(
         KINDS, ref_template="#/components/schemas/{name}"
     )
+    # The keys of a dictionary are not in msgspec's schema of it.
+    attributes = components["PerspectiveRequest"]["properties"]["requestedAttributes"]
+    attributes["propertyNames"] = {"enum": list(get_args(protocols.Attribute))}
     of = dict(zip(KINDS, references, strict=True))
     labels = {"anyOf": [LABELS, {"type": "array", "items": LABELS}]}
     asked = {

@@ -22,6 +22,7 @@ from models.wire import MAX_TEXTS, BadRequestError, decode
 
 MODEL = "springtide"
 PLAIN_OUTPUTS = ("label", "scores", "flagged", "error")
+Attribute = Literal["NEGATIVE", "NEUTRAL", "POSITIVE"]
 T = TypeVar("T")
 
 
@@ -125,9 +126,7 @@ class PerspectiveRequest(Struct, frozen=True, rename="camel"):
     """Perspective's AnalyzeComment request: `requestedAttributes` maps names to `{}`."""
 
     comment: PerspectiveComment
-    requested_attributes: Annotated[
-        dict[Literal["NEGATIVE", "NEUTRAL", "POSITIVE"], dict[str, Any]], Meta(min_length=1)
-    ]
+    requested_attributes: Annotated[dict[Attribute, dict[str, Any]], Meta(min_length=1)]
     languages: list[str] = []
     client_token: str | None = None
 
