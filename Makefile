@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: help install demo test test-kafka check format bench nightly chaos readme clean
+.PHONY: help install demo test test-kafka check format bench nightly chaos readme licences audit clean
 
 help: ## explain the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,13 @@ chaos: install ## kill, pause and cut off parts, a seed a run; goes on where it 
 
 readme: install ## rewrite the README's tables and file map from the code
 	$(BIN)/python docs/generate.py
+
+licences: install ## rewrite docs/licences.md from what is installed
+	$(BIN)/python docs/licences.py
+
+audit: install ## known vulnerabilities of the pinned versions; says so where it cannot ask
+	@$(BIN)/python -m pip install --quiet -c constraints.txt pip-audit || true
+	@$(BIN)/python .ci/audit
 
 clean: ## remove the environment and what the demo left
 	rm -rf .venv springtide-data

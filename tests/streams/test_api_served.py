@@ -19,7 +19,7 @@ class GatedOutlet(Outlet):
     """Keeps records until it is let go, as Kafka does that is slow to answer."""
 
     def __init__(self) -> None:
-        super().__init__([])
+        super().__init__("kafka://127.0.0.1:9")
         self.open = asyncio.Event()
         self.written: list[Outgoing] = []
 
