@@ -71,9 +71,12 @@ def blend_scores(n: int, b: Blend, c: Content, bucket: int, s: Scratch) -> None:
 
 @kernel()
 def mask(n: int, available: U8, p: Popularity, c: Content, s: Scratch, mark: int) -> None:
-    """Items that are unavailable, unknown, or marked as seen cannot be candidates."""
+    """Items that are unavailable, unknown, or marked as seen cannot be candidates.
+
+    One that nobody took is known where it is near, by content, to what the user has.
+    """
     for i in range(n):
-        unknown = p.counts[i] <= 0 and c.listed[i] == 0
+        unknown = p.counts[i] <= 0 and (c.listed[i] == 0 or s.q_sum[i] <= 0)
         if available[i] == 0 or unknown or s.seen[i] == mark:
             s.scores[i] = MASKED
 

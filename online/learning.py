@@ -197,7 +197,7 @@ def _rank(
         place = ca.place_of(item, mark, s.pool)
         popularity_rank = bl.count_rank_by_leaders(n, m.available, m.popularity, s, mark, item)
     events.popularity_ranks[e] = popularity_rank
-    if place >= 0:
+    if place >= 0 and not s.scores[place] <= bl.MASKED:
         events.ranks[e] = _foresee(scored, m, bl.bucket_of(h.length[user]), place, disliked, scan)
 
 

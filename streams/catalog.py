@@ -14,6 +14,7 @@ from streams import topics, whole_topic
 from streams.batch_consumer import to_batch
 from streams.events import Item
 from streams.intake import Rejected
+from streams.item_texts import ItemTexts
 from streams.river import River
 
 log = get_logger("catalog")
@@ -27,6 +28,7 @@ class Catalog:
         self._items: dict[tuple[str, str], Item] = {}
         self._held: set[tuple[str, str]] = set()
         self.caught_up = asyncio.Event()
+        self.texts = ItemTexts(river.learner)
 
     def topics(self, tenant: str, item_id: str) -> tuple[str, ...]:
         """Topics of an item; none where the catalogue does not know it."""
@@ -49,7 +51,10 @@ class Catalog:
             self._river.learner(tenant).put_item(item_id, item.topics if item else (), available)
 
     async def run(self) -> None:
-        """Follow items.v1 for as long as the worker lives."""
+        """Follow items.v1, and hand on what items say, for as long as the worker lives."""
+        await asyncio.gather(self._follow(), self.texts.run())
+
+    async def _follow(self) -> None:
         url = self._river.settings.kafka_url.get_secret_value()
         async for fetched in whole_topic.follow(url, topics.ITEMS, "springtide-catalog"):
             if fetched.records:
@@ -75,6 +80,7 @@ class Catalog:
 
     def _put(self, item: Item) -> None:
         key = (item.tenant, item.item_id)
+        self.texts.put(item, self._items.get(key))
         if key in self._items or len(self._items) < self._river.settings.max_items:
             self._items[key] = item
         available = item.available and key not in self._held

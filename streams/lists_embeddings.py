@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from online.arrays import F32
 
 PREFIX = "query: "  # e5 was trained with one before every text
-TOKENS = 64  # of an item: its name and its first tags; more would blur what it is about
+TOKENS = 32  # of an item: its name and its first tags; more blur what it is about
 
 
 def embedded(texts: Sequence[str], folder: Path) -> F32:

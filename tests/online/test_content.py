@@ -168,6 +168,7 @@ def test_a_new_item_is_listed_at_once_for_who_took_its_neighbours(
     assert "new" not in learner.top_k("u3", 150).items
     learner.put_content(new)
     assert "new" in learner.top_k("u3", 20).items
+    assert "new" not in learner.popular(200).items
     learner.put_item("new", [], available=False)
     assert "new" not in learner.top_k("u3", 150).items
 
