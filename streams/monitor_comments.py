@@ -7,13 +7,15 @@ taken from there: an alert waits for no insert.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from infra.warehouse import ArchiveWriter, Warehouse
 from online.spikes import Alarm
 
 MOST = 2_000  # comments of each kind
+ENOUGH = 500  # before the spike
+WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=14))
 TABLE = "scored_comments"
 COLUMNS = (
     "id", "text", "negative", "occurred_at", "topics", "surface", "model_version", "language",
@@ -46,8 +48,7 @@ def comments_around(
         TransientError: ClickHouse is away.
     """
     kind, _, name = alarm.key.partition(":")
-    start = datetime.fromtimestamp(alarm.started_at, UTC)
-    end = datetime.fromtimestamp(alarm.raised_at, UTC)
+    start, end = (datetime.fromtimestamp(t, UTC) for t in (alarm.started_at, alarm.raised_at))
     values = {"tenant": tenant, "name": name, "start": start, "end": end, "limit": MOST}
     held = [row for row in _held(archive, tenant) if row["occurred_at"] <= end]
     ours = [row for row in held if _is_of(kind, name, row)]
@@ -55,20 +56,35 @@ def comments_around(
     spike = warehouse.query(
         f"{_SELECT}{where} AND occurred_at BETWEEN %(start)s AND %(end)s{_NEWEST}", values
     )
-    earlier = f" AND occurred_at < %(start)s{_NEWEST}"
-    before = _merged(
-        warehouse.query(_SELECT + where + earlier, values),
-        [row for row in ours if row["occurred_at"] < start],
-    )
-    others = before
+    tenants, busy = _before(warehouse, "", values, len(WINDOWS))
+    others = _merged(tenants, [row for row in held if row["occurred_at"] < start])
+    before = others
     if kind != "tenant":
-        others = _merged(
-            warehouse.query(_SELECT + earlier, values),
-            [row for row in held if row["occurred_at"] < start],
-        )
+        found, _ = _before(warehouse, where, values, busy + 1)
+        before = _merged(found, [row for row in ours if row["occurred_at"] < start])
     return Comments(
         _merged(spike, [row for row in ours if row["occurred_at"] >= start]), before, others
     )
+
+
+def _before(
+    warehouse: Warehouse, where: str, values: dict[str, Any], most: int
+) -> tuple[list[Row], int]:
+    """The newest before the start, and how many windows were needed for enough of them.
+
+    Args:
+        most: windows. Of a key not many more than of its tenant: two weeks of a tenant that has
+            enough in an hour are millions of rows.
+    """
+    rows: list[Row] = []
+    for number, window in enumerate(WINDOWS[:most], start=1):
+        rows = warehouse.query(
+            f"{_SELECT}{where} AND occurred_at >= %(since)s AND occurred_at < %(start)s{_NEWEST}",
+            values | {"since": values["start"] - window},
+        )
+        if len(rows) >= ENOUGH:
+            return rows, number
+    return rows, most
 
 
 def _held(archive: ArchiveWriter, tenant: str) -> Iterator[Row]:
