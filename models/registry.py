@@ -58,8 +58,7 @@ class Scores(Struct, frozen=True):
 class Topic(Struct, frozen=True):
     """One topic head: its labels, what it was trained on, and its scores on the set's test rows.
 
-    `stack`: how its own n-gram expert joins it, `ngrams`: that expert alone; `train_seconds`: the
-    reading of the rows by the trunk included.
+    `stack`: how its own n-gram expert joins it, `ngrams`: that expert alone.
     """
 
     labels: tuple[str, ...]
@@ -67,7 +66,6 @@ class Topic(Struct, frozen=True):
     scores: Scores
     stack: Stack | None = None
     ngrams: Scores | None = None
-    train_seconds: float = 0.0
 
 
 class Manifest(Struct, frozen=True):

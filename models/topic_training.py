@@ -9,7 +9,6 @@ all training rows. No setting sees a test row.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -78,9 +77,7 @@ def add_topics(
         return vectors_of(classifier, texts, lambda: progress(next(done), total))
 
     for each in sets:
-        begun = time.monotonic()
         head = train_head(each, read(each.train), seed)
-        seconds = time.monotonic() - begun
         test = read(each.test)
         heads[each.name] = head
         topics[each.name] = Topic(
@@ -89,7 +86,6 @@ def add_topics(
             scores=_scores(each, head.shares(test, [row.text for row in each.test])),
             stack=head.stack if head.ngrams is not None else None,
             ngrams=_expert_alone(each, head.ngrams),
-            train_seconds=round(seconds, 1),
         )
     path = save_topics(folder, heads)
     whole = msgspec.structs.replace(
