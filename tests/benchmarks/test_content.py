@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,9 @@ def evaluated(folder: Path, tmp_path: Path, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "streams.cli", "evaluate", "lists", "--json", "--peers", "none",
          "--data", str(folder / "stream.csv.gz"), "--items", str(folder / "items.csv.gz"),
-         "--map", "user=user_id,item=item_id,time=timestamp",
-         "--resume", str(tmp_path / "run.npz"), *arguments],
+         "--map", "user=user_id,item=item_id,time=timestamp", *arguments],
         capture_output=True, text=True, timeout=1700, check=False,
+        env=os.environ | {"SPRINGTIDE_DATA_DIR": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     methods: dict[str, Any] = json.loads(done.stdout)["methods"]
