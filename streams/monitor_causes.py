@@ -11,12 +11,12 @@ import asyncio
 from msgspec import Struct
 
 from infra.telemetry import get_logger
-from infra.warehouse import ArchiveWriter, TransientError, Warehouse
+from infra.warehouse import TransientError
 from online.spikes import Alarm, most_telling
 from online.spikes_slices import Attributes, slices
 from online.spikes_terms import contrastive
 from streams.events import AlertComment, AlertSlice
-from streams.monitor_comments import Comments, Row, comments_around
+from streams.monitor_comments import Comments, CommentsAround, Row
 
 log = get_logger("monitor")
 
@@ -34,16 +34,14 @@ class Causes(Struct, frozen=True):
     slices: tuple[AlertSlice, ...] = ()
 
 
-async def causes(
-    warehouse: Warehouse, archive: ArchiveWriter, tenant: str, alarm: Alarm, title: str
-) -> Causes:
+async def causes(asks: CommentsAround, tenant: str, alarm: Alarm, title: str) -> Causes:
     """Look for the cause of an alarm; nothing is said where ClickHouse does not answer.
 
     Args:
         title: of the item; its words are no cause.
     """
     try:
-        around = await asyncio.to_thread(comments_around, warehouse, archive, tenant, alarm)
+        around = await asyncio.to_thread(asks.find, tenant, alarm)
     except TransientError as error:  # an alert must not wait for ClickHouse
         log.warning("alert.without_causes", key=alarm.key, error=str(error))
         return Causes()

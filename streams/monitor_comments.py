@@ -39,52 +39,68 @@ class Comments(NamedTuple):
     others: list[Row]
 
 
-def comments_around(
-    warehouse: Warehouse, archive: ArchiveWriter, tenant: str, alarm: Alarm
-) -> Comments:
-    """At most 2,000 of each.
+class CommentsAround:
+    """Asks for them; knows how far back a tenant's comments must be looked for."""
 
-    Raises:
-        TransientError: ClickHouse is away.
-    """
-    kind, _, name = alarm.key.partition(":")
-    start, end = (datetime.fromtimestamp(t, UTC) for t in (alarm.started_at, alarm.raised_at))
-    values = {"tenant": tenant, "name": name, "start": start, "end": end, "limit": MOST}
-    held = [row for row in _held(archive, tenant) if row["occurred_at"] <= end]
-    ours = [row for row in held if _is_of(kind, name, row)]
-    where = FILTER.get(kind, "")
-    spike = warehouse.query(
-        f"{_SELECT}{where} AND occurred_at BETWEEN %(start)s AND %(end)s{_NEWEST}", values
-    )
-    tenants, busy = _before(warehouse, "", values, len(WINDOWS))
-    others = _merged(tenants, [row for row in held if row["occurred_at"] < start])
-    before = others
-    if kind != "tenant":
-        found, _ = _before(warehouse, where, values, busy + 1)
-        before = _merged(found, [row for row in ours if row["occurred_at"] < start])
-    return Comments(
-        _merged(spike, [row for row in ours if row["occurred_at"] >= start]), before, others
-    )
+    def __init__(self, warehouse: Warehouse, archive: ArchiveWriter) -> None:
+        self._warehouse = warehouse
+        self._archive = archive
+        self._window: dict[str, int] = {}  # of `WINDOWS`, that held enough of a tenant's last time
 
+    def find(self, tenant: str, alarm: Alarm) -> Comments:
+        """At most 2,000 of each.
 
-def _before(
-    warehouse: Warehouse, where: str, values: dict[str, Any], most: int
-) -> tuple[list[Row], int]:
-    """The newest before the start, and how many windows were needed for enough of them.
+        Raises:
+            TransientError: ClickHouse is away.
+        """
+        kind, _, name = alarm.key.partition(":")
+        start, end = (datetime.fromtimestamp(at, UTC) for at in (alarm.started_at, alarm.raised_at))
+        values = {"tenant": tenant, "name": name, "start": start, "end": end, "limit": MOST}
+        held = [row for row in _held(self._archive, tenant) if row["occurred_at"] <= end]
+        ours = [row for row in held if _is_of(kind, name, row)]
+        where = FILTER.get(kind, "")
+        spike = self._warehouse.query(
+            f"{_SELECT}{where} AND occurred_at BETWEEN %(start)s AND %(end)s{_NEWEST}", values
+        )
+        others = _merged(
+            self._of_tenant(values), [row for row in held if row["occurred_at"] < start]
+        )
+        before = others
+        if kind != "tenant":
+            found = self._of_key(where, values, self._window[tenant])
+            before = _merged(found, [row for row in ours if row["occurred_at"] < start])
+        return Comments(
+            _merged(spike, [row for row in ours if row["occurred_at"] >= start]), before, others
+        )
 
-    Args:
-        most: windows. Of a key not many more than of its tenant: two weeks of a tenant that has
-            enough in an hour are millions of rows.
-    """
-    rows: list[Row] = []
-    for number, window in enumerate(WINDOWS[:most], start=1):
-        rows = warehouse.query(
+    def _of_tenant(self, values: dict[str, Any]) -> list[Row]:
+        """The newest before the start; further back only where these are too few."""
+        tenant, start = values["tenant"], values["start"]
+        rows: list[Row] = []
+        for window in range(self._window.get(tenant, 0), len(WINDOWS)):
+            self._window[tenant] = window
+            rows = self._before("", values, WINDOWS[window])
+            if len(rows) >= ENOUGH:
+                age = start - rows[ENOUGH - 1]["occurred_at"]
+                self._window[tenant] = next(w for w, width in enumerate(WINDOWS) if age <= width)
+                break
+        return rows
+
+    def _of_key(self, where: str, values: dict[str, Any], window: int) -> list[Row]:
+        """The same of a key, but one window more than its tenant at most: two weeks of a tenant
+        that has enough in an hour are millions of rows."""
+        rows: list[Row] = []
+        for width in WINDOWS[window : window + 2]:
+            rows = self._before(where, values, width)
+            if len(rows) >= ENOUGH:
+                break
+        return rows
+
+    def _before(self, where: str, values: dict[str, Any], window: timedelta) -> list[Row]:
+        return self._warehouse.query(
             f"{_SELECT}{where} AND occurred_at >= %(since)s AND occurred_at < %(start)s{_NEWEST}",
             values | {"since": values["start"] - window},
         )
-        if len(rows) >= ENOUGH:
-            return rows, number
-    return rows, most
 
 
 def _held(archive: ArchiveWriter, tenant: str) -> Iterator[Row]:

@@ -19,6 +19,7 @@ from streams import topics
 from streams.catalog import Catalog
 from streams.events import Alert, encode, item_key
 from streams.monitor_causes import causes
+from streams.monitor_comments import CommentsAround
 from streams.monitor_told import read_alerts
 from streams.outlet import Outgoing
 from streams.river import River
@@ -49,7 +50,7 @@ class Pager:
     ) -> None:
         self._river = river
         self._catalog = catalog
-        self._warehouse = warehouse
+        self._comments = CommentsAround(warehouse, river.archive)
         self._sender = sender
         self.start({}, {})
 
@@ -90,7 +91,7 @@ class Pager:
         nothing = Alarm("item:", "share", "firing", "", now, now, 0, 0, 0, 0, 0, 0, "minor")
         await self._sender.warm_up()
         try:
-            await causes(self._warehouse, self._river.archive, "", nothing, "")
+            await causes(self._comments, "", nothing, "")
         except WarehouseError as error:  # tables of an older version: said now, not at the alert
             log.warning("alert.causes_refused", error=str(error)[:300])
 
@@ -147,7 +148,7 @@ class Pager:
         item = alarm.key.partition(":")[2]
         title = self._catalog.title(tenant, item) if alarm.key.startswith("item:") else ""
         fingerprint = self._fingerprint(tenant, alarm)
-        found = await causes(self._warehouse, self._river.archive, tenant, alarm, title)
+        found = await causes(self._comments, tenant, alarm, title)
         return Alert(
             fingerprint=fingerprint,
             tenant=tenant,

@@ -19,7 +19,7 @@ from infra import warehouse
 from infra.warehouse import ArchiveWriter, Warehouse
 from online.spikes import Alarm
 from streams.api_monitoring import SENTIMENT
-from streams.monitor_comments import comments_around
+from streams.monitor_comments import CommentsAround
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(1_800)]
 
@@ -83,7 +83,7 @@ def asked(client: Warehouse) -> Iterator[tuple[str, Any]]:
 
 
 def test_queries_answer_within_a_tenth_of_a_second(filled: Warehouse) -> None:
-    archive, slow = ArchiveWriter(filled), {}
+    around, slow = CommentsAround(filled, ArchiveWriter(filled)), {}
     at = time.time() - 3_600
     for name, call in asked(filled):
         seconds = []
@@ -93,7 +93,7 @@ def test_queries_answer_within_a_tenth_of_a_second(filled: Warehouse) -> None:
                 alarm = Alarm(
                     call, "share", "firing", "", at, at + 1_800, 5, 9, 9, 1, 0.2, 5, "minor"
                 )
-                comments_around(filled, archive, "bench", alarm)
+                around.find("bench", alarm)
             else:
                 filled.query(*call)
             seconds.append(time.perf_counter() - started)
