@@ -4,6 +4,7 @@ ModelError
 ├── TrunkMissingError     the wheels that hold the trunk are not installed, or are of another format
 ├── DataError        labelled comments cannot be read
 ├── ArtifactError    an artifact folder is absent, incomplete or altered
+├── EngineMissingError    the library of the chosen engine is not installed
 ├── OverloadedError       the server's queue is full (back-pressure, not a fault)
 └── DeadlineError    a text was not on the device before its caller's deadline
 """
@@ -25,6 +26,10 @@ class DataError(ModelError):
 
 class ArtifactError(ModelError):
     """An artifact folder is absent, incomplete or altered."""
+
+
+class EngineMissingError(ModelError):
+    """The library of the chosen engine is not installed."""
 
 
 class OverloadedError(ModelError):

@@ -13,6 +13,9 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.packing import pad
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ class Padded:
 
         ids, mask = pad(rows, pad_id)
         self._shape = ids.shape
+        self._rectangle = ids, mask
         self.ids = torch.from_numpy(ids).to(device).flatten()
         self.positions = torch.arange(ids.shape[1], device=device).repeat(ids.shape[0])
         self._mask = torch.from_numpy(mask).to(device)
@@ -61,6 +65,10 @@ class Padded:
         query, key, value = projected.view(texts, longest, 3, heads, -1).permute(2, 0, 3, 1, 4)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=self._bias(projected))
         return mixed.transpose(1, 2).reshape(texts * longest, -1)
+
+    def rectangle(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Token ids and mask, int64 [texts, longest]."""
+        return self._rectangle
 
     def _bias(self, like: torch.Tensor) -> torch.Tensor | None:
         """What is added to attention's logits, made once: 0, and -∞ where padding is."""

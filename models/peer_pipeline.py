@@ -60,7 +60,9 @@ def pipeline(trunk: Path, artifact: Path | None) -> Callable[[list[str], int], l
     from transformers import AutoTokenizer, BertConfig, BertPreTrainedModel
     from transformers import pipeline as of_transformers
     from transformers.modeling_outputs import SequenceClassifierOutput
+    from transformers.utils import logging
 
+    logging.set_verbosity_error()  # it warns that the class below is not one of its own
     model, weight, bias = plain_model(trunk, artifact)
 
     class Mean(BertPreTrainedModel):

@@ -35,6 +35,7 @@ class SpeedOptions(Struct, frozen=True):
     text: str
     limit: int = 2_000
     runs: int = 5
+    engine: str = "torch"
     artifact: Path | None = None
 
 
@@ -46,7 +47,7 @@ def measured(options: SpeedOptions, trunk: Path, progress: Progress) -> dict[str
     """
     texts = read_texts(options.data, options.text, options.limit)
     progress("loading", 0.0)
-    ours = Classifier(trunk, options.artifact, threads=1, device="cpu")
+    ours = Classifier(trunk, options.artifact, threads=1, device="cpu", engine=options.engine)
     ours.warm_up()
     peer = pipeline(trunk, options.artifact)
     cleaned = [text[:1_000] for text in texts]
@@ -70,6 +71,7 @@ def measured(options: SpeedOptions, trunk: Path, progress: Progress) -> dict[str
         "peers": median,
         "ratio": {name: per_core / each for name, each in median.items()},
         "flips": _flips(ours, Classifier(trunk, options.artifact, dtype="float32"), texts),
+        "engine": options.engine,
         "dtype": ours.dtype,
         "model_version": ours.model_version,
         "texts": len(texts),

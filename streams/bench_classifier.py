@@ -40,6 +40,7 @@ class HttpOptions(Struct, frozen=True):
     batch: int = 32
     threads: int = 2
     flood_queue: int = 64
+    engine: str = "torch"
     artifact: Path | None = None
 
 
@@ -66,7 +67,7 @@ def over_http(texts: Sequence[str], options: HttpOptions, progress: Progress) ->
 @contextlib.contextmanager
 def _server(options: HttpOptions, *more: str) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "streams.cli", "classifier", "--port", "0"]
-    command += ["--threads", str(options.threads), *more]
+    command += ["--threads", str(options.threads), "--engine", options.engine, *more]
     if options.artifact is not None:
         command += ["--model", str(options.artifact)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

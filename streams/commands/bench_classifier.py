@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,9 @@ def classifier(
     seconds: Annotated[float, typer.Option(min=0.5, help="Of a run over HTTP.")] = 5.0,
     http: Annotated[bool, typer.Option(help="Also over HTTP, and flooded.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="Of the server's torch.")] = 2,
+    engine: Annotated[
+        Literal["torch", "openvino"], typer.Option(help="As `springtide classifier` knows them.")
+    ] = "torch",
     model: Annotated[
         Path | None, typer.Option(help="An artifact in place of the packaged one.")
     ] = None,
@@ -43,10 +46,12 @@ def classifier(
         from models.trunk import default_cache_dir, trunk_folder
         from streams.bench_classifier import HttpOptions, over_http
 
-        options = SpeedOptions(data, text, limit, runs, artifact)
+        options = SpeedOptions(data, text, limit, runs, engine, artifact)
         found = measured(options, trunk_folder(default_cache_dir()), progress)
         if http:
-            asked = HttpOptions(seconds=seconds, runs=runs, threads=threads, artifact=artifact)
+            asked = HttpOptions(
+                seconds=seconds, runs=runs, threads=threads, engine=engine, artifact=artifact
+            )
             found["http"] = over_http(read_texts(data, text, limit), asked, progress)
         return found
 

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,10 @@ def classifier(
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")
     ] = None,
+    engine: Annotated[
+        Literal["torch", "openvino"],
+        typer.Option(help="openvino: int8 on a CPU, a third less time for a single comment."),
+    ] = "torch",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch; default: half of the processors.")
     ] = None,
@@ -53,7 +57,16 @@ def classifier(
     telemetry.configure()
     settings = load_settings(model=model)
     asyncio.run(
-        _main(host, port, settings.model, device, threads or default_threads(), queue, cache_dir)
+        _main(
+            host,
+            port,
+            settings.model,
+            device,
+            engine,
+            threads or default_threads(),
+            queue,
+            cache_dir,
+        )
     )
 
 
@@ -67,6 +80,7 @@ async def _main(
     port: int,
     artifact: Path | None,
     device: str | None,
+    engine: str,
     threads: int,
     queue: int,
     cache_dir: Path | None,
@@ -89,7 +103,8 @@ async def _main(
         trunk = trunk_folder(cache_dir or default_cache_dir())
         # Torch keeps one number of threads for all: a later version must not set it again.
         first = service.classifier is None
-        return Classifier(trunk, folder, device=device, threads=threads if first else None)
+        own = threads if first else None
+        return Classifier(trunk, folder, device=device, threads=own, engine=engine)
 
     service = Service(ClassifierMetrics(), queue)
     routes = [*health_routes(service.not_ready), *Server(service).routes()]
@@ -110,6 +125,7 @@ async def _main(
                 model_version=loaded.model_version,
                 device=loaded.device,
                 dtype=loaded.dtype,
+                engine=engine,
                 threads=threads,
             )
             print(json.dumps({"ready": True, "url": server.url}), flush=True)

@@ -5,6 +5,7 @@ fp32 must give the same logits; bf16 may change the likeliest label of 2 real co
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.classifier import CANARIES, Classifier
+from models.errors import EngineMissingError
 from models.layouts import Packed, Padded
 from models.parity import compare, read_texts
 from models.peer_pipeline import plain_logits
@@ -64,6 +66,25 @@ def test_bf16_changes_the_label_of_few_real_comments(trunk: Path, shared_dir: Pa
     fast = Classifier(trunk, dtype="bfloat16")
     rows = [each.ids for each in exact.prepare(texts) if each.ids]
     assert compare(batched(fast, rows), batched(exact, rows)).flips <= 0.002
+
+
+@pytest.mark.data
+def test_int8_changes_the_label_of_one_real_comment_in_a_hundred(
+    trunk: Path, classifier: Classifier, shared_dir: Path
+) -> None:
+    texts = read_texts(shared_dir / "data/stream-en-airline/tweets.csv.gz", "text", 1_000)
+    fast, exact = Classifier(trunk, engine="openvino"), Classifier(trunk, dtype="float32")
+    rows = [each.ids for each in exact.prepare(texts) if each.ids]
+    found = compare(batched(fast, rows), batched(exact, rows))
+    assert 0 < found.flips <= 0.01
+    labels = [each.label for each in fast.predict(CANARIES)]
+    assert labels == [each.label for each in classifier.predict(CANARIES)]
+
+
+def test_an_engine_is_missed_in_one_line(trunk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EngineMissingError, match="pip install"):
+        Classifier(trunk, engine="openvino")
 
 
 def test_a_packed_batch_holds_real_tokens_only(classifier: Classifier) -> None:
