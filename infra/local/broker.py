@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
 from infra.local.java import OLDEST, find_java
-from infra.local.kafka_server import is_kafka, kafka_part, kafka_version
-from infra.local.ports import LOOPBACK, answers
+from infra.local.kafka_server import is_kafka, kafka_parts, kafka_version
+from infra.local.ports import LOOPBACK, answers, free_port
 from infra.local.supervisor import ProcessSpec, Ready
 from infra.settings import UserError
 from infra.telemetry import get_logger
@@ -27,19 +28,27 @@ log = get_logger("broker")
 
 
 class Broker(Struct, frozen=True):
-    """A broker to start. `title` is what it is, such as "kafka 4.3.1" or "tansu"."""
+    """A broker to start.
+
+    Attributes:
+        title: what it is, such as "kafka 4.3.1", "kafka 4.3.1, 3 nodes" or "tansu".
+        specs: a process a node.
+    """
 
     title: str
     url: str
-    spec: ProcessSpec
+    specs: tuple[ProcessSpec, ...]
     ready: Ready
 
 
-def broker_part(choice: BrokerChoice, kafka_home: Path | None, data_dir: Path, port: int) -> Broker:
+def broker_part(
+    choice: BrokerChoice, kafka_home: Path | None, data_dir: Path, port: int, nodes: int = 1
+) -> Broker:
     """The broker for this machine.
 
     Args:
         kafka_home: a folder with `libs/*.jar`; without one `data_dir/kafka-home` is looked at.
+        nodes: of a real Kafka; the others take free ports.
 
     Raises:
         UserError: "kafka" is asked for and cannot be had, a given `kafka_home` holds none, or
@@ -51,8 +60,11 @@ def broker_part(choice: BrokerChoice, kafka_home: Path | None, data_dir: Path, p
         home = _home(kafka_home, data_dir)
         java = find_java() if home else None
         if home and java:
-            spec = kafka_part(home, java, data_dir, port)
-            return Broker(f"kafka {kafka_version(home)}", url, spec, _admin_answers(port))
+            ports = [port, *(free_port() for _ in range(nodes - 1))]
+            title = f"kafka {kafka_version(home)}" + (f", {nodes} nodes" if nodes > 1 else "")
+            url = "kafka://" + ",".join(f"{LOOPBACK}:{each}" for each in ports)
+            specs = kafka_parts(home, java, data_dir, ports)
+            return Broker(title, url, specs, _admin_answers(ports))
         missing = (
             f"no Java {OLDEST} or newer for the Kafka at {home}: pip install 'springtide[kafka]'"
             if home
@@ -60,8 +72,10 @@ def broker_part(choice: BrokerChoice, kafka_home: Path | None, data_dir: Path, p
         )
         if choice == "kafka":
             raise UserError(missing)
+    if nodes > 1:
+        raise UserError(f"{nodes} nodes need a real Kafka; {missing or HOW}")
     log.warning("broker.tansu", lacks=LACKS, real_one=missing or HOW)
-    return Broker("tansu", url, _tansu(data_dir, port), _admin_answers(port))
+    return Broker("tansu", url, (_tansu(data_dir, port),), _admin_answers([port]))
 
 
 def _home(given: Path | None, data_dir: Path) -> Path | None:
@@ -102,18 +116,18 @@ def _tansu_binary(data_dir: Path) -> Path:
     return copied
 
 
-def _admin_answers(port: int) -> Ready:
+def _admin_answers(ports: Sequence[int]) -> Ready:
     """Ready is what an admin client says; the socket alone opens before the broker serves."""
 
     def ready() -> bool:
-        if not answers(port):
+        if not all(map(answers, ports)):
             return False
         import kafka
         from kafka.errors import KafkaError
 
         try:
             admin = kafka.KafkaAdminClient(
-                bootstrap_servers=[f"{LOOPBACK}:{port}"],
+                bootstrap_servers=[f"{LOOPBACK}:{port}" for port in ports],
                 bootstrap_timeout_ms=ANSWER_MS,
                 request_timeout_ms=ANSWER_MS,
                 client_id="springtide-start",
@@ -121,6 +135,8 @@ def _admin_answers(port: int) -> Ready:
         except (KafkaError, ValueError):
             return False
         try:
+            if len(admin.describe_cluster()["brokers"]) < len(ports):
+                return False
             admin.list_topics()
         except KafkaError:
             return False

@@ -34,6 +34,7 @@ class LocalStack:
         kafka_home: a folder with `libs/*.jar`.
         given: each part whose URL is set in these settings (by the environment or a flag) is not
             started, but used.
+        nodes: of the real Kafka; topics of three have three copies (`replication`).
 
     Attributes:
         kafka_url, redis_url, clickhouse_url, webhook_url: set once started.
@@ -48,6 +49,7 @@ class LocalStack:
         broker: BrokerChoice = "auto",
         kafka_home: Path | None = None,
         given: Settings | None = None,
+        nodes: int = 1,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.supervisor = Supervisor(self.data_dir / "logs")
@@ -57,6 +59,7 @@ class LocalStack:
         self._choice: BrokerChoice = broker
         self._kafka_home = kafka_home
         self._given = given
+        self._nodes = nodes
         self._lock: int | None = None
 
     def __enter__(self) -> LocalStack:
@@ -151,10 +154,20 @@ class LocalStack:
         self.webhook_url = part(
             "webhook_url", "http://{at}/", lambda p: (webhook_part(self._webhooks, p), None)
         )
-        self.kafka_url = part("kafka_url", "kafka://{at}", self._broker)
+        if self._given is not None and "kafka_url" in self._given.model_fields_set:
+            self.kafka_url = self._given.kafka_url.get_secret_value()
+        else:
+            parts += self._broker()
         return parts
 
-    def _broker(self, port: int) -> tuple[ProcessSpec, Ready | None]:
-        broker = broker_part(self._choice, self._kafka_home, self.data_dir, port)
-        self.broker = broker.title
-        return broker.spec, broker.ready
+    @property
+    def replication(self) -> int:
+        """Copies of a topic that this Kafka can hold."""
+        return min(self._nodes, 3)
+
+    def _broker(self) -> list[tuple[ProcessSpec, Ready | None]]:
+        broker = broker_part(
+            self._choice, self._kafka_home, self.data_dir, free_port(), self._nodes
+        )
+        self.broker, self.kafka_url = broker.title, broker.url
+        return [(spec, broker.ready) for spec in broker.specs]

@@ -25,6 +25,9 @@ def local(
         Literal["auto", "kafka", "tansu"],
         typer.Option(help="auto: the real Kafka where KAFKA_HOME names one, else Tansu."),
     ] = "auto",
+    nodes: Annotated[
+        int, typer.Option(min=1, max=5, help="Of the real Kafka; three keep three copies.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="The settings as one object.")] = False,
 ) -> None:
     """Start the embedded parts, make topics and tables, print the settings to export, and stay.
@@ -40,7 +43,7 @@ def local(
     # Before anything starts: a signal that comes early must find somebody who stops it all.
     stopping = _stop_on_signals()
     settings = load_settings(data_dir=data_dir)
-    stack = LocalStack(settings.data_dir, broker, settings.kafka_home, given=settings)
+    stack = LocalStack(settings.data_dir, broker, settings.kafka_home, settings, nodes)
     try:
         with stack:
             _furnish(stack)
@@ -69,7 +72,7 @@ def _furnish(stack: LocalStack) -> None:
     from infra import warehouse
     from streams import topics
 
-    topics.apply(stack.kafka_url)
+    topics.apply(stack.kafka_url, replication=stack.replication)
     warehouse.migrate(stack.clickhouse_url)
 
 

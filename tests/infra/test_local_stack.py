@@ -260,4 +260,4 @@ def test_a_taken_port_is_one_line(kafka_home: Path, tmp_path: Path) -> None:
             parts.start(clickhouse_part(tmp_path, port))
         broker = broker_part("kafka", kafka_home, tmp_path, port)
         with pytest.raises(UserError, match=f"kafka ended.*{port}"):
-            parts.start(broker.spec, broker.ready)
+            parts.start(broker.specs[0], broker.ready)

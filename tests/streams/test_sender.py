@@ -150,13 +150,13 @@ def test_a_broker_that_is_away_is_waited_for(tmp_path: Any) -> None:
         await asyncio.wait({flushing}, timeout=1.0)
         assert not flushing.done() and sender.events_in == 100
         with Supervisor(tmp_path / "again") as again:
-            await asyncio.to_thread(again.start, broker.spec, broker.ready)
+            await asyncio.to_thread(again.start, broker.specs[0], broker.ready)
             await asyncio.to_thread(topics.apply, broker.url)
             await asyncio.wait_for(flushing, 60)
             assert sender.refused == 0
             await sender.stop()
 
     with Supervisor(tmp_path / "logs") as supervisor:
-        supervisor.start(broker.spec, broker.ready)
+        supervisor.start(broker.specs[0], broker.ready)
         topics.apply(broker.url)
         asyncio.run(run(supervisor))
