@@ -54,7 +54,10 @@ ItemVectors = Annotated[
 ]
 Open = Annotated[
     Literal["seen", "open"],
-    typer.Option(help="open: items are candidates from the start, not from their first event."),
+    typer.Option(
+        metavar="<str>",
+        help="seen, or open: items are candidates from the start, not from their first event.",
+    ),
 ]
 
 
