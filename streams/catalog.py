@@ -27,6 +27,7 @@ class Catalog:
         self._river = river
         self._items: dict[tuple[str, str], Item] = {}
         self._held: set[tuple[str, str]] = set()
+        self._withdrawn: set[tuple[str, str]] = set()
         self.caught_up = asyncio.Event()
         self.texts = ItemTexts(river.learner)
 
@@ -47,7 +48,7 @@ class Catalog:
         self._river.metrics.held.set(len(self._held))
         if self._river.admits(tenant):
             item = self._items.get(key)
-            available = not held and (item is None or item.available)
+            available = not held and (item.available if item else key not in self._withdrawn)
             self._river.learner(tenant).put_item(item_id, item.topics if item else (), available)
 
     async def run(self) -> None:
@@ -83,6 +84,7 @@ class Catalog:
         self.texts.put(item, self._items.get(key))
         if key in self._items or len(self._items) < self._river.settings.max_items:
             self._items[key] = item
+        self._withdrawn.discard(key)
         available = item.available and key not in self._held
         self._river.learner(item.tenant).put_item(item.item_id, item.topics, available)
 
@@ -90,4 +92,6 @@ class Catalog:
         tenant, _, item_id = key.partition("/")
         item = self._items.pop((tenant, item_id), None)
         if item is not None:
+            if len(self._withdrawn) < self._river.settings.max_items:
+                self._withdrawn.add((tenant, item_id))
             self._river.learner(tenant).put_item(item_id, item.topics, False)

@@ -120,6 +120,11 @@ def test_a_severe_incident_holds_an_item_until_it_ends(stack: LocalStack, tmp_pa
             since = await house.tell("course-3", state="resolved")
             await house.until_listed(everything, since)
             assert house.metrics.held._value.get() == 0
+            # Nor does the end of an incident bring back what the platform has withdrawn.
+            house.catalog._withdraw(f"{house.tenant}/course-3")
+            house.catalog.hold(house.tenant, "course-3", True)
+            house.catalog.hold(house.tenant, "course-3", False)
+            assert "course-3" not in house.river.learner(house.tenant).popular(10).items
 
     asyncio.run(run())
 
