@@ -33,7 +33,7 @@ Progress = Callable[[str, float], None]
 
 
 class HttpOptions(Struct, frozen=True):
-    """`batch` texts a request; `flood_queue`: texts that may wait while it is flooded."""
+    """`batch` texts a request; `flood_queue`: texts that may wait in the flood."""
 
     seconds: float = 5.0
     runs: int = 5

@@ -19,7 +19,7 @@ def classifier(
     runs: Runs = 5,
     seconds: Annotated[float, typer.Option(min=0.5, help="Of a run over HTTP.")] = 5.0,
     http: Annotated[bool, typer.Option(help="Also over HTTP, and flooded.")] = True,
-    threads: Annotated[int, typer.Option(min=1, help="Of the server's torch.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Of the server.")] = 2,
     engine: Annotated[
         Literal["torch", "openvino"], typer.Option(help="As `springtide classifier` knows them.")
     ] = "torch",
