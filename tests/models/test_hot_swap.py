@@ -23,7 +23,7 @@ REQUESTS, CONNECTIONS, SWAPS = 10_000, 16, 3
 
 
 def samples(url: str, name: str) -> dict[str, float]:
-    families = text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
+    families = text_string_to_metric_families(httpx.get(f"{url}/metrics", timeout=60).text)
     return {
         sample.labels.get("outcome", ""): sample.value
         for family in families
