@@ -133,10 +133,12 @@ class Exchange:
             self.factors.set_start(slot)
         self._started = size
 
-    def rebuild(self, load: Callable[[int], int | None]) -> None:
+    def rebuild(self, load: Callable[[int], int | None], taking: int | None = None) -> None:
         """Build the statistics anew: from the histories here, and others' checkpoints.
 
         Args:
+            taking: a partition that is being taken over. Its checkpoint is all that counts: what
+                its former owner, who may be this one, learned beyond it is fetched again.
             load: adds a partition's checkpoint to the statistics; returns the number up to which
                 it goes, None where there is none.
         """
@@ -146,7 +148,7 @@ class Exchange:
             shared.replay(part, np.arange(part.users.size, dtype=np.int64), 1)
         for number, remote in self.remotes.items():
             position = load(number) or 0
-            held = remote.kept
+            held = Kept(position) if number == taking else remote.kept
             first = min(max(position, held.settled), held.position)
             beyond = held.between(first, held.position)
             remote.torn = position < held.settled

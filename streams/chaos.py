@@ -192,12 +192,11 @@ class _Run:
             await self.sender.send(outbound)
 
     async def _window(self, seconds: float) -> float:
-        """p99 of so many seconds, ms, what still waits included; infinite where nothing came."""
+        """p99 of so many seconds, ms; infinite where nothing was sent to be waited for."""
         self._watch.reset()
         await asyncio.sleep(seconds)
-        found = self._watch.summary()
-        p99 = found.p99_ms if found.count and not found.unanswered else math.inf
-        return max(p99, self._watch.waiting_ms())
+        found = self._watch.summary(waiting=True)
+        return found.p99_ms if found.count else math.inf
 
     async def _disturb(self) -> None:
         began = time.monotonic()

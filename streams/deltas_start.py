@@ -104,4 +104,4 @@ class DeltasStart:
         def load(number: int) -> int | None:
             return learner.load_others(found[number]) if number in found else None
 
-        learner.exchange.rebuild(load)
+        learner.exchange.rebuild(load, partition)

@@ -120,11 +120,6 @@ class FreshnessWatch:
                 await self._idle.wait()
         return self.summary()
 
-    def waiting_ms(self) -> float:
-        """How long the oldest list has been waited for, 0 for none."""
-        now = time.perf_counter()
-        return max(((now - probe.sent_at) * 1000 for probe in self._pending.values()), default=0.0)
-
     def reset(self) -> None:
         """Forget what was measured: a warm-up is over. What is pending is forgotten too."""
         self._pending.clear()
@@ -132,9 +127,15 @@ class FreshnessWatch:
         self._milliseconds.clear()
         self._unanswered = 0
 
-    def summary(self) -> FreshnessSummary:
-        """What was seen so far (of a very long run: the last 100,000 probes)."""
-        seen = np.array(self._milliseconds)
+    def summary(self, waiting: bool = False) -> FreshnessSummary:
+        """What was seen so far (of a very long run: the last 100,000 probes).
+
+        Args:
+            waiting: count a list that is still waited for as if it came now.
+        """
+        now = time.perf_counter()
+        pending = [(now - probe.sent_at) * 1000 for probe in self._pending.values()]
+        seen = np.array([*self._milliseconds, *(pending if waiting else ())])
         p50, p99, longest = (
             (*np.percentile(seen, (50, 99)), seen.max()) if len(seen) else (math.nan,) * 3
         )

@@ -182,6 +182,24 @@ def test_a_hole_is_known_and_closed_from_the_checkpoint(
     assert statistics(two.learner) == statistics(one.learner)
 
 
+def test_an_owner_that_was_thought_dead_takes_its_partition_back(
+    pair: tuple[Worker, Worker], new_stream: Any, statistics: Any
+) -> None:
+    one, innocent = pair
+    stream = new_stream(3_000)
+    stream.where(np.arange(3_000) < 2_000).learn(one.learner)
+    saved = one.learner.partition_state(0)  # from here another owner went on, and is gone too
+    stream.where(np.arange(3_000) >= 2_000).learn(one.learner)
+    one.exchange.settle(one.exchange.positions())  # a checkpoint that nobody will read
+    one.learner.drop_partition(0)
+    with pytest.raises(TornError):
+        one.learner.load_partition(0, saved)
+    one.exchange.rebuild(lambda number: one.learner.load_others(saved), taking=0)
+    one.learner.load_partition(0, saved)
+    innocent.learner.load_partition(0, saved)
+    assert statistics(one.learner) == statistics(innocent.learner)
+
+
 def test_a_new_worker_starts_from_the_checkpoints_of_all(
     pair: tuple[Worker, Worker], stream: Any, statistics: Any
 ) -> None:
