@@ -114,7 +114,7 @@ def held(outcome: dict[str, Any]) -> bool:
 def test_nothing_is_lost_or_doubled(seed: int, kafka_home: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "streams.cli", "chaos", "--seeds", str(seed), "--json", "--rate",
-         "700", "--out", str(tmp_path / "outcomes.jsonl")],
+         "800", "--out", str(tmp_path / "outcomes.jsonl")],
         capture_output=True, text=True, check=False, timeout=580,
         env={**os.environ, "KAFKA_HOME": str(kafka_home)},
     )  # fmt: skip
