@@ -49,7 +49,8 @@ def test_page_data_is_refused_without_a_token(
     client = httpx.Client(base_url=json.loads(process.stdout.readline())["url"], timeout=20)
     held = {"authorization": f"Bearer {'r' * 24}"}
     try:
-        assert client.get("/").status_code == 200
+        assert client.get("/").status_code == 401
+        assert client.get("/", headers=held).status_code == 200
         for path in ("/ops/panels", "/ops/users", "/ops/alerts", "/ops/data/events", "/v1/alerts"):
             assert client.get(path).status_code == 401
             assert client.get(path, headers=held).status_code == 200
