@@ -15,7 +15,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 
 @app.callback()
 def erasure() -> None:
-    """Look for what is left of a user that `DELETE /v1/users/{id}` erased."""
+    """Look for what is left of a user that `DELETE /v1/users/{id}` erased.
+
+    Example: springtide erasure check u1
+    """
 
 
 @app.command()

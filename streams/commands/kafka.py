@@ -16,7 +16,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 
 @app.callback()
 def kafka() -> None:
-    """A real Kafka for `springtide demo` and `springtide local`, in place of Tansu."""
+    """A real Kafka for `springtide demo` and `springtide local`, in place of Tansu.
+
+    Example: springtide kafka fetch
+    """
 
 
 @app.command()
