@@ -123,10 +123,11 @@ def run_seed(
         parts.stop_apps()
         found = verdict(parts, run.sender)
         counts = msgspec.to_builtins(found)
-        bad = found.lost or found.doubled or found.stale or found.alerts_doubled
+        # What is sent is all of it usable: a dead letter is a loss with a reason.
+        harms = (found.lost, found.doubled, found.stale, found.dead_lettered, found.alerts_doubled)
         return Outcome(
             seed=seed,
-            ok=not (bad or run.stuck) and 0 <= run.recovered <= 30,
+            ok=not (any(harms) or run.stuck) and 0 <= run.recovered <= 30,
             stuck=run.stuck,
             verdict=counts,
             faults=faults,

@@ -51,13 +51,12 @@ class InLoop(driver.AIOKafkaConsumerThread):
 
 async def drain(consumer: Any, fetcher: Any) -> None:
     """Fetch and hand over until one of them stops: Faust's `_drain_messages`, a task a fetch."""
-    stopping = consumer.transport.app
     try:
         while not (consumer.should_stop or fetcher.should_stop):
             messages = [found async for found in consumer.getmany(timeout=1.0)]
             await _unless_suspended(consumer, _hand_over(consumer, messages))
     except (asyncio.CancelledError, *consumer.consumer_stopped_errors):
-        if not stopping.should_stop:
+        if not consumer.transport.app.should_stop:
             raise
 
 
