@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from infra.settings import UserError, load_settings
+from streams.commands.classifier_options import CacheDir
 
 STOP_SECONDS = 10.0
 
@@ -36,9 +37,7 @@ def classifier(
         int | None, typer.Option(min=1, help="Of torch; default: half of the processors.")
     ] = None,
     queue: Annotated[int, typer.Option(min=1, help="Texts that may wait; more get 429.")] = 4_096,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where the trunk is kept; default: ~/.cache/springtide.")
-    ] = None,
+    cache_dir: CacheDir = None,
 ) -> None:
     """Serve the comment classifier over HTTP: /predict, /embed, /info, /health, /metrics.
 

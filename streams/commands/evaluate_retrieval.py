@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.settings import UserError, load_settings
+from streams.commands.classifier_options import AsJson, CacheDir, Model, Threads, open_classifier
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +26,10 @@ def retrieval(
     prefix: Annotated[
         str, typer.Option(help="Goes before every question; E5 was trained with this one.")
     ] = "query: ",
-    model: Annotated[Path | None, typer.Option(help="Artifact; default: the packaged one.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: all.")] = None,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where the trunk is kept; default: ~/.cache/springtide.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    model: Model = None,
+    threads: Threads = None,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Recall at 1: how often the nearest known question, by cosine, has the right category.
 
@@ -81,13 +80,10 @@ def _measured(
 ) -> dict[str, Any]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    from models.classifier import Classifier
     from models.ngrams import TOKEN
     from models.retrieval import embedded, first_of_each, recall_at_1
-    from models.trunk import default_cache_dir, trunk_folder
 
-    trunk = trunk_folder(cache_dir or default_cache_dir())
-    classifier = Classifier(trunk, artifact, threads=threads)
+    classifier = open_classifier(artifact, threads, cache_dir)
     kept, labels = zip(*first_of_each(rows, each), strict=True)
     asked, right = zip(*queries, strict=True)
     words = TfidfVectorizer(token_pattern=TOKEN.pattern).fit(kept)

@@ -12,6 +12,15 @@ import msgspec
 import typer
 
 from infra.settings import UserError, load_settings
+from streams.commands.classifier_options import (
+    SPLITS,
+    AsJson,
+    CacheDir,
+    Model,
+    Split,
+    Threads,
+    open_classifier,
+)
 
 if TYPE_CHECKING:
     from models.data import Comment, LabelledSet
@@ -19,7 +28,6 @@ if TYPE_CHECKING:
     from models.peers import Peer
 
 STARS = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5": "positive"}
-SPLITS = ("all", "train", "test")
 
 
 def sentiment(
@@ -30,16 +38,14 @@ def sentiment(
     label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
     map: Annotated[str, typer.Option(help="How labels read: happy=positive,angry=negative")] = "",
     stars: Annotated[bool, typer.Option("--stars", help="Labels are 1 to 5 stars.")] = False,
-    split: Annotated[str, typer.Option(help="all, train or test, as training splits it.")] = "all",
+    split: Split = "all",
     peers: Annotated[
         str, typer.Option(help="Also train and measure: all, or some of tfidf,ngram-all,probe.")
     ] = "",
-    model: Annotated[Path | None, typer.Option(help="Artifact; default: the packaged one.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: all.")] = None,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where the trunk is kept; default: ~/.cache/springtide.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    model: Model = None,
+    threads: Threads = None,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Accuracy, macro-F1, AUC, calibration error and a table by label, on a file or on known sets.
 
@@ -148,19 +154,18 @@ def _methods(
     """Each method as a function from texts to probabilities, and the artifact's version."""
     import numpy as np
 
-    from models.classifier import Classifier
     from models.evaluate import probabilities
     from models.ngrams import softmax
     from models.peers import cleaned, train_peer
     from models.trunk import default_cache_dir, trunk_folder
 
-    trunk = trunk_folder(cache_dir or default_cache_dir())
-    classifier = Classifier(trunk, artifact, threads=threads)
+    classifier = open_classifier(artifact, threads, cache_dir)
     answers: dict[str, Peer] = {"springtide": lambda texts: probabilities(classifier, texts)}
     if (expert := classifier.ngrams) is not None:
         answers["ngram"] = lambda texts: softmax(expert.logits(cleaned(texts))).astype(np.float64)
     if peers:
         sets = _trained_on(data, classifier.manifest.trained_rows)
+        trunk = trunk_folder(cache_dir or default_cache_dir())
         for name in peers:
             answers[name] = train_peer(name, sets, classifier.manifest, trunk)
     return answers, classifier.model_version

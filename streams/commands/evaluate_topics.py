@@ -10,27 +10,32 @@ import msgspec
 import typer
 
 from infra.settings import UserError, load_settings
+from streams.commands.classifier_options import (
+    SPLITS,
+    AsJson,
+    CacheDir,
+    Model,
+    Split,
+    Threads,
+    open_classifier,
+)
 
 if TYPE_CHECKING:
     from models.topics import TopicHead
-
-SPLITS = ("all", "train", "test")
 
 
 def topics(
     data: Annotated[Path, typer.Option(help="CSV, gzipped or not, with a header.")],
     text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     label: Annotated[str, typer.Option(help="Column of the topics.")] = "topic",
-    split: Annotated[str, typer.Option(help="all, train or test, as training splits it.")] = "all",
+    split: Split = "all",
     head: Annotated[
         str, typer.Option(help="Which head; default: the one that knows the file's labels.")
     ] = "",
-    model: Annotated[Path | None, typer.Option(help="Artifact; default: the packaged one.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: all.")] = None,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where the trunk is kept; default: ~/.cache/springtide.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    model: Model = None,
+    threads: Threads = None,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Accuracy, macro-F1, calibration error and a table by label of a topic head on a file.
 
@@ -85,16 +90,13 @@ def _measured(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from models.classifier import Classifier
     from models.measures import topic_quality
     from models.ngrams import softmax
     from models.registry import packaged_artifact
     from models.topic_training import vectors_of
     from models.topics import load_topics
-    from models.trunk import default_cache_dir, trunk_folder
 
-    trunk = trunk_folder(cache_dir or default_cache_dir())
-    classifier = Classifier(trunk, artifact, threads=threads)
+    classifier = open_classifier(artifact, threads, cache_dir)
     heads = load_topics(artifact or packaged_artifact(), classifier.manifest)
     name, head = _head(heads, name, {label for _, label in rows})
     texts = [text for text, _ in rows]

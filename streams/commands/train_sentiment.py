@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.settings import UserError
+from streams.commands.classifier_options import CacheDir, Threads
 from streams.commands.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def sentiment(
     rows: Annotated[int, typer.Option(min=1, help="Rows drawn over all sets, by n^0.3.")] = 14_000,
     epochs: Annotated[int, typer.Option(min=1, help="Times over the rows.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the draw and of the weights.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: all.")] = None,
+    threads: Threads = None,
     head_only: Annotated[
         bool, typer.Option("--head-only", help="A linear head alone: a minute, but weaker.")
     ] = False,
@@ -57,9 +58,7 @@ def sentiment(
     probe: Annotated[
         bool, typer.Option(help="Measure the untrained trunk first, for the report.")
     ] = True,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where the trunk is kept; default: ~/.cache/springtide.")
-    ] = None,
+    cache_dir: CacheDir = None,
     json_output: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
     """Train a sentiment model, report it before and after, and write it with its model card.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.settings import UserError, load_settings
+from streams.commands.classifier_options import CacheDir, Threads
 from streams.commands.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -30,10 +31,8 @@ def topic(
         "artifacts/topic"
     ),
     seed: Annotated[int, typer.Option(help="Of the rows held back and of the expert.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of torch; default: all.")] = None,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where the trunk is kept; default: ~/.cache/springtide.")
-    ] = None,
+    threads: Threads = None,
+    cache_dir: CacheDir = None,
     json_output: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
     """Train topic heads on an artifact: sentiment and topic then come from one forward pass.
