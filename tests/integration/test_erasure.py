@@ -108,7 +108,9 @@ def test_an_erased_user_is_gone_within_a_minute_and_stays_gone(
                      and look, 30)  # fmt: skip
         assert seen, check(settings, "default", GONE)
         assert seen["ages_out"]["clicks.v1"]["records"] == CLICKS // 8 + 1
-        rows = left_rows(deployment.stack.clickhouse_url)
+        url_of_rows = deployment.stack.clickhouse_url
+        assert until(lambda: left_rows(url_of_rows)["served"] == 2, 30)  # both of the two lists
+        rows = left_rows(url_of_rows)
 
         asked = time.monotonic()
         answer = client.delete(f"/v1/users/{GONE}")
@@ -123,7 +125,7 @@ def test_an_erased_user_is_gone_within_a_minute_and_stays_gone(
         print(f"clean after {took:.1f} s")
 
         assert of_checkpoint(settings.checkpoints) == never_seen(sent, comments)
-        left = left_rows(deployment.stack.clickhouse_url)
+        left = left_rows(url_of_rows)
         gone = {table: rows[table] - left[table] for table in rows}
         assert gone["interactions"] == CLICKS // 8 + 5 and gone["scored_comments"] == 5
         assert gone["served"] == 1 and gone["list_writes"] > 0
