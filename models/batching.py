@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.classifier import Classifier
+from models.classifier import EMBEDDING_TOKENS, Classifier
 from models.errors import DeadlineError, OverloadedError
 from models.metrics import ClassifierMetrics
 from models.predictions import UNREADABLE, Prepared
@@ -48,6 +48,13 @@ class Answers(Struct, frozen=True):
     """One for each text, all of one version."""
 
     items: list[Answer]
+    model: Classifier
+
+
+class Vectors(Struct, frozen=True):
+    """A unit vector float32[hidden] for each text, all of one trunk."""
+
+    items: list[NDArray[np.float32]]
     model: Classifier
 
 
@@ -123,8 +130,13 @@ class Batcher:
             self._arrived.set()
         return Answers(items, model)
 
-    async def embed(self, texts: Sequence[str], ask: Ask = PLAIN) -> list[NDArray[np.float32]]:
+    async def embed(
+        self, texts: Sequence[str], ask: Ask = PLAIN, most_tokens: int = EMBEDDING_TOKENS
+    ) -> Vectors:
         """One unit vector for each text, in their order.
+
+        Args:
+            most_tokens: what is beyond is left out.
 
         Raises:
             OverloadedError: the queue has no room for them.
@@ -133,12 +145,14 @@ class Batcher:
         """
         model = self._classifier
         with _Room(self, len(texts)):
-            prepared = await self._prepare(lambda: model.prepare_embedding(texts), len(texts))
+            prepared = await self._prepare(
+                lambda: model.prepare_embedding(texts, most_tokens), len(texts)
+            )
             vectors = await _all(
                 [self._enqueue(Task.EMBED, model, Prepared(ids), ask) for ids in prepared]
             )
         self._metrics.texts.labels(Task.EMBED).inc(len(texts))
-        return [each for each in vectors if not isinstance(each, Answer)]
+        return Vectors([each for each in vectors if not isinstance(each, Answer)], model)
 
     def admit(self, texts: int) -> None:
         """Take `texts` places.

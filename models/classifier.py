@@ -247,10 +247,12 @@ class Classifier:
             return False
         return True
 
-    def prepare_embedding(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids for `embed`; texts may be longer here (512 tokens)."""
+    def prepare_embedding(
+        self, texts: Sequence[str], most: int = EMBEDDING_TOKENS
+    ) -> list[list[int]]:
+        """Token ids for `embed`, at most so many; texts may be longer here (512 tokens)."""
         encoded = self._tokenizer.encode_batch([clean(text).text for text in texts])
-        return [each.ids for each in encoded]
+        return [shortened(each.ids, most) for each in encoded]
 
     def embed(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Unit vectors [rows, hidden] of one batch of token ids from the trunk alone."""

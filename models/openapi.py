@@ -11,7 +11,9 @@ from typing import Any, get_args
 import msgspec
 
 from models import protocols
+from models.classifier import EMBEDDING_TOKENS
 from models.waiting import Priority
+from models.wire import FEWEST_TOKENS
 
 TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {}}]}
 LABELS = {
@@ -32,7 +34,20 @@ PREDICT = {
     "required": ["inputs"],
     "properties": {"inputs": TEXTS, "head": {"type": "string", "default": "sentiment"}},
 }
-EMBED = {"type": "object", "required": ["inputs"], "properties": {"inputs": TEXTS}}
+EMBED = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "inputs": TEXTS,
+        "max_tokens": {
+            "type": "integer",
+            "minimum": FEWEST_TOKENS,
+            "maximum": EMBEDDING_TOKENS,
+            "default": EMBEDDING_TOKENS,
+            "description": "Of every text only so many count; fewer are quicker.",
+        },
+    },
+}
 VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
 PROBLEM = {
     "type": "object",
@@ -61,6 +76,12 @@ HEADERS = [
         "description": "From the request's arrival; later than that, 504. 0: no deadline.",
     },
 ]
+ANSWERED_BY = {
+    "x-model-version": {
+        "schema": {"type": "string"},
+        "description": "Who answered: the artifact; for /embed, adapter off, the trunk.",
+    }
+}
 KINDS = (
     protocols.InferRequest,
     protocols.InferAnswer,
@@ -145,7 +166,10 @@ def _post(name: str, summary: str, body: Any, answer: Any) -> dict[str, Any]:
         "summary": summary,
         "parameters": HEADERS,
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {"200": _content(summary, answer), **_problems(*PROBLEMS)},
+        "responses": {
+            "200": _content(summary, answer) | {"headers": ANSWERED_BY},
+            **_problems(*PROBLEMS),
+        },
     }
 
 

@@ -4,7 +4,8 @@
 routes answer 503 until the model is loaded, 429 with `Retry-After` while the queue is full, 413 and
 422 with a message for a body that cannot be used, 424 when the device fails, 504 when the caller's
 deadline passed. Two headers are understood everywhere: `x-priority` (high, normal, low) and
-`x-timeout-ms`, counted from the request's arrival. `x-model-version` says who answered.
+`x-timeout-ms`, counted from the request's arrival. `x-model-version` says who answered: the
+artifact, and for `/embed`, where no adapter is on, the trunk.
 """
 
 from __future__ import annotations
@@ -91,9 +92,12 @@ class Server:
 
     async def _embed(self, request: Request) -> Response:
         ready, ask = self._ready(), _ask(request)
-        texts = wire.read_texts(await _body(request), ready.most)
-        vectors = await _unless_hung_up(request, ready.batcher.embed(texts, ask))
-        return self._answer([vector.tolist() for vector in vectors])
+        asked = wire.read_texts(await _body(request), ready.most)
+        work = ready.batcher.embed(asked.items, ask, asked.max_tokens)
+        found = await _unless_hung_up(request, work)
+        answer = self._answer([vector.tolist() for vector in found.items])
+        answer.headers["x-model-version"] = found.model.manifest.trunk
+        return answer
 
     async def _infer(self, request: Request) -> Response:
         arrived, ready, ask = time.perf_counter(), self._ready(), _ask(request)

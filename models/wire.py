@@ -2,7 +2,8 @@
 
 `/predict` takes `{"inputs": "text"}`, `{"inputs": ["text", …]}` or `{"inputs": [["text"], …]}` and
 answers a list of `{"label", "score"}`, or a list of such lists for the two batched forms; with
-`"head": NAME` the labels are those of a topic head. An item
+`"head": NAME` the labels are those of a topic head. `/embed` takes the first two forms and, if
+wanted, `"max_tokens": N`, which TEI does not know and does not mind. An item
 that holds no text (null, a number) is no reason to refuse its neighbours: it is answered neutral
 and flagged. A body of another shape is refused whole.
 """
@@ -16,10 +17,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from models.classifier import EMBEDDING_TOKENS
 from models.predictions import Prediction
 
 MAX_TEXTS = 1_024  # of one request
 SENTIMENT = "sentiment"
+FEWEST_TOKENS = 3  # the start, one of the text, the end
 
 
 class BadRequestError(Exception):
@@ -63,17 +66,30 @@ def read_inputs(body: bytes, most: int = MAX_TEXTS) -> Inputs:
     return Inputs([_item(each) for each in inputs], single=False, head=head)
 
 
-def read_texts(body: bytes, most: int = MAX_TEXTS) -> list[str]:
+class Texts(Struct, frozen=True):
+    """What an embedding request asks for; of every text the first `max_tokens` count."""
+
+    items: list[str]
+    max_tokens: int
+
+
+def read_texts(body: bytes, most: int = MAX_TEXTS) -> Texts:
     """Texts of an embedding request, where every item must be one.
 
     Raises:
-        BadRequestError: as `read_inputs`, or an item is no text.
+        BadRequestError: as `read_inputs`, an item is no text, or `max_tokens` is none.
     """
     items = read_inputs(body, most).items
     texts = [each for each in items if isinstance(each, str)]
     if len(texts) != len(items):
         raise BadRequestError(422, "every item of `inputs` must be a text")
-    return texts
+    wanted = decode(body).get("max_tokens", EMBEDDING_TOKENS)
+    fits = isinstance(wanted, int) and not isinstance(wanted, bool)
+    if not fits or not FEWEST_TOKENS <= wanted <= EMBEDDING_TOKENS:
+        raise BadRequestError(
+            422, f"`max_tokens` must be a whole number, {FEWEST_TOKENS} to {EMBEDDING_TOKENS}"
+        )
+    return Texts(texts, wanted)
 
 
 def as_labels(prediction: Prediction, error: str = "") -> list[dict[str, object]]:

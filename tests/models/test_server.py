@@ -69,6 +69,19 @@ def test_embeddings_over_http_are_those_of_the_trunk(
         assert sum(a * b for a, b in zip(vector, expected, strict=True)) > 0.995
 
 
+def test_embeddings_are_of_so_many_tokens_and_say_which_trunk_made_them(
+    server_url: str, classifier: Classifier
+) -> None:
+    body = {"inputs": LONG, "max_tokens": 16}
+    answer = httpx.post(f"{server_url}/embed", json=body)
+    direct = classifier.embed(classifier.prepare_embedding([LONG], 16))
+    assert sum(a * b for a, b in zip(answer.json()[0], direct[0].tolist(), strict=True)) > 0.995
+    assert answer.headers["x-model-version"] == classifier.manifest.trunk
+    for wrong in (0, 513, 16.0, True, "16", None):
+        refused = httpx.post(f"{server_url}/embed", json={"inputs": "a", "max_tokens": wrong})
+        assert refused.status_code == 422
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
