@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     classifier_url: str = Field(
         "http://127.0.0.1:8081", description="the classifier server (TEI-shaped /predict)"
     )
+    classifier_token: SecretStr = Field(
+        SecretStr(""), description="what the worker shows a classifier that asks for a token"
+    )
     worker_urls: str = Field(
         "", description="workers whose /metrics the ops page shows, comma-separated"
     )

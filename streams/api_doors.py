@@ -67,12 +67,21 @@ class Doors:
 
     Args:
         refused: told the status of each refusal and how long it took, seconds.
+        most_bytes: of a body that is announced.
+        own: paths below it ask for the scope that they need themselves; others need read.
     """
 
     def __init__(
-        self, app: ASGIApp, gate: Gate, pace: Pace, refused: Callable[[int, float], None]
+        self,
+        app: ASGIApp,
+        gate: Gate,
+        pace: Pace,
+        refused: Callable[[int, float], None] = lambda status, seconds: None,
+        most_bytes: int = MAX_BODY_BYTES,
+        own: str | None = "/v1/",
     ) -> None:
         self._app, self._gate, self._pace, self._refused = app, gate, pace, refused
+        self._most, self._own = most_bytes, own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,12 +111,12 @@ class Doors:
         token = self._gate.known(request)
         if token is not None:
             self._pace.take(token)
-        if not path.startswith("/v1/"):  # its operations ask for what they need themselves
+        if self._own is None or not path.startswith(self._own):
             self._gate.admit(request, "read")
         if len(request.scope.get("raw_path", b"")) + len(request.url.query) > MAX_TARGET_BYTES:
             raise ApiError(414, f"path and query have at most {MAX_TARGET_BYTES} bytes")
         stated = request.headers.get("content-length", "0")
         if not (stated.isascii() and stated.isdigit()):
             raise ApiError(400, "content-length: a whole number")
-        if len(stated) > 12 or int(stated) > MAX_BODY_BYTES:
-            raise ApiError(413, f"at most {MAX_BODY_BYTES} bytes: send smaller batches")
+        if len(stated) > 12 or int(stated) > self._most:
+            raise ApiError(413, f"at most {self._most} bytes: send smaller batches")

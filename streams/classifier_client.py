@@ -63,14 +63,20 @@ class ClassifierClient:
 
     Args:
         fallback: answers once the server has failed for `patience` seconds; None: it is waited for.
+        token: of the scope read, for a server that asks for one.
     """
 
     def __init__(
-        self, url: str, fallback: Fallback | None = None, patience: float = PATIENCE_SECONDS
+        self,
+        url: str,
+        fallback: Fallback | None = None,
+        patience: float = PATIENCE_SECONDS,
+        token: str = "",
     ) -> None:
         self._url = url.rstrip("/")
         self._fallback = fallback
         self._patience = patience
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._failing_since: float | None = None
         self._session: aiohttp.ClientSession | None = None
         self._decode = msgspec.json.Decoder(list[list[LabelScore]]).decode
@@ -79,7 +85,7 @@ class ClassifierClient:
     async def start(self) -> None:
         """Open the connection pool and learn the model's version."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=timeout)
+        self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
 
     async def stop(self) -> None:
         """Close the connection pool."""

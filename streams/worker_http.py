@@ -29,7 +29,7 @@ def worker_http(app: App, tokens_file: Path | None) -> ASGIApp:
         return Starlette(routes=worker_routes(app))
     gate = Gate(read_tokens(tokens_file))
     inner = Starlette(routes=worker_routes(app, gate))
-    return Doors(inner, gate, Pace(0.0), lambda status, seconds: None)
+    return Doors(inner, gate, Pace(0.0), own=None)
 
 
 def worker_routes(app: App, gate: Gate | None = None) -> list[Route]:

@@ -7,21 +7,24 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from infra.settings import UserError, load_settings
+from infra.settings import Settings, UserError, load_settings
 from streams.commands.classifier_options import CacheDir
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 STOP_SECONDS = 10.0
 
 
 def classifier(
     port: Annotated[int, typer.Option(help="0: a free one, printed.")] = 8081,
-    host: Annotated[str, typer.Option(help="Address; the server has no access control.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str, typer.Option(help="Address; without tokens whoever reaches it is answered.")
+    ] = "127.0.0.1",
     model: Annotated[
         Path | None,
         typer.Option(help="An artifact, or a folder of versions (`models promote`), followed."),
@@ -37,13 +40,18 @@ def classifier(
         int | None, typer.Option(min=1, help="Of torch; default: half of the processors.")
     ] = None,
     queue: Annotated[int, typer.Option(min=1, help="Texts that may wait; more get 429.")] = 4_096,
+    tokens_file: Annotated[
+        Path | None, typer.Option(help="A line each: token tenant scope[,scope]; read is enough.")
+    ] = None,
     cache_dir: CacheDir = None,
 ) -> None:
     """Serve the comment classifier over HTTP: /predict, /embed, /info, /health, /metrics.
 
     Also in KServe's, OpenAI's and Perspective's shapes: see /openapi.json.
     It asks no other machine for anything. The first start unpacks the trunk (3 s). Once warm it
-    prints one line, {"ready": true, "url": …}. Reads SPRINGTIDE_MODEL.
+    prints one line, {"ready": true, "url": …}. Reads SPRINGTIDE_MODEL and
+    SPRINGTIDE_API_TOKENS_FILE: with it all but health and metrics ask for a token of the scope
+    read, and workers show theirs, SPRINGTIDE_CLASSIFIER_TOKEN.
 
     Examples:
 
@@ -54,12 +62,12 @@ def classifier(
     from infra import telemetry
 
     telemetry.configure()
-    settings = load_settings(model=model)
+    settings = load_settings(model=model, api_tokens_file=tokens_file)
     asyncio.run(
         _main(
             host,
             port,
-            settings.model,
+            settings,
             device,
             engine,
             threads or default_threads(),
@@ -74,10 +82,23 @@ def default_threads() -> int:
     return max(1, (os.cpu_count() or 1) // 2)
 
 
+def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Behind the API's doors where tokens are configured."""
+    from models.server import MAX_BODY_BYTES
+    from streams.api_access import Gate, read_tokens
+    from streams.api_doors import Doors, Pace
+
+    if settings.api_tokens_file is None:  # the network keeps others out
+        return app
+    gate = Gate(read_tokens(settings.api_tokens_file))
+    pace = Pace(settings.api_requests_per_second)
+    return Doors(app, gate, pace, most_bytes=MAX_BODY_BYTES, own=None)
+
+
 async def _main(
     host: str,
     port: int,
-    artifact: Path | None,
+    settings: Settings,
     device: str | None,
     engine: str,
     threads: int,
@@ -107,13 +128,13 @@ async def _main(
 
     service = Service(ClassifierMetrics(), queue)
     routes = [*health_routes(service.not_ready), *Server(service).routes()]
-    server = HttpServer(Starlette(routes=routes), listen(host, port))
+    server = HttpServer(guarded(Starlette(routes=routes), settings), listen(host, port))
     await server.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    loading = asyncio.create_task(service.load(make, artifact))
+    loading = asyncio.create_task(service.load(make, settings.model))
     ended = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait((loading, ended), return_when=asyncio.FIRST_COMPLETED)
