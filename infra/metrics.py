@@ -94,6 +94,10 @@ class WorkerMetrics:
             "springtide_pairs_refused", "Pairs of items not kept for want of room",
             registry=registry,
         )  # fmt: skip
+        self.lag = Gauge(
+            "springtide_lag_records", "Records appended and not yet worked off",
+            ["topic", "partition"], registry=registry,
+        )  # fmt: skip
         self.queue = Gauge(QUEUE_DEPTH, "Entries waiting", ["queue"], registry=registry)
         self.users = Gauge("springtide_users", "Users in memory", registry=registry)
         self.items = Gauge("springtide_items", "Items in memory", registry=registry)

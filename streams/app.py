@@ -29,6 +29,7 @@ from streams.deltas_start import DeltasStart
 from streams.erasure_rows import ErasedRows
 from streams.fallback import NGramFallback
 from streams.holds import Holds
+from streams.lag import Lag
 from streams.learn import Learn
 from streams.monitor import Monitor
 from streams.outlet import Outlet
@@ -55,7 +56,9 @@ class App:
         self.outlet = Outlet(settings.kafka_url.get_secret_value())
         self.warehouse = Warehouse(settings.clickhouse_url.get_secret_value())
         self.classifier = ClassifierClient(
-            settings.classifier_url, NGramFallback.of(settings.model)
+            settings.classifier_url,
+            NGramFallback.of(settings.model),
+            token=settings.classifier_token.get_secret_value(),
         )
         self.sender = AlertSender(
             settings.webhook_url, settings.alertmanager_url, AlertMarks(self.warehouse).snoozed
@@ -89,6 +92,7 @@ class App:
         self.faust = _faust_app(settings)
         self._tasks: list[asyncio.Task[None]] = []
         self._assigned = asyncio.Event()
+        self.lag = Lag(self.river, self.faust, self._assigned)
         _wire(self)
 
     def not_ready(self) -> str:
@@ -114,6 +118,7 @@ class App:
         runs = (
             self.deltas, self.catalog, self.recommend, self.monitor, self.archive, self.popular,
             self.checkpointer, self.warm_start, self.river.erasures, self.erased_rows,
+            self.lag,
         )  # fmt: skip
         for part in (*runs, self.holds) if self.settings.hold_items else runs:
             self._tasks.append(asyncio.create_task(_or_die(part.run())))

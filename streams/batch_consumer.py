@@ -40,7 +40,11 @@ T = TypeVar("T")
 
 
 class Batch(Struct, frozen=True):
-    """Consecutive records of one partition, in order; offsets may have gaps (compaction)."""
+    """Consecutive records of one partition, in order; offsets may have gaps (compaction).
+
+    Attributes:
+        end: the offset that the partition's next record gets, as of the fetch; 0: not known.
+    """
 
     topic: str
     partition: int
@@ -48,6 +52,7 @@ class Batch(Struct, frozen=True):
     keys: list[bytes | None]
     values: list[bytes | None]
     timestamps_ms: list[int]
+    end: int = 0
 
     def part(self, start: int, end: int) -> Batch:
         """Its records from `start` to before `end`."""
@@ -61,6 +66,7 @@ class Batch(Struct, frozen=True):
             self.keys[cut],
             self.values[cut],
             self.timestamps_ms[cut],
+            self.end,
         )
 
 
@@ -69,7 +75,7 @@ def to_batch(records: Sequence[Any]) -> Batch:
     return in_columns(records[0].topic, records[0].partition, records)
 
 
-def in_columns(topic: str, partition: int, records: Sequence[Any]) -> Batch:
+def in_columns(topic: str, partition: int, records: Sequence[Any], end: int = 0) -> Batch:
     """The same of records that do not say where they come from."""
     return Batch(
         topic,
@@ -78,6 +84,7 @@ def in_columns(topic: str, partition: int, records: Sequence[Any]) -> Batch:
         [record.key for record in records],
         [record.value for record in records],
         [record.timestamp for record in records],
+        end,
     )
 
 
@@ -181,9 +188,10 @@ class BatchConsumer(driver.Consumer):
         for tp, fetched in records.items():
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
-            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            end = self.highwater(tp) or 0
+            self.app.monitor.track_tp_end_offset(tp, end)
             most = self.most_at_once.get(tp.topic, MAX_BATCH)
-            parts = cut(in_columns(tp.topic, tp.partition, fetched), most)
+            parts = cut(in_columns(tp.topic, tp.partition, fetched, end), most)
             batches.append([(tp, part) for part in parts])
         for tp, part in in_turn(batches):
             if not self.flow_active or self.app.consumer_generation_id != generation:

@@ -137,22 +137,16 @@ class _Bench:
         return events / wall, events / used
 
     def _spec(self, name: str, run: str, data: Path) -> ProcessSpec:
-        if name == PLAIN:
-            servers = ",".join(kafka_servers(self._stack.kafka_url))
-            command: tuple[str, ...] = (
-                "-m",
-                "streams.bench_plain",
-                servers,
-                ",".join(INTERACTIONS),
-                str(data),
-            )
-        else:
-            parts = msgspec.json.encode(SETTINGS[name]).decode()
-            command = ("-m", "streams.bench_worker", parts)
+        if name != PLAIN:
+            return worker_spec(self._stack, run, data, SETTINGS[name])
         data.mkdir(parents=True)
-        environment = {**self._stack.environment(), "SPRINGTIDE_DATA_DIR": str(data)}
+        servers = ",".join(kafka_servers(self._stack.kafka_url))
+        plain = ("-m", "streams.bench_plain", servers, ",".join(INTERACTIONS), str(data))
         return ProcessSpec(
-            name=run, command=(sys.executable, *command), environment=environment, announces=True
+            name=run,
+            command=(sys.executable, *plain),
+            environment={**self._stack.environment(), "SPRINGTIDE_DATA_DIR": str(data)},
+            announces=True,
         )
 
     def _kept(self, name: str, data: Path) -> int:
@@ -174,6 +168,18 @@ class _Bench:
         """So that the next run finds the whole backlog again."""
         with _admin(self._stack.kafka_url) as admin:
             admin.delete_groups(["springtide", GROUP])
+
+
+def worker_spec(stack: LocalStack, name: str, data: Path, components: Components) -> ProcessSpec:
+    """The worker with these parts, and a new folder of its own."""
+    data.mkdir(parents=True)
+    parts = msgspec.json.encode(components).decode()
+    return ProcessSpec(
+        name=name,
+        command=(sys.executable, "-m", "streams.bench_worker", parts),
+        environment={**stack.environment(), "SPRINGTIDE_DATA_DIR": str(data)},
+        announces=True,
+    )
 
 
 def cpu_seconds(pid: int) -> float:

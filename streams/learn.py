@@ -57,7 +57,11 @@ class Learn:
                 self._interactions(chunk, decoded, state)
             last = chunk.offsets[-1]
             state.offsets[chunk.topic] = max(last, state.offsets.get(chunk.topic, -1))
-            await self._recommend.wake(time.time() - chunk.timestamps_ms[-1] / 1000)
+            # Whoever waited for a backlog before him waits no longer than until it is worked off.
+            ended = 0 < batch.end <= last + 1
+            await self._recommend.wake(
+                0.0 if ended else time.time() - chunk.timestamps_ms[-1] / 1000
+            )
             await asyncio.sleep(0)
 
     def _chunk_size(self, batch: Batch) -> int:

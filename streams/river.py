@@ -40,7 +40,7 @@ MAX_UNACKNOWLEDGED = 200_000
 # So many ask for a checkpoint before its time: learning need not stand still until then.
 MANY_UNACKNOWLEDGED = 100_000
 MAX_ARCHIVE_ROWS = 200_000
-MAX_GATHERED = 64  # batches that wait for a busy agent
+MAX_GATHERED = 64  # batches that wait for an agent that takes many at once
 FATAL = 70  # EX_SOFTWARE: the supervisor starts us again, from the checkpoint
 
 
@@ -73,6 +73,7 @@ class River:
         self.unacknowledged: list[tuple[Any, int]] = []
         self.checkpoint_due = asyncio.Event()
         self.generation = 0
+        self._next_offsets: dict[tuple[str, int], int] = {}
         self.on_learner: Callable[[str, Learner], None] | None = None
         self._partition_ready: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self._room = asyncio.Condition()
@@ -147,11 +148,17 @@ class River:
         """
         if generation == self.generation:
             self.unacknowledged.append((event, len(batch.offsets)))
+            self._next_offsets[batch.topic, batch.partition] = batch.offsets[-1] + 1
+
+    def next_offset(self, topic: str, partition: int) -> int:
+        """The first that is not worked off; 0 where nothing was since partitions were given."""
+        return self._next_offsets.get((topic, partition), 0)
 
     def new_generation(self) -> None:
         """Partitions go: what is still unacknowledged belongs to whoever owns them next."""
         self.generation += 1
         self.unacknowledged = []
+        self._next_offsets = {}
         waited_for, self._partition_ready = self._partition_ready, defaultdict(asyncio.Event)
         for ready in waited_for.values():
             ready.set()
@@ -238,7 +245,8 @@ def agent(
                 river.acknowledge_later(event, event.value, generation)
 
     async def consume(stream: Any) -> None:
-        waiting: asyncio.Queue[Taken] = asyncio.Queue(MAX_GATHERED)
+        # Where they are taken one by one the newest would wait behind all partitions' batches.
+        waiting: asyncio.Queue[Taken] = asyncio.Queue(MAX_GATHERED if most > 1 else 1)
         parts = [asyncio.create_task(part) for part in (read(stream, waiting), work(waiting))]
         try:
             await asyncio.gather(*parts)

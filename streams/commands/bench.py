@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from streams.commands.bench_backlog import backlog
 from streams.commands.bench_classifier import classifier
 from streams.commands.bench_ingest import ingest
 from streams.commands.bench_run import (
@@ -86,6 +87,7 @@ def spikes(
     )
 
 
+app.command()(backlog)
 app.command()(classifier)
 app.command()(ingest)
 app.command()(scale)

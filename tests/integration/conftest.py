@@ -14,9 +14,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
 
 from infra import warehouse
 from infra.local.stack import LocalStack
@@ -41,6 +43,7 @@ class Process:
             env={**os.environ, **environment},
         )
         self.log = log
+        self.url = ""
 
     def ready(self) -> dict[str, Any]:
         """What it announced; fails with its log where it died instead."""
@@ -48,7 +51,18 @@ class Process:
         line = self.popen.stdout.readline()
         assert line, self.log.read_text("utf-8", "replace")[-3000:]
         announced: dict[str, Any] = json.loads(line)
+        self.url = announced.get("url", "")
         return announced
+
+    def lags(self) -> dict[tuple[str, str], float]:
+        """What the worker's metric says of each (topic, partition)."""
+        text = urlopen(f"{self.url}/metrics", timeout=10).read().decode()
+        return {
+            (one.labels["topic"], one.labels["partition"]): one.value
+            for family in text_string_to_metric_families(text)
+            for one in family.samples
+            if one.name == "springtide_lag_records"
+        }
 
     def end(self, number: int = signal.SIGTERM, timeout: float = 30) -> int:
         """Send a signal and wait for the end; returns the exit code."""

@@ -55,6 +55,10 @@ def test_every_event_is_learned_archived_and_listed_once(
     deployment.send(records)
     kept = deployment.wait_until_kept()
     assert kept["duplicates"] > 10 and kept["ignored"] == 10
+    time.sleep(1.5)  # the metric looks every second
+    lags = worker.lags()
+    assert {(topics.CLICKS, str(partition)) for partition in range(4)} <= lags.keys()
+    assert sum(lags.values()) == 0
     assert worker.end() == 0
     assert deployment.balance(deployment.checkpoint()) == 0
     assert_each_once(deployment, kept["events_learned"] + kept["ignored"])
