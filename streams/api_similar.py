@@ -52,7 +52,9 @@ class SimilarClient:
         if not self._urls:
             raise ApiError(503, "set SPRINGTIDE_WORKER_URLS: the workers know similar items")
         headers = {"authorization": authorization} if authorization else {}
-        path = f"/similar/{tenant}/{quote(item_id, safe='')}?k={k}"
+        # A client takes segments that are dots out of a path, even where they are an id.
+        item = quote(item_id, safe="").replace(".", "%2E")
+        path = f"/similar/{tenant}/{item}?k={k}"
         answers = await asyncio.gather(*(self._ask(url + path, headers) for url in self._urls))
         heard = [each for each in answers if each is not None]
         if not heard:
