@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Measure quality on a file of yours.",
     "train": "Train the classifier, start values for the learner, or classic baselines.",
     "chaos": "Kill, pause and cut off the parts of a running platform; count what is lost.",
+    "soak": "A steady load for long: does memory grow, does latency drift?",
     "models": "Which version of the classifier serves: promote, roll back, shadow.",
     "bench": "Measure speed here: freshness, ingest, serving, classifier, search, spikes.",
 }

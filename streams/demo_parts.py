@@ -103,6 +103,13 @@ class Parts:
         supervisor = self._apps if ours else self.stack.supervisor
         supervisor.kill(name, number)
 
+    def pids(self) -> dict[str, int]:
+        """Name → process id, of our own processes and the parts that we started."""
+        found: dict[str, int] = {}
+        for supervisor in (self._apps, self._models, self.stack.supervisor):
+            found |= {name: supervisor.pid(name) for name in supervisor.names()}
+        return found
+
     def check(self) -> None:
         """Look whether everything still runs.
 

@@ -76,6 +76,10 @@ class Supervisor:
             for child, (_, ready) in zip(children, parts, strict=True)
         }
 
+    def names(self) -> list[str]:
+        """Of all that were started."""
+        return list(self._children)
+
     def pid(self, name: str) -> int:
         """Process id of the latest start."""
         return self._children[name].pid
