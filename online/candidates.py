@@ -1,7 +1,8 @@
 """Candidates: the items worth scoring for one context, from posting lists; no scan of all items.
 
-They are the items in the rows of the newest context items (of a long row its leaders), and the best
-by each of the six popularities, which an item that is new and taken enters with its first events.
+They are the items in the rows of the newest context items (of a long row its leaders), those of
+declared interests, and the best by each of the six popularities, which an item that is new and
+taken enters with its first events.
 Items the user has and items that are unavailable stay outside; what the rows hold of them counts in
 the sums by which features are normalised, as in the scan.
 
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from online.arrays import F32, F64, I32, I64, U8
+from online.interests import MOST_NEAREST
 from online.kernels import kernel
 from online.leaders import find_leaders
 from online.pairs import CONTENT_PRIOR, DECAY, LEADERS, SCALE, SMOOTHING, TRANSITIONS, WORDS, Pairs
@@ -39,6 +41,7 @@ class Pool(NamedTuple):
         c_sum, t_sum: float32[1280], weighted sums of the rows' C and T.
         q_sum: float32[1280], see `online.content`.
         outside: float64[2], the sums of C · damp and of T that fell to items outside.
+        wanted: int32[384], more candidates, of which the first wants[0] count.
         counts: float64[1280]; damp: float32[1280]; fading: float32[5, 1280], see `popularity`.
     """
 
@@ -51,6 +54,8 @@ class Pool(NamedTuple):
     t_sum: F32
     q_sum: F32
     outside: F64
+    wanted: I32
+    wants: I64
     counts: F64
     damp: F32
     fading: F32
@@ -68,6 +73,8 @@ def new_pool(items: int) -> Pool:
         np.zeros(CAPACITY, np.float32),
         np.zeros(CAPACITY, np.float32),
         np.zeros(2),
+        np.zeros(MOST_NEAREST, np.int32),
+        np.zeros(1, np.int64),
         np.zeros(CAPACITY),
         np.zeros(CAPACITY, np.float32),
         np.zeros((5, CAPACITY), np.float32),
@@ -98,6 +105,7 @@ def find(
     pool.size[0] = 0
     pool.outside[:] = 0
     add_rows(context, count, FROM_ROWS, mark, seen, available, pairs, p, pool)
+    _add_wanted(mark, seen, available, p, pool)
     _add_popular(POPULAR if count else LISTED, mark, seen, available, p, pool)
 
 
@@ -163,6 +171,22 @@ def add_rows(
     pool.size[0] = n
     pool.outside[0] += lost_c
     pool.outside[1] += lost_t
+
+
+@kernel()
+def _add_wanted(mark: int, seen: I64, available: U8, p: Popularity, pool: Pool) -> None:
+    place, slots, base, n = pool.place, pool.slots, mark * MARKS, pool.size[0]
+    for at in range(pool.wants[0]):
+        i = pool.wanted[at]
+        a = place[i] - base
+        if 0 <= a < OUTSIDE or seen[i] == mark or available[i] == 0 or p.counts[i] <= 0:
+            continue
+        place[i] = base + n
+        slots[n] = i
+        pool.c_sum[n] = 0
+        pool.t_sum[n] = 0
+        n += 1
+    pool.size[0] = n
 
 
 @kernel()

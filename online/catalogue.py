@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from online.arrays import F32, U8, grown
+from online.arrays import U8, grown
 
 
 class Catalogue:
-    """Availability and topics per item slot; an item nobody described is available."""
+    """Availability and topics per item slot; an item nobody described is available.
+
+    Attributes:
+        available: uint8[items].
+        changes: how often an item was described.
+    """
 
     def __init__(self, items: int) -> None:
         self.available: U8 = np.ones(items, np.uint8)
+        self.changes = 0
         self._topics: dict[int, tuple[str, ...]] = {}
         self._items: dict[str, set[int]] = {}
 
@@ -25,6 +31,7 @@ class Catalogue:
     def put(self, slot: int, topics: Sequence[str], available: bool) -> None:
         """Describe an item, anew or again."""
         self.available[slot] = available
+        self.changes += 1
         for topic in self._topics.pop(slot, ()):
             members = self._items[topic]
             members.discard(slot)
@@ -35,17 +42,6 @@ class Catalogue:
             for topic in self._topics[slot]:
                 self._items.setdefault(topic, set()).add(slot)
 
-    def interest_weights(self, interests: Sequence[str], items: int) -> F32 | None:
-        """Σ 1/√df over an item's topics that are among the interests; None where none match.
-
-        df is the number of items that have the topic. float32[items].
-        """
-        weights = np.zeros(items, np.float32)
-        matched = False
-        for topic in dict.fromkeys(interests):
-            members = self._items.get(topic)
-            if members:
-                matched = True
-                slots = np.fromiter(members, np.int64, len(members))
-                weights[slots] += len(members) ** -0.5
-        return weights if matched else None
+    def members(self, topic: str) -> Collection[int]:
+        """Slots of the items that have the topic."""
+        return self._items.get(topic, ())

@@ -18,6 +18,7 @@ from online.content import Content
 from online.content_axes import HALF, WHOLE, Axes
 from online.content_similarity import (
     Vectors,
+    cosines,
     leave,
     new_vectors,
     place,
@@ -41,6 +42,9 @@ class ContentIndex:
     Args:
         items: to have room for.
         compared: see `LearnerConfig.compared`.
+
+    Attributes:
+        changes: how often items said something new.
     """
 
     def __init__(self, items: int, compared: Compared = "both") -> None:
@@ -51,6 +55,7 @@ class ContentIndex:
         self._axes: Axes | None = None
         self._whole: dict[int, F32] = {}
         self._counted = np.zeros(items, bool)
+        self.changes = 0
         self._documents = 0
         self._fitted = -AT_LEAST
         self._end = 0  # of the terms in use
@@ -94,6 +99,7 @@ class ContentIndex:
             terms = [NO_TERMS] * len(slots)
         if embeddings is not None:
             self._check(embeddings)
+        self.changes += 1
         for slot in slots.tolist():
             leave(self._top, slot, self._v, c)
         for slot, each in zip(slots.tolist(), terms, strict=True):
@@ -111,6 +117,13 @@ class ContentIndex:
             if self._v.norm[slot] > 0 or self._v.inverse[slot] > 0:
                 place(self._top, slot, self._v, c, self._similar)
                 self._renew_one(c)
+
+    def like(self, terms: I32) -> F32:
+        """TF-IDF cosines of a text's terms with all items; float32[items], of those that came."""
+        found = np.zeros(self._top, np.float32)
+        if len(terms):
+            cosines(terms, self._v, found)
+        return found
 
     def _check(self, embeddings: F32) -> None:
         if not np.isfinite(embeddings).all():

@@ -112,6 +112,24 @@ def _similarities(n: int, slot: int, v: Vectors, out: F32) -> None:
 
 
 @kernel()
+def cosines(text: I32, v: Vectors, out: F32) -> None:
+    """out[i] = cos(TF-IDF of a text, of item i) for i < len(out); terms as items have them."""
+    terms, query, tf, length = v.terms, v.query, v.tf, 0.0
+    for term in text:
+        x = tf[term >> BITS] * v.idf[term & (BUCKETS - 1)]
+        length += x * x
+        query[term & (BUCKETS - 1)] = x * v.idf[term & (BUCKETS - 1)]
+    if length > 0:
+        for i in range(len(out)):
+            shared = np.float32(0)
+            for at in range(v.start[i], v.start[i] + v.size[i]):
+                shared += query[terms[at] & (BUCKETS - 1)] * tf[terms[at] >> BITS]
+            out[i] = shared * v.norm[i] / np.sqrt(length)
+    for term in text:
+        query[term & (BUCKETS - 1)] = 0
+
+
+@kernel()
 def place(n: int, slot: int, v: Vectors, c: Content, similar: F32) -> None:
     """Put an item into the lists, its own and those of others to which it is near enough."""
     _clear(c, slot)

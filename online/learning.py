@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from online import blend as bl
 from online import candidates as ca
 from online import content as ct
@@ -235,25 +237,52 @@ def _learn(m: Model, events: Events, e: int, count: int) -> None:
 
 @kernel()
 def list_user(
-    n: int, m: Model, h: hi.Histories, user: int, bonus: F32, items: I32, best: F32
-) -> int:
-    """The best candidates of a user into `items` and `best`; `bonus` (may be empty) is added."""
+    n: int, m: Model, h: hi.Histories, user: int, wanted: I32, weights: F32, fade: float,
+    items: I32, best: F32,
+) -> int:  # fmt: skip
+    """The best candidates of a user into `items` and `best`.
+
+    Args:
+        wanted: int32[≤ 384], what the user's interests are about, may repeat; weights: float32.
+        fade: how much they count, see `interests`.
+    """
     s = m.scratch
     count, disliked = find_context(s, h, user)
     hi.mark_seen(h, user, s.seen, s.mark[0])
-    scan = by_scan(m) or len(bonus) > 0
+    scan = by_scan(m)
     n = to_scan(n, m)
+    s.pool.wanted[: len(wanted)] = wanted
+    s.pool.wants[0] = len(wanted)
     scored = score_user(n, m, h, user, count, disliked, scan)
+    s.pool.wants[0] = 0
     if not scan and scored < len(items):  # too few candidates for so long a list
         scan = True
         scored = score_user(n, m, h, user, count, disliked, scan)
     lead = gu.leader(m.guard, bl.bucket_of(h.length[user]))
     if lead >= 0:
         score_alone(scored, m, lead, disliked, scan)
-    for i in range(min(scored, len(bonus))):
-        s.scores[i] += bonus[i]
+    if len(wanted):
+        _add_interests(scored, s, wanted, weights, fade, scan)
     found: int = select(scored, s.scores, items, best)
     if not scan:
         for at in range(found):
             items[at] = s.pool.slots[items[at]]
     return found
+
+
+@kernel()
+def _add_interests(
+    scored: int, s: sc.Scratch, wanted: I32, weights: F32, fade: float, scan: bool
+) -> None:
+    """scores += fade · log(1 + 30 w / max w), w summed over the repeats in `wanted`."""
+    most = np.float32(0)
+    for at in range(len(wanted)):
+        s.c_sum[wanted[at]] = 0
+    for at in range(len(wanted)):
+        s.c_sum[wanted[at]] += weights[at]
+        most = max(most, s.c_sum[wanted[at]])
+    for item in wanted:
+        place = item if scan else ca.place_of(item, s.mark[0], s.pool)
+        if 0 <= place < scored:
+            s.scores[place] += np.float32(fade * np.log(1 + 30 * s.c_sum[item] / most))
+            s.c_sum[item] = 0

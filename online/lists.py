@@ -11,34 +11,30 @@ from online import histories as hi
 from online import learning, similar
 from online import popularity as po
 from online.arrays import F32
+from online.interests import NOTHING, Nearest, fading
 from online.partition import Partition
 from online.shared import Shared
 from online.topk import TopK, no_items
 
-INTERESTS_LAST = 20  # interactions after which declared interests no longer count
-INTERESTS_FADE = 0.7
-NO_BONUS: F32 = np.zeros(0, np.float32)
 NOBODY = hi.new_histories(1, 8)
 
 
 def user_list(shared: Shared, part: Partition, slot: int, k: int) -> TopK:
     """The list of a user we know; policy "blend", "interests" or "popular"."""
     length = int(part.histories.length[slot])
-    bonus = NO_BONUS
-    interests = part.interests_of(slot) if length < INTERESTS_LAST else []
-    if interests:
-        weights = shared.catalogue.interest_weights(interests, shared.room)
-        if weights is not None and length == 0:
+    wanted, fade = NOTHING, fading(length)
+    if fade > 0 and (interests := part.interests_of(slot)):
+        if length:
+            wanted = shared.interests.nearest(shared, interests)
+        elif (weights := shared.interests.weights(shared, interests)) is not None:
             return _by_interests(shared, weights, k)
-        if weights is not None:
-            fade = INTERESTS_FADE**length
-            bonus = (fade * np.log1p(4 * weights / weights.max())).astype(np.float32)
-    return _scan(shared, part.histories, slot, bonus, k, "blend" if length else "popular")
+    policy = "blend" if length else "popular"
+    return _blended(shared, part.histories, slot, wanted, fade, k, policy)
 
 
 def popular_list(shared: Shared, k: int) -> TopK:
     """The list of somebody unknown: the blend of the popularities."""
-    return _scan(shared, NOBODY, 0, NO_BONUS, k, "popular")
+    return _blended(shared, NOBODY, 0, NOTHING, 0.0, k, "popular")
 
 
 def similar_list(shared: Shared, item: str, k: int) -> TopK:
@@ -51,14 +47,18 @@ def similar_list(shared: Shared, item: str, k: int) -> TopK:
     return _named(shared, items, best, count, "similar")
 
 
-def _scan(shared: Shared, h: hi.Histories, slot: int, bonus: F32, k: int, policy: str) -> TopK:
+def _blended(
+    shared: Shared, h: hi.Histories, slot: int, wanted: Nearest, fade: float, k: int, policy: str
+) -> TopK:
     items, best = np.zeros(k, np.int32), np.zeros(k, np.float32)
-    count = learning.list_user(shared.scanned, shared.model, h, slot, bonus, items, best)
+    count = learning.list_user(
+        shared.scanned, shared.model, h, slot, wanted.slots, wanted.weights, fade, items, best
+    )
     return _named(shared, items, best, count, policy)
 
 
 def _by_interests(shared: Shared, weights: F32, k: int) -> TopK:
-    """Popularity × Σ 1/√df of the declared topics, then the popular ones."""
+    """Popularity × w of the declared interests, then the popular ones."""
     p, n = shared.model.popularity, shared.items.size
     share = p.fading[po.H4000, :n] / p.step[po.H4000]
     available = shared.catalogue.available[:n] > 0

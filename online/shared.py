@@ -22,6 +22,7 @@ from online.changes import item_names
 from online.config import LearnerConfig
 from online.content_index import ContentIndex
 from online.ids import Ids
+from online.interests import Interests
 from online.partition import REFUSED, SHORTENED, Partition
 from online.steps import Steps, finish
 
@@ -34,7 +35,8 @@ class Shared:
 
     Attributes:
         items: slots of the items.
-        catalogue: availability and topics of the items; content: what is near to what.
+        catalogue: availability and topics of the items; content: what is near to what;
+            interests: which items are what users declared.
         model: the arrays that the kernels work on; another tuple whenever something has grown.
         items_refused: how often an item found no slot because max_items was reached.
         on_new_items: called when items may have been added, before anything is learned from them.
@@ -47,6 +49,7 @@ class Shared:
         self.on_new_items: Callable[[], None] | None = None
         self.catalogue = Catalogue(FIRST_ROOM)
         self.content = ContentIndex(FIRST_ROOM, config.compared)
+        self.interests = Interests()
         self.model = learning.Model(
             self.catalogue.available,
             co.new_pairs(FIRST_ROOM),

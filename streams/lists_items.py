@@ -81,6 +81,19 @@ def read_items(data: Path, columns: ItemColumns, embeddings: Path | None) -> Ite
     return ItemContent(ids, terms, vectors)
 
 
+def read_tags(data: Path, columns: ItemColumns) -> dict[str, list[str]]:
+    """Item → the values of its tags, without their columns' names.
+
+    Raises:
+        UserError: the file or a column cannot be used.
+    """
+    from streams.replay_rows import RowFile
+
+    with RowFile(data) as rows:
+        described = dict(_described(rows, columns))
+    return {item: [t.partition("=")[2] for t in tags] for item, (_, tags) in described.items()}
+
+
 def spoken(text: str, tags: Sequence[str]) -> str:
     """What a language model reads: the text, then the tags without their columns' names."""
     values = ", ".join(tag.partition("=")[2].replace("-", " ") for tag in tags)

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.settings import UserError
@@ -130,6 +130,14 @@ def _method(name: str, stream: Stream, catalogue: Catalogue | None) -> Method:
     compared = {f"{VARIANT}{each}": each for each in catalogue.compared}
     config = LearnerConfig(compared=compared.get(name, catalogue.compared[0]))
     return Springtide(stream, config, Publisher(stream, catalogue.items, catalogue.at_start))
+
+
+@contextlib.contextmanager
+def one_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr, told how much more is done; BLAS keeps to one thread."""
+    with _one_thread(), _bars() as bars:
+        task = bars.add_task(name, total=total)
+        yield lambda done: bars.advance(task, done)
 
 
 @contextlib.contextmanager

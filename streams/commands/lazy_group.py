@@ -29,9 +29,10 @@ def lazy_group(prefix: str, what: Mapping[str, str], explain: Callable[[], None]
             """Import one; None where there is none."""
             if cmd_name not in what:
                 return None
-            module = importlib.import_module(f"streams.commands.{prefix}_{cmd_name}")
+            name = cmd_name.replace("-", "_")
+            module = importlib.import_module(f"streams.commands.{prefix}_{name}")
             single = typer.Typer(add_completion=False, rich_markup_mode=None)
-            single.command(cmd_name)(getattr(module, cmd_name))
+            single.command(cmd_name)(getattr(module, name))
             command = typer.main.get_command(single)
             command.short_help = what[cmd_name]
             return command
