@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "dead-letters": "Look at events that could not be used, and send them again.",
     "checkpoints": "Look at the learner's checkpoints.",
     "erasure": "Look whether anything is left of an erased user.",
+    "export": "Counts for somebody outside, with differential privacy.",
     "warehouse": "Make the ClickHouse tables.",
     "dashboards": "Grafana's dashboards, data sources and alert rules, from the code.",
     "evaluate": "Measure quality on a file of yours.",
