@@ -15,10 +15,12 @@ ITEMS_SHOWN = 10
 
 
 class ItemWords(Struct, frozen=True):
-    """What people read of an item."""
+    """What people read of an item, and by what they find it."""
 
     title: str
     topics: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+    language: str = ""
 
 
 class Lists(Protocol):

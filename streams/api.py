@@ -25,6 +25,7 @@ from infra.warehouse import Warehouse
 from streams.api_access import Gate
 from streams.api_catalogue import KnownItems
 from streams.api_doors import Doors, Pace
+from streams.api_interests import Suggestions
 from streams.api_parts import Api
 from streams.api_routing import error_handlers, openapi_route, operation_routes
 from streams.api_served import ServedRecorder
@@ -56,6 +57,7 @@ class ApiApp:
             items=KnownItems(kafka_url, settings.max_items, settings.hold_items),
             recorder=ServedRecorder(outlet, metrics),
             similar=SimilarClient(workers, self._client),
+            suggestions=Suggestions(),
             intake=Intake(settings.max_age_seconds),
             metrics=metrics,
             marks=AlertMarks(self._warehouse),

@@ -51,6 +51,19 @@ class Recommendations(Struct, frozen=True):
     policy: Annotated[str, Meta(description="what made the list: blend, interests, popular, none")]
 
 
+class Interest(Struct, frozen=True):
+    """A topic or skill that a user may declare."""
+
+    interest: Annotated[str, Meta(description="goes into the profile's interests as it is")]
+    items: Annotated[int, Meta(description="that have it")]
+
+
+class Interests(Struct, frozen=True):
+    """What a sign-up page may offer, best first: popular, and telling people apart."""
+
+    interests: list[Interest]
+
+
 class SimilarItem(Struct, frozen=True):
     """A neighbour of an item."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from dashboards.user_lists import ItemWords
@@ -43,6 +44,13 @@ class KnownItems:
         if (tenant, item_id) in self._unavailable or (tenant, item_id) in self._held:
             return False
         return not topic or topic in self.words(tenant, item_id).topics
+
+    def shown(self, tenant: str, language: str = "") -> Iterator[tuple[str, ItemWords]]:
+        """The tenant's items that may be shown; those in one language where it is given."""
+        for (owner, item_id), words in self._words.items():
+            wanted = owner == tenant and language in ("", words.language)
+            if wanted and self.may_show(tenant, item_id):
+                yield item_id, words
 
     def hold(self, tenant: str, item_id: str, held: bool) -> None:
         """Do not show an item, or show it again."""
@@ -86,7 +94,7 @@ class KnownItems:
         key = (item.tenant, item.item_id)
         if key not in self._words and len(self._words) >= self._max_items:
             return
-        self._words[key] = ItemWords(item.title, item.topics)
+        self._words[key] = ItemWords(item.title, item.topics, item.skills, item.language or "")
         if item.available:
             self._unavailable.discard(key)
         else:

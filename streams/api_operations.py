@@ -12,6 +12,7 @@ from starlette.responses import Response
 from streams import api_answers as answers
 from streams.api_access import Scope
 from streams.api_events import post_events, post_served
+from streams.api_interests import suggest_interests
 from streams.api_monitoring import (
     acknowledge_alert,
     item_sentiment,
@@ -110,6 +111,20 @@ OPERATIONS: tuple[Operation, ...] = (
         post_served,
         _TAKEN,
         body=answers.ServedBatch,
+    ),
+    Operation(
+        "suggest_interests",
+        "GET",
+        "/v1/interests/suggest",
+        "Topics and skills for a sign-up page to offer; a profile takes any other words, too.",
+        "read",
+        suggest_interests,
+        {200: answers.Interests},
+        (
+            _number("n", 12, 50, "interests at most"),
+            Parameter("q", _TEXT, "only those of which a word begins so"),
+            Parameter("language", _TEXT, "only of items in this language"),
+        ),
     ),
     Operation(
         "similar_items",

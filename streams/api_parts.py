@@ -16,6 +16,7 @@ from infra.settings import Settings
 from streams.api_access import Gate
 from streams.api_answers import ApiError
 from streams.api_catalogue import KnownItems
+from streams.api_interests import Suggestions
 from streams.api_served import ServedRecorder
 from streams.api_similar import SimilarClient
 from streams.intake import Intake
@@ -35,6 +36,7 @@ class Api(Struct, frozen=True):
     items: KnownItems
     recorder: ServedRecorder
     similar: SimilarClient
+    suggestions: Suggestions
     intake: Intake
     metrics: ApiMetrics
     marks: AlertMarks

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dashboards.user_lists import at_ms
+from dashboards.user_lists import ItemWords, at_ms
 from infra.serving import ProfileFlags, StoredList
 from streams.api_answers import Recommendations, Recommended, answer
 from streams.api_request import excluded, label, path_id, whole
@@ -70,5 +70,13 @@ def _reason(api: Api, tenant: str, item: str, policy: str, interests: Collection
     """Why this item: what made the list, and of the user's own interests the first it meets."""
     if policy == POPULAR:
         return POPULAR
-    met = next((t for t in api.items.words(tenant, item).topics if t in interests), None)
+    met = interest_met(api.items.words(tenant, item), interests) if interests else None
     return f"interest:{met}" if met else "recent-activity"
+
+
+def interest_met(words: ItemWords, interests: Collection[str]) -> str | None:
+    """The interest that is a topic or a skill of the item, or stands in its title."""
+    tags = (tag for tag in (*words.topics, *words.skills) if tag in interests)
+    title = words.title.casefold()
+    said = (each for each in interests if each and each.casefold() in title)
+    return next(tags, None) or next(said, None)

@@ -1,0 +1,69 @@
+"""GET /v1/interests/suggest: what a sign-up page offers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dashboards.user_lists import ItemWords
+from streams.api_interests import ranked
+from streams.api_recommendations import interest_met
+from streams.events import Item
+from tests.streams.test_api import put_items, until
+
+RunningApi = Any  # of conftest.py
+
+
+def words(*tags: str) -> ItemWords:
+    return ItemWords("a title", tags)
+
+
+def test_tags_are_offered_that_cover_what_those_before_do_not() -> None:
+    items = {f"m{n}": words("music", "piano", "all") for n in range(10)}
+    items |= {f"c{n}": words("cooking", "all") for n in range(6)}
+    items |= {f"d{n}": words("data", "all") for n in range(5)} | {"x": words("odd")}
+    order = [tag.interest for tag in ranked(items.items(), ())]
+    assert set(order[:3]) in ({"music", "cooking", "data"}, {"piano", "cooking", "data"})
+    assert order[-1] == "all"  # tells nobody apart
+    assert "odd" not in order  # of one item alone
+    assert ranked(items.items(), ["d0", "d1", "d2", "d3"])[0].interest == "data"
+    assert ranked((), ()) == []
+
+
+def test_suggestions_begin_with_what_was_typed(running_api: RunningApi) -> None:
+    tenant, client = running_api.tenant, running_api.client
+    put_items(
+        running_api,
+        *(
+            Item(
+                item_id=f"{topic}-{n}", title=f"{topic} {n}", tenant=tenant, topics=(topic,),
+                skills=(skill,), language=language,
+            )
+            for topic, skill, language in (
+                ("suggest-music", "Grand Piano", "en"), ("suggest-数据", "SQL", "zh"),
+            )
+            for n in range(3)
+        ),
+    )  # fmt: skip
+
+    def suggested(**query: str) -> list[str]:
+        answer = client.get("/v1/interests/suggest", params=query)
+        assert answer.status_code == 200, answer.text
+        return [each["interest"] for each in answer.json()["interests"]]
+
+    until(lambda: set(suggested(q="suggest", language="en")) == {"suggest-music"}, 40)
+    assert suggested(q="pian", language="en") == ["Grand Piano"]
+    assert suggested(q="suggest-数", language="zh") == ["suggest-数据"]
+    assert suggested(language="none") == []
+    assert len(suggested(language="en", n="1")) == 1
+    assert client.get("/v1/interests/suggest", params={"n": "0"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("interest", "met"),
+    [("music", "music"), ("Grand Piano", "Grand Piano"), ("sonata", "sonata"), ("oboe", None)],
+)
+def test_a_reason_names_the_interest(interest: str, met: str | None) -> None:
+    item = ItemWords("A Sonata a Day", ("music",), ("Grand Piano",))
+    assert interest_met(item, ("", interest)) == met
