@@ -179,10 +179,19 @@ def _origin(name: str) -> str:
 
 
 def _method(manifest: Manifest) -> str:
-    if manifest.adapter is None:
-        return "linear head on the frozen trunk"
     adapter = manifest.adapter
-    return f"LoRA r = {adapter.rank}, alpha = {adapter.alpha} on {', '.join(adapter.targets)}"
+    said = {
+        "head": "linear head on the frozen trunk",
+        "full": "every layer trained, embeddings frozen",
+        "prefix": "trained keys and values before every text (prefix tuning)",
+        "adalora": "AdaLoRA",
+    }.get(manifest.method, "")
+    if manifest.method == "lora" and adapter:
+        targets = ", ".join(adapter.targets)
+        said = f"LoRA r = {adapter.rank}, alpha = {adapter.alpha} on {targets}"
+    if manifest.layers:
+        said += f"; {len(manifest.layers)} of the trunk's layers"
+    return said + (f"; taught by {manifest.teacher}" if manifest.teacher else "")
 
 
 def _expert(manifest: Manifest) -> str:

@@ -6,7 +6,7 @@ Three steps, so that a server can run each where it belongs: `prepare` (hygiene 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from models import registry
 from models.data import LABELS
 from models.encoder import load_tokenizer
 from models.errors import ArtifactError
-from models.forward import Forward, adapted, read_trunk
+from models.forward import Forward, read_trunk
 from models.hygiene import clean
 from models.layouts import Layout, Packed, Padded
 from models.ngrams import NGrams, softmax
@@ -26,6 +26,7 @@ from models.packing import TOKEN_BUDGET, pack
 from models.predictions import UNREADABLE, Prediction, Prepared
 from models.registry import Stack
 from models.topics import load_topics
+from models.tuned import tuned
 from models.versions import resolved
 
 if TYPE_CHECKING:
@@ -100,17 +101,19 @@ class Classifier:
         shape, weights = read_trunk(trunk)
         self._pad_id = shape.pad_token_id
         self._trunk = Forward(shape, weights, self.device, self.dtype)
-        merged: Mapping[str, torch.Tensor] = weights
-        if adapter := self.manifest.adapter:
-            tensors = registry.read_tensors(folder / registry.ADAPTER)
-            merged = adapted(weights, tensors, adapter.alpha / adapter.rank)
+        read = tuned(folder, self.manifest, shape, weights)
         self._reader: Forward | OpenVino = self._trunk
         if engine == "openvino":
             self.device, self.dtype, self.packed = "cpu", "int8", False
-            self._reader = OpenVino(shape, merged, threads or torch.get_num_threads())
-        elif merged is not weights:
+            self._reader = OpenVino(read, threads or torch.get_num_threads())
+        elif read.weights is not weights or read.prefix is not None:
             self._reader = Forward(
-                shape, merged, self.device, self.dtype, embeddings_of=self._trunk
+                read.shape,
+                read.weights,
+                self.device,
+                self.dtype,
+                embeddings_of=self._trunk,
+                prefix=read.prefix,
             )
         heads = registry.read_tensors(folder / registry.HEADS)
         self.ngrams: NGrams | None = None

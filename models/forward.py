@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 EMBEDDINGS = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 REORDER = "_reorder_linear_weight"  # not public, and absent in some versions: then plain `linear`
-LORA_PREFIX = "base_model.model."
 QUERY_KEY_VALUE = tuple(f"attention.self.{name}" for name in ("query", "key", "value"))
 
 
@@ -46,6 +45,8 @@ class Forward:
     Args:
         embeddings_of: share its embedding tables, four fifths of the trunk, which no adapter
             touches.
+        prefix: trained keys and values before every text, [layers, 2, heads, tokens, width of a
+            head] (`methods`); None: none.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Forward:
         device: str,
         dtype: str,
         embeddings_of: Forward | None = None,
+        prefix: torch.Tensor | None = None,
     ) -> None:
         import torch
 
@@ -66,6 +68,7 @@ class Forward:
         self._matrices = sum(each.numel() for each in layers if each.dim() == 2)
         self._width = own["encoder.layer.0.output.LayerNorm.bias"].numel()
         self._weights = shared | {name: each.to(device, kind) for name, each in own.items()}
+        self._prefix = None if prefix is None else prefix.to(device, kind)
         self._reordered: dict[str, torch.Tensor] = {}
         if device == "cpu" and dtype == "bfloat16" and hasattr(torch.ops.mkldnn, REORDER):
             self._reorder()
@@ -87,7 +90,8 @@ class Forward:
         """Mean of the last hidden states over the real tokens, fp32 [texts, hidden]."""
         hidden = self._embedded(layout)
         for layer in range(self.shape.layers):
-            hidden = self._layer(f"encoder.layer.{layer}.", hidden, layout)
+            before = None if self._prefix is None else self._prefix[layer]
+            hidden = self._layer(f"encoder.layer.{layer}.", hidden, layout, before)
         return layout.mean(hidden)
 
     def operations(self, lengths: Sequence[int]) -> float:
@@ -97,12 +101,17 @@ class Forward:
 
     def _embedded(self, layout: Layout) -> torch.Tensor:
         word, position, kind = (self._weights[f"embeddings.{table}.weight"] for table in EMBEDDINGS)
-        summed = word[layout.ids] + position[layout.positions] + kind[0]
+        places = layout.positions
+        if self._prefix is not None:  # it takes the first positions, as it did in training
+            places = places + self._prefix.shape[3]
+        summed = word[layout.ids] + position[places] + kind[0]
         return self._normed("embeddings.LayerNorm", summed)
 
-    def _layer(self, prefix: str, hidden: torch.Tensor, layout: Layout) -> torch.Tensor:
+    def _layer(
+        self, prefix: str, hidden: torch.Tensor, layout: Layout, before: torch.Tensor | None
+    ) -> torch.Tensor:
         projected = self._linear(prefix + "qkv", hidden)
-        mixed = layout.attend(projected, self.shape.num_attention_heads)
+        mixed = layout.attend(projected, self.shape.num_attention_heads, before)
         out = self._linear(prefix + "attention.output.dense", mixed)
         hidden = self._normed(prefix + "attention.output.LayerNorm", out.add_(hidden))
         out = self._linear(prefix + "intermediate.dense", hidden, gelu=True)
@@ -157,26 +166,6 @@ def read_trunk(folder: Path) -> tuple[Shape, dict[str, torch.Tensor]]:
         raise TrunkMissingError(
             f"{folder} cannot be read ({error}): remove the folder, it is made again"
         ) from None
-
-
-def adapted(
-    weights: Mapping[str, torch.Tensor], adapter: Mapping[str, torch.Tensor], scale: float
-) -> dict[str, torch.Tensor]:
-    """Weights with LoRA merged, W + scale · B·A, in fp32 where it was (2106.09685).
-
-    Args:
-        adapter: LoRA matrices under peft's names, `….lora_A.weight` [r, in], `….lora_B.weight`
-            [out, r].
-        scale: alpha / r.
-    """
-    merged = dict(weights)
-    for name, down in adapter.items():
-        if not name.endswith(".lora_A.weight"):
-            continue
-        up = adapter[name.replace("lora_A", "lora_B")]
-        target = name.removeprefix(LORA_PREFIX).removesuffix(".lora_A.weight") + ".weight"
-        merged[target] = weights[target].float() + scale * (up.float() @ down.float())
-    return merged
 
 
 def fused(shape: Shape, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -30,11 +30,14 @@ class Layout(Protocol):
     positions: torch.Tensor
     """Of each token in its text, int64 [tokens]."""
 
-    def attend(self, projected: torch.Tensor, heads: int) -> torch.Tensor:
+    def attend(
+        self, projected: torch.Tensor, heads: int, before: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Attention of every token to its own text, [tokens, width].
 
         Args:
             projected: query, key and value side by side, [tokens, 3 · width].
+            before: keys and values that stand before every text, [2, heads, some, width of a head].
         """
 
     def mean(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -56,14 +59,23 @@ class Padded:
         # A batch without padding needs no mask, and attention is faster without one.
         self._hidden = None if bool(mask.all()) else self._mask[:, None, None, :] == 0
 
-    def attend(self, projected: torch.Tensor, heads: int) -> torch.Tensor:
+    def attend(
+        self, projected: torch.Tensor, heads: int, before: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """See `Layout`."""
+        import torch
+        from torch.nn.functional import pad as padded
         from torch.nn.functional import scaled_dot_product_attention
 
         texts, longest = self._shape
         # [3, texts, heads, longest, width of a head]
         query, key, value = projected.view(texts, longest, 3, heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = scaled_dot_product_attention(query, key, value, attn_mask=self._bias(projected))
+        bias = self._bias(projected)
+        if before is not None:
+            own = before.unsqueeze(1).expand(-1, texts, -1, -1, -1)
+            key, value = torch.cat((own[0], key), 2), torch.cat((own[1], value), 2)
+            bias = None if bias is None else padded(bias, (before.shape[2], 0))
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return mixed.transpose(1, 2).reshape(texts * longest, -1)
 
     def rectangle(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -98,30 +110,56 @@ class Packed:
         ends = [0, *itertools.accumulate(self._lengths)]
         self._ends = torch.tensor(ends, dtype=torch.int32, device=device)
 
-    def attend(self, projected: torch.Tensor, heads: int) -> torch.Tensor:
+    def attend(
+        self, projected: torch.Tensor, heads: int, before: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """See `Layout`."""
-        # [3, tokens, heads, width of a head]
-        parts = projected.view(len(projected), 3, heads, -1).transpose(0, 1)
-        mixed = self._flash(parts) if projected.is_cuda else self._by_text(parts)
-        return mixed.reshape(len(projected), -1)
+        # Three of [tokens, heads, width of a head]
+        query, key, value = projected.view(len(projected), 3, heads, -1).unbind(1)
+        lengths = self._lengths
+        if before is not None:
+            key, value = (
+                self._behind(each, own) for each, own in zip((key, value), before, strict=True)
+            )
+            lengths = [each + before.shape[2] for each in lengths]
+        attend = self._flash if projected.is_cuda else self._by_text
+        return attend(query, key, value, lengths).reshape(len(projected), -1)
 
-    def _flash(self, parts: torch.Tensor) -> torch.Tensor:
+    def _behind(self, values: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """Keys or values with `own` [heads, some, width of a head] before each text's."""
+        import torch
+
+        own = own.transpose(0, 1)
+        pieces = torch.split(values, self._lengths)
+        return torch.cat([part for piece in pieces for part in (own, piece)])
+
+    def _flash(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int]
+    ) -> torch.Tensor:
+        import torch
         from torch.nn.attention.varlen import varlen_attn
 
-        query, key, value = parts
-        longest = max(self._lengths)
-        mixed = varlen_attn(query, key, value, self._ends, self._ends, longest, longest)
+        ends = self._ends
+        if lengths is not self._lengths:
+            ends = torch.tensor([0, *itertools.accumulate(lengths)]).to(ends)
+        longest = max(self._lengths), max(lengths)
+        mixed = varlen_attn(query, key, value, self._ends, ends, *longest)
         return cast("torch.Tensor", mixed)  # a pair only where more is asked for
 
-    def _by_text(self, parts: torch.Tensor) -> torch.Tensor:
+    def _by_text(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int]
+    ) -> torch.Tensor:
         import torch
         from torch.nn.functional import scaled_dot_product_attention
 
-        pieces = []
-        for own in torch.split(parts, self._lengths, dim=1):
-            query, key, value = own.transpose(1, 2)  # [heads, tokens of the text, width of a head]
-            pieces.append(scaled_dot_product_attention(query, key, value).transpose(0, 1))
-        return torch.cat(pieces)
+        pieces = zip(
+            torch.split(query.transpose(0, 1), self._lengths, dim=1),
+            torch.split(key.transpose(0, 1), lengths, dim=1),
+            torch.split(value.transpose(0, 1), lengths, dim=1),
+            strict=True,
+        )
+        mixed = [scaled_dot_product_attention(asks, has, says) for asks, has, says in pieces]
+        return torch.cat([each.transpose(0, 1) for each in mixed])
 
     def mean(self, hidden: torch.Tensor) -> torch.Tensor:
         """See `Layout`."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from models.layouts import Layout
+    from models.tuned import Tuned
 
 GROUP = 64
 INSTALL = "the engine openvino is not installed: pip install 'springtide[openvino]'"
@@ -29,23 +30,25 @@ class OpenVino:
     """Stands for `Forward`: `vectors` is all it does.
 
     Raises:
-        EngineMissingError: OpenVINO is not installed.
+        EngineMissingError: OpenVINO is not installed, or the artifact has a prefix.
     """
 
-    def __init__(self, shape: Shape, weights: Mapping[str, torch.Tensor], threads: int) -> None:
+    def __init__(self, read: Tuned, threads: int) -> None:
         # Its telemetry would tell other machines of every model that is read: let it find none.
         sys.modules.setdefault("openvino_telemetry", cast("ModuleType", None))
         try:
             import openvino
         except ImportError:
             raise EngineMissingError(INSTALL) from None
+        if read.prefix is not None:
+            raise EngineMissingError("the engine openvino knows no prefix: use --engine torch")
         import torch
 
         example = torch.ones(2, 8, dtype=torch.int64)
         any_size = [openvino.PartialShape([-1, -1])] * 2
         with torch.no_grad():
             model = openvino.convert_model(
-                _module(shape, fused(shape, weights)),
+                _module(read.shape, fused(read.shape, read.weights)),
                 example_input=(example, example),
                 input=any_size,
             )

@@ -7,6 +7,7 @@ are scarcer, noisier or more lopsided than the known sets.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,10 +28,12 @@ class Options(Struct, frozen=True):
         adversarial: size of FGM's step in the embeddings (1605.07725), 0: none; 1 is usual. Every
             step costs two.
         thinning: share of rows that lose one token in ten, chosen anew every time.
-        frozen_layers: the lowest layers get no LoRA matrices.
+        frozen_layers: the lowest layers stay as they are; a prefix has no such thing.
         accumulate: batches whose gradients are added up before a step.
         patience: stop after so many looks at rows held back, four an epoch, without a lower loss,
             and go back to the best weights; 0: never.
+        layers: of the trunk's layers so many are kept, evenly spread; 0: all.
+        teacher: an artifact whose answers are learned from beside the labels; None: none.
     """
 
     class_weights: bool = False
@@ -39,6 +42,8 @@ class Options(Struct, frozen=True):
     frozen_layers: int = 0
     accumulate: int = 1
     patience: int = 0
+    layers: int = 0
+    teacher: Path | None = None
 
 
 AS_MEASURED = Options()

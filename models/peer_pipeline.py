@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from models import registry
 from models.data import LABELS
 from models.encoder import load_trunk, pooled
-from models.forward import adapted
+from models.errors import ArtifactError
+from models.forward import read_trunk
+from models.pruning import keep_layers
+from models.tuned import tuned
 from models.versions import resolved
 
 
@@ -25,15 +28,20 @@ def plain_model(trunk: Path, artifact: Path | None) -> tuple[Any, Any, Any]:
     """The trunk as transformers' model with the adapter merged, and the head's weight and bias.
 
     Raises:
-        ArtifactError: the artifact is absent or altered.
+        ArtifactError: the artifact is absent or altered, or has a prefix.
     """
     folder = resolved(artifact)
     manifest = registry.read_manifest(folder)
     model = load_trunk(trunk, attention="sdpa")
-    if manifest.adapter is not None:
-        tensors = registry.read_tensors(folder / registry.ADAPTER)
-        scale = manifest.adapter.alpha / manifest.adapter.rank
-        model.load_state_dict(adapted(model.state_dict(), tensors, scale))
+    if manifest.layers:
+        keep_layers(model, manifest.layers)
+    shape, weights = read_trunk(trunk)
+    read = tuned(folder, manifest, shape, weights)
+    if read.prefix is not None:
+        raise ArtifactError(
+            f"{folder} has a prefix, which a plain transformers model does not read"
+        )
+    model.load_state_dict(read.weights)
     heads = registry.read_tensors(folder / registry.HEADS)
     return model, heads["sentiment.weight"], heads["sentiment.bias"]
 

@@ -19,12 +19,13 @@ from models import registry
 from models.classifier import Classifier
 from models.data import LABELS, LabelledSet
 from models.evaluate import probabilities
-from models.finetune import EPOCHS, Session
+from models.finetune import EPOCHS
 from models.hygiene import clean
 from models.ngrams import BITS, TOKEN, softmax
 from models.ngrams_training import train_ngrams
 from models.registry import Manifest
 from models.sampling import TrainingRow, draw_counts
+from models.session import Session
 
 Peer = Callable[[Sequence[str]], NDArray[np.float64]]
 PEERS = ("tfidf", "ngram-all", "probe")
@@ -84,9 +85,15 @@ def probe(sets: Sequence[LabelledSet], manifest: Manifest, trunk: Path) -> Peer:
     session = Session(trunk, rows, "head")
     session.train(EPOCHS, generator, lambda step, steps, loss: None)
     with tempfile.TemporaryDirectory(prefix="springtide-probe-") as scratch:
-        digests = registry.write_tensors(Path(scratch), *session.weights())
+        digests = registry.write_tensors(Path(scratch), {}, session.heads())
         plain = msgspec.structs.replace(
-            manifest, adapter=None, stack=None, topics={}, method="head", sha256=digests
+            manifest,
+            adapter=None,
+            stack=None,
+            topics={},
+            layers=(),
+            method="head",
+            sha256=digests,
         )
         registry.write_manifest(Path(scratch), plain)
         classifier = Classifier(trunk, Path(scratch))

@@ -1,6 +1,7 @@
 """Artifacts: a folder with `manifest.json`, `heads.safetensors`, for LoRA
 `adapter.safetensors`, `ngrams.safetensors` where the n-gram expert helps, and
-`topics.safetensors` where topic heads stand beside the sentiment head.
+`topics.safetensors` where topic heads stand beside the sentiment head; `layers.safetensors` after
+full fine-tuning, which leaves no adapter.
 
 The adapter is kept in eight bits, a scale a row: half the size of fp16, and it changes less than
 bf16 does. The manifest says what the model was trained on and how its input must be prepared, and
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,6 +30,7 @@ ADAPTER = "adapter.safetensors"
 HEADS = "heads.safetensors"
 NGRAMS = "ngrams.safetensors"
 TOPICS = "topics.safetensors"
+LAYERS = "layers.safetensors"
 SCALE = ".scale"  # ends the name of an eight-bit tensor's scales
 LARGEST = 127
 
@@ -70,7 +73,8 @@ class Topic(Struct, frozen=True):
 
 class Manifest(Struct, frozen=True):
     """What stands in `manifest.json`. `before`: a linear head on the same rows, trunk unchanged;
-    `ngrams`: the n-gram expert alone; `topics`: topic heads by the name of their label set."""
+    `ngrams`: the n-gram expert alone; `topics`: topic heads by the name of their label set;
+    `layers`: the trunk's layers that were kept, empty: all; `teacher`: the version learned from."""
 
     format: int
     trunk: str
@@ -89,6 +93,8 @@ class Manifest(Struct, frozen=True):
     train_seconds: float = 0.0
     stack: Stack | None = None
     topics: dict[str, Topic] = {}
+    layers: tuple[int, ...] = ()
+    teacher: str = ""
 
     @property
     def version(self) -> str:
@@ -141,14 +147,22 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def write_tensors(
-    folder: Path, adapter: Mapping[str, torch.Tensor], heads: Mapping[str, torch.Tensor]
+    folder: Path,
+    adapter: Mapping[str, torch.Tensor],
+    heads: Mapping[str, torch.Tensor],
+    layers: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """Write the adapter (if any) in eight bits, the heads in fp16; returns file name -> SHA-256."""
+    """Write the adapter in eight bits, heads and layers in fp16; returns file name -> SHA-256.
+
+    Adapter and layers are written where there are any.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    files = {HEADS: _halves(heads)} | ({ADAPTER: _in_eight_bits(adapter)} if adapter else {})
+    files = {HEADS: _halves(heads)}
+    files |= {ADAPTER: _in_eight_bits(adapter)} if adapter else {}
+    files |= {LAYERS: _halves(layers)} if layers else {}
     for name, tensors in files.items():
         save_tensors(folder / name, tensors)
-    for name in {ADAPTER, NGRAMS, TOPICS} - set(files):  # of an artifact that was here before
+    for name in {ADAPTER, LAYERS, NGRAMS, TOPICS} - set(files):  # of an earlier artifact here
         (folder / name).unlink(missing_ok=True)
     return {name: sha256(folder / name) for name in files}
 

@@ -18,7 +18,8 @@ from models.classifier import Classifier
 from models.data import LabelledSet
 from models.errors import ArtifactError
 from models.evaluate import evaluate, evaluate_ngrams, majority, test_rows
-from models.finetune import EPOCHS, ROWS, Method, train_sentiment
+from models.finetune import EPOCHS, ROWS, train_sentiment
+from models.methods import Method
 from models.ngrams import NGrams
 from models.options import AS_MEASURED, Options
 from models.registry import Manifest, Scores
@@ -61,9 +62,11 @@ def run(plan: Plan, watcher: Watcher) -> Manifest:
     """
     check_writable(plan.out)
     before: dict[str, Scores] = {}
-    if plan.probe and plan.method == "lora":
+    if plan.probe and plan.method != "head":
         with tempfile.TemporaryDirectory(prefix="springtide-probe-") as scratch:
-            probe = msgspec.structs.replace(plan, out=Path(scratch), method="head")
+            probe = msgspec.structs.replace(
+                plan, out=Path(scratch), method="head", options=AS_MEASURED
+            )
             _, sets, _ = _train(probe, watcher, "frozen trunk")
             before = _measure(probe, sets, watcher, "test, frozen trunk")
     manifest, sets, seconds = _train(plan, watcher, "training")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,9 +33,16 @@ def sentiment(
     epochs: Annotated[int, typer.Option(min=1, help="Times over the rows.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the draw and of the weights.")] = 0,
     threads: Threads = None,
-    head_only: Annotated[
-        bool, typer.Option("--head-only", help="A linear head alone: a minute, but weaker.")
-    ] = False,
+    method: Annotated[
+        Literal["lora", "adalora", "prefix", "full", "head"],
+        typer.Option(help="lora was measured; full: 43 MB; head: a minute, but weaker."),
+    ] = "lora",
+    layers: Annotated[
+        int, typer.Option(min=0, help="Keep so many of the trunk's 12, evenly spread; 0: all.")
+    ] = 0,
+    teacher: Annotated[
+        Path | None, typer.Option(help="An artifact whose answers are learned from, too.")
+    ] = None,
     class_weights: Annotated[
         bool, typer.Option("--class-weights", help="Rare labels weigh more.")
     ] = False,
@@ -72,6 +79,8 @@ def sentiment(
 
       springtide train sentiment --data ../shared/data --without stream-en-airline --rows 9000
 
+      springtide train sentiment --data my_comments.csv --method full --layers 6 --teacher my-model
+
     Then serve it: SPRINGTIDE_MODEL=my-model springtide classifier
     """
     from models.errors import ModelError
@@ -90,7 +99,7 @@ def sentiment(
             out=out,
             trunk=trunk_folder(cache_dir or default_cache_dir()),
             without=tuple(without or ()),
-            method="head" if head_only else "lora",
+            method=method,
             rows=rows,
             epochs=epochs,
             seed=seed,
@@ -98,7 +107,14 @@ def sentiment(
             test_rows=test_rows,
             probe=probe,
             options=Options(
-                class_weights, adversarial, thinning, frozen_layers, accumulate, patience
+                class_weights,
+                adversarial,
+                thinning,
+                frozen_layers,
+                accumulate,
+                patience,
+                layers,
+                teacher,
             ),
         )
         with progress_bar("loss") as bars:

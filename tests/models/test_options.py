@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.finetune import Session
 from models.options import Options, Patience, Perturbation, balanced, thinned
 from models.sampling import TrainingRow
+from models.session import Session
 
 PRAISE = ("clear", "wonderful", "well made", "worth every hour", "my best course")
 BLAME = ("confusing", "terrible", "badly made", "a waste of time", "my worst course")
@@ -74,7 +74,7 @@ def test_all_options_together_still_learn(trunk: Path) -> None:
     session = Session(trunk, rows(40), "lora", options)
     losses: list[float] = []
     session.train(40, np.random.default_rng(0), lambda step, steps, loss: losses.append(loss))
-    adapter, _ = session.weights()
+    _, adapter, _ = session.adapter()
     assert {name.split(".layer.")[1].split(".")[0] for name in adapter} == {"9", "10", "11"}
     with torch.no_grad():
         answers = session.head(session.vectors(session.ids)).argmax(1)

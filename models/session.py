@@ -1,0 +1,257 @@
+"""One training run: the trunk as a method changes it, a sentiment head, and encoded rows.
+
+The recipe is the one measured for this trunk: AdamW, the rates of `methods` (head 1e-3), weight
+decay .01, 8 % warm-up, linear decay, clipping at 1; bf16 autocast, batches of 2,048 tokens of like
+length, texts cut at 80 tokens; eager attention and no dropout in the trunk (2.4 times as fast on a
+CPU as the defaults).
+
+Rows of a two-class set say nothing about neutral: their neutral logit is set to -1e4 before the
+softmax, so that the loss never pushes it down. Distillation (Hinton, Vinyals, Dean, 1503.02531):
+half of the loss is the cross-entropy with a teacher's probabilities, both softened by T = 2; a
+teacher knows how neutral a row of a two-class set is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import methods
+from models.data import LABELS, NEUTRAL
+from models.encoder import as_tensors, hidden_size, load_tokenizer, load_trunk, pad_id, pooled
+from models.methods import Method
+from models.options import (
+    AS_MEASURED,
+    CHECKS,
+    HELD_SHARE,
+    MOST_HELD,
+    Options,
+    Patience,
+    Perturbation,
+    balanced,
+    thinned,
+)
+from models.packing import pack, pack_shuffled
+from models.pruning import keep_layers, spread
+from models.registry import Adapter
+from models.sampling import TrainingRow
+
+if TYPE_CHECKING:
+    import torch
+
+Progress = Callable[[int, int, float], None]
+
+MAX_TOKENS = 80
+HEAD_RATE, WEIGHT_DECAY = 1e-3, 0.01
+PROBE_RATE, PROBE_DECAY, PROBE_PASSES, PROBE_BATCH = 3e-3, 0.02, 15, 256
+HEAD_DROPOUT, MASKED = 0.1, -1e4
+TAUGHT, SOFTENED = 0.5, 2.0
+
+
+class Session:
+    """Trunk, head and encoded rows.
+
+    Attributes:
+        layers: the trunk's layers that are kept; empty: all.
+
+    Args:
+        lesson: a teacher's logits [rows, 3] to learn from beside the labels.
+    """
+
+    def __init__(
+        self,
+        trunk: Path,
+        rows: Sequence[TrainingRow],
+        method: Method,
+        options: Options = AS_MEASURED,
+        lesson: NDArray[np.float32] | None = None,
+    ) -> None:
+        import torch
+
+        self.options = options
+        self.method = method
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        tokenizer = load_tokenizer(trunk, MAX_TOKENS)
+        self.ids = [each.ids for each in tokenizer.encode_batch([row.text for row in rows])]
+        self.lengths = [len(ids) for ids in self.ids]
+        self.labels = torch.tensor([row.label for row in rows])
+        self.mask = torch.zeros(len(rows), len(LABELS))
+        self.mask[torch.tensor([row.two_class for row in rows]), NEUTRAL] = MASKED
+        self.trunk = load_trunk(trunk)
+        self.layers = spread(self.trunk.config.num_hidden_layers, options.layers)
+        if self.layers:
+            keep_layers(self.trunk, self.layers)
+        self.lesson = None if lesson is None else torch.from_numpy(lesson)
+        self.pad_id = pad_id(self.trunk)
+        self.head = torch.nn.Linear(hidden_size(self.trunk), len(LABELS))
+        self.weights_of_labels = torch.ones(len(LABELS))
+        if options.class_weights:
+            self.weights_of_labels = torch.tensor(balanced([r.label for r in rows], len(LABELS)))
+        self.trunk = methods.prepared(self.trunk, method, options.frozen_layers)
+        self.trunk.to(self.device)
+        self.head.to(self.device)
+
+    def train(self, epochs: int, generator: np.random.Generator, progress: Progress) -> None:
+        """By the session's method, `epochs` times over the rows."""
+        run = self.train_head if self.method == "head" else self.train_trunk
+        run(epochs, generator, progress)
+
+    def vectors(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Sentence vectors in fp32 [rows, hidden], computed in bf16 where autocast does so.
+
+        Args:
+            rows: token ids.
+        """
+        import torch
+
+        ids, mask = as_tensors(rows, self.pad_id, self.device)
+        with torch.autocast(self.device, dtype=torch.bfloat16):
+            vectors = pooled(self.trunk, ids, mask)
+        return vectors.float()
+
+    def loss(self, vectors: torch.Tensor, batch: Sequence[int]) -> torch.Tensor:
+        """Cross-entropy over the classes that each row's set knows, and with the teacher's."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        index = torch.as_tensor(batch)
+        logits = self.head(vectors)
+        told = cross_entropy(
+            logits + self.mask[index].to(self.device),
+            self.labels[index].to(self.device),
+            self.weights_of_labels.to(self.device),
+        )
+        if self.lesson is None:
+            return told
+        shares = (self.lesson[index].to(self.device) / SOFTENED).softmax(1)
+        taught = SOFTENED**2 * cross_entropy(logits / SOFTENED, shares)
+        return TAUGHT * taught + (1 - TAUGHT) * told
+
+    def train_trunk(self, epochs: int, generator: np.random.Generator, progress: Progress) -> None:
+        """What the method moves, and the head, `epochs` times over the rows."""
+        import torch
+
+        held, kept = self._held_back(generator)
+        lengths = [self.lengths[index] for index in kept]
+        plan = [
+            [kept[place] for place in batch]
+            for _ in range(epochs)
+            for batch in pack_shuffled(lengths, generator)
+        ]
+        adapter = [each for each in self.trunk.parameters() if each.requires_grad]
+        trained = [*adapter, *self.head.parameters()]
+        optimiser = torch.optim.AdamW(
+            [
+                {"params": adapter, "lr": methods.RATES[self.method]},
+                {"params": trained[len(adapter) :], "lr": HEAD_RATE},
+            ],
+            weight_decay=WEIGHT_DECAY,
+        )
+        every = self.options.accumulate
+        steps = -(-len(plan) // every)
+        down = methods.warm_up_then_down(steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, down)
+        methods.begin(self.trunk, self.method, steps)
+        size = self.options.adversarial
+        moved = Perturbation(self.trunk.get_input_embeddings(), size) if size else None
+        patience = Patience(trained, self.options.patience) if held else None
+        look = max(1, len(plan) // (epochs * CHECKS))
+        mean = 0.0
+        for step, batch in enumerate(plan, start=1):
+            loss = self._backward(batch, generator, moved)
+            if step % every == 0 or step == len(plan):
+                torch.nn.utils.clip_grad_norm_(trained, 1.0)
+                optimiser.step()
+                schedule.step()
+                methods.stepped(self.trunk, self.method, -(-step // every))
+                optimiser.zero_grad(set_to_none=True)
+            mean += (loss - mean) / min(step, 50)
+            progress(step, len(plan), mean)
+            if patience and step % look == 0 and patience.over(self._loss_of(held)):
+                break
+        if patience:
+            patience.restore()
+
+    def _backward(
+        self, batch: Sequence[int], generator: np.random.Generator, moved: Perturbation | None
+    ) -> float:
+        """Add the gradients of a batch, and of the same moved up its loss; its own loss."""
+        import torch
+
+        ids = [self.ids[index] for index in batch]
+        if share := self.options.thinning:
+            ids = [thinned(each, generator) if generator.random() < share else each for each in ids]
+
+        def once() -> float:
+            dropped = torch.nn.functional.dropout(self.vectors(ids), HEAD_DROPOUT)
+            loss = self.loss(dropped, batch)
+            whole = loss + methods.penalty(self.trunk, self.method)
+            (whole / self.options.accumulate).backward()  # type: ignore[no-untyped-call]
+            return loss.item()
+
+        loss = once()
+        if moved is not None:
+            with moved:
+                once()
+        return loss
+
+    def _held_back(self, generator: np.random.Generator) -> tuple[list[int], list[int]]:
+        """Rows to watch the loss on, none unless training may stop early, and rows to train on."""
+        if not self.options.patience:
+            return [], list(range(len(self.ids)))
+        order = generator.permutation(len(self.ids)).tolist()
+        most = min(MOST_HELD, max(1, int(HELD_SHARE * len(order))))
+        return order[:most], order[most:]
+
+    def _loss_of(self, rows: Sequence[int]) -> float:
+        import torch
+
+        total = 0.0
+        with torch.no_grad():
+            for places in pack([self.lengths[index] for index in rows]):
+                batch = [rows[place] for place in places]
+                vectors = self.vectors([self.ids[index] for index in batch])
+                total += len(batch) * self.loss(vectors, batch).item()
+        return total / len(rows)
+
+    def train_head(self, epochs: int, generator: np.random.Generator, progress: Progress) -> None:
+        """The head alone, on vectors computed once; an epoch is 15 passes over them."""
+        import torch
+
+        vectors = torch.zeros(len(self.ids), self.head.in_features, device=self.device)
+        plan = pack(self.lengths)
+        with torch.inference_mode():
+            for step, batch in enumerate(plan, start=1):
+                vectors[batch] = self.vectors([self.ids[index] for index in batch])
+                progress(step, len(plan), float("nan"))
+        mean, spread = vectors.mean(0), vectors.std(0).clamp_min(1e-6)
+        scaled = (vectors - mean) / spread
+        optimiser = torch.optim.AdamW(
+            self.head.parameters(), lr=PROBE_RATE, weight_decay=PROBE_DECAY
+        )
+        for _ in range(epochs * PROBE_PASSES):
+            order = generator.permutation(len(scaled))
+            for start in range(0, len(order), PROBE_BATCH):
+                batch = order[start : start + PROBE_BATCH].tolist()
+                optimiser.zero_grad(set_to_none=True)
+                self.loss(scaled[batch], batch).backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+        # The scaling goes into the layer, so that serving sees one kind of head.
+        with torch.no_grad():
+            self.head.weight /= spread
+            self.head.bias.sub_(self.head.weight @ mean)
+
+    def adapter(
+        self,
+    ) -> tuple[Adapter | None, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """What the artifact says of the adapter, its tensors, and those of whole layers."""
+        said, tensors = methods.kept(self.trunk, self.method)
+        return (said, {}, tensors) if self.method == "full" else (said, tensors, {})
+
+    def heads(self) -> dict[str, torch.Tensor]:
+        """The head's tensors."""
+        return {f"sentiment.{name}": tensor for name, tensor in self.head.state_dict().items()}
