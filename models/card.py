@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from models.plots import CALIBRATION, CONFUSION
 from models.registry import Manifest, Scores
 
 CARD = "MODEL_CARD.md"
@@ -88,7 +89,7 @@ negative against positive. "Frozen trunk" is a linear head on the same rows with
 | set | trained | tested | accuracy | macro-F1 | frozen trunk: acc / F1 | n-grams alone | majority |
 |---|---|---|---|---|---|---|---|
 {scores}
-{topics}
+{plots}{topics}
 ## Limits
 
 - Trained on reviews, tweets and news in Chinese and English. Other languages work as far as the
@@ -138,6 +139,7 @@ def write_card(folder: Path, manifest: Manifest) -> Path:
         licence_line=licence_line,
         origins="\n".join(_origin(name) for name in (*manifest.trained_rows, *manifest.topics)),
         scores="\n".join(score_rows(manifest)),
+        plots=_plots(folder),
         topics=_topics(manifest),
     )
     path = folder / CARD
@@ -154,6 +156,11 @@ def score_rows(manifest: Manifest) -> list[str]:
         f"| {_pair(manifest.majority, name)} |"
         for name, scores in manifest.scores.items()
     ]
+
+
+def _plots(folder: Path) -> str:
+    drawn = ((CONFUSION, "Confusion matrices"), (CALIBRATION, "Reliability diagrams"))
+    return "".join(f"\n![{what}]({name})\n" for name, what in drawn if (folder / name).exists())
 
 
 def _topics(manifest: Manifest) -> str:

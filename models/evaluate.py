@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.classifier import Classifier
 from models.data import Comment, LabelledSet
-from models.measures import best_labels, score
+from models.measures import Quality, best_labels, quality, score
 from models.ngrams import NGrams
 from models.registry import Scores
 
@@ -26,25 +26,24 @@ def evaluate(
     sets: Sequence[LabelledSet],
     rows: int = 0,
     progress: Callable[[int], None] = lambda done: None,
-) -> dict[str, Scores]:
-    """Scores of every set's test part.
+) -> dict[str, Quality]:
+    """How well every set's test part is read.
 
     Args:
         rows: at most so many test rows of each set, 0: all (see `test_rows`).
         progress: called with the number of comments just scored.
     """
-    scores = {}
+    measured = {}
     for each in sets:
         comments = test_rows(each, rows)
-        found: list[int] = []
+        shares: list[NDArray[np.float64]] = []
         for start in range(0, len(comments), PIECE):
             piece = comments[start : start + PIECE]
-            shares = probabilities(classifier, [comment.text for comment in piece])
-            found += best_labels(shares, each.two_class).tolist()
+            shares.append(probabilities(classifier, [comment.text for comment in piece]))
             progress(len(piece))
         truth = np.array([comment.label for comment in comments])
-        scores[each.name] = score(truth, np.array(found), each.two_class)
-    return scores
+        measured[each.name] = quality(truth, np.concatenate(shares), each.two_class)
+    return measured
 
 
 def probabilities(classifier: Classifier, texts: Sequence[str]) -> NDArray[np.float64]:

@@ -26,7 +26,8 @@ class OfLabel(Struct, frozen=True):
 class Quality(Struct, frozen=True):
     """Of labelled texts: `auc` of positive against negative (nan where one of them is missing),
     `ece` the calibration error, `labels` the classification report, `confusion` the rows by true
-    label (down) and answer (across), both in the order of `labels`."""
+    label (down) and answer (across), both in the order of `labels`, `reliability` the bins behind
+    `ece` that have rows: mean confidence, share of hits, rows."""
 
     accuracy: float
     macro_f1: float
@@ -36,6 +37,7 @@ class Quality(Struct, frozen=True):
     macro_f1_se: float
     labels: dict[str, OfLabel]
     confusion: list[list[int]]
+    reliability: list[tuple[float, float, int]]
 
 
 def quality(truth: NDArray[np.int64], shares: NDArray[np.float64], two_class: bool) -> Quality:
@@ -65,18 +67,19 @@ def _quality(
 ) -> Quality:
     found = shares.argmax(axis=1)
     scores = score_labels(truth, found, labels)
-    error = calibration_error(shares.max(axis=1), found == truth)
+    bins = reliability(shares.max(axis=1), found == truth)
     table = confusion(truth, found, [number for number, _ in labels])
     accuracy_se, macro_f1_se = standard_errors(table)
     return Quality(
         accuracy=scores.accuracy,
         macro_f1=scores.macro_f1,
         auc=auc,
-        ece=round(error, 4),
+        ece=round(calibration_error(bins), 4),
         accuracy_se=round(accuracy_se, 4),
         macro_f1_se=round(macro_f1_se, 4),
         labels=per_label(truth, found, labels),
         confusion=table.tolist(),
+        reliability=bins,
     )
 
 
@@ -113,15 +116,23 @@ def area(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     return above / (hits * misses)
 
 
-def calibration_error(confidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> float:
-    """Guo's (1706.04599): |share of hits - mean confidence| in 15 bins of the likeliest label's
-    probability, their mean weighted by rows."""
+def reliability(
+    confidence: NDArray[np.float64], hit: NDArray[np.bool_]
+) -> list[tuple[float, float, int]]:
+    """Mean confidence, share of hits and rows of 15 bins of the likeliest label's probability;
+    bins without a row are left out."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(float(np.sum(hit[bins == each])) - float(np.sum(confidence[bins == each])))
-        for each in range(BINS)
+    return [
+        (float(confidence[own].mean()), float(hit[own].mean()), int(own.sum()))
+        for own in (bins == each for each in np.unique(bins))
     ]
-    return sum(gaps) / max(len(hit), 1)
+
+
+def calibration_error(bins: Sequence[tuple[float, float, int]]) -> float:
+    """Guo's (1706.04599): |share of hits - mean confidence| of each bin of `reliability`, their
+    mean weighted by rows."""
+    gaps = [rows * abs(share - confidence) for confidence, share, rows in bins]
+    return sum(gaps) / max(sum(rows for *_, rows in bins), 1)
 
 
 def best_labels(shares: NDArray[np.float64], two_class: bool) -> NDArray[np.int64]:

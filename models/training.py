@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,9 +19,11 @@ from models.data import LabelledSet
 from models.errors import ArtifactError
 from models.evaluate import evaluate, evaluate_ngrams, majority, test_rows
 from models.finetune import EPOCHS, ROWS, train_sentiment
+from models.measures import Quality
 from models.methods import Method
 from models.ngrams import NGrams
 from models.options import AS_MEASURED, Options
+from models.plots import can_draw, draw
 from models.registry import Manifest, Scores
 from models.stacking import add_expert
 
@@ -68,20 +70,31 @@ def run(plan: Plan, watcher: Watcher) -> Manifest:
                 plan, out=Path(scratch), method="head", options=AS_MEASURED
             )
             _, sets, _ = _train(probe, watcher, "frozen trunk")
-            before = _measure(probe, sets, watcher, "test, frozen trunk")
+            before = scores_of(_measure(probe, sets, watcher, "test, frozen trunk"))
     manifest, sets, seconds = _train(plan, watcher, "training")
     manifest = _with_expert(plan, manifest, sets, watcher)
+    measured = _measure(plan, sets, watcher, "test, trained")
     finished = msgspec.structs.replace(
         manifest,
-        scores=_measure(plan, sets, watcher, "test, trained"),
+        scores=scores_of(measured),
         before=before,
         ngrams=_expert_alone(plan, manifest, sets),
         majority=majority(sets, plan.test_rows),
         train_seconds=round(seconds, 1),
     )
     registry.write_manifest(plan.out, finished)
+    if can_draw():
+        draw(plan.out, measured)
     write_card(plan.out, finished)
     return finished
+
+
+def scores_of(measured: Mapping[str, Quality]) -> dict[str, Scores]:
+    """What the manifest keeps of it."""
+    return {
+        name: Scores(sum(map(sum, each.confusion)), each.accuracy, each.macro_f1)
+        for name, each in measured.items()
+    }
 
 
 def _with_expert(
@@ -147,7 +160,7 @@ def _train(plan: Plan, watcher: Watcher, name: str) -> tuple[Manifest, list[Labe
 
 def _measure(
     plan: Plan, sets: Sequence[LabelledSet], watcher: Watcher, name: str
-) -> dict[str, Scores]:
+) -> dict[str, Quality]:
     classifier = Classifier(plan.trunk, plan.out, threads=plan.threads)
     total = sum(len(test_rows(each, plan.test_rows)) for each in sets)
     watcher.stage(name, total)

@@ -42,6 +42,9 @@ def sentiment(
     peers: Annotated[
         str, typer.Option(help="Also train and measure: all, or some of tfidf,ngram-all,probe.")
     ] = "",
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder for confusion.png and calibration.png.")
+    ] = None,
     model: Model = None,
     threads: Threads = None,
     cache_dir: CacheDir = None,
@@ -68,6 +71,8 @@ def sentiment(
         raise UserError(f"--split {split}: give {', '.join(SPLITS)}")
     if not data.exists():
         raise UserError(f"{data} does not exist: name a CSV or a folder of sets with --data")
+    if plots is not None:
+        _check_plots(plots)
     artifact = load_settings(model=model).model
     try:
         if data.is_dir():
@@ -81,7 +86,35 @@ def sentiment(
             found = {"model_version": version, **_measured(comments, answers), "skipped": skipped}
     except ModelError as error:
         raise UserError(str(error)) from None
+    if plots is not None:
+        _draw(plots, found.get("sets", {data.name: found}))
     print(json.dumps(found) if as_json else _table(found))
+
+
+def _check_plots(folder: Path) -> None:
+    """Before the minutes of measuring, not after them."""
+    from models.plots import can_draw
+
+    if not can_draw():
+        raise UserError("--plots needs matplotlib: pip install 'springtide[evaluate]'")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--plots {folder}: cannot be written ({error.strerror})") from None
+
+
+def _draw(folder: Path, sets: Mapping[str, Any]) -> None:
+    from models.measures import Quality
+    from models.plots import draw
+
+    told = {name: each["methods"]["springtide"] for name, each in sets.items()}
+    draw(
+        folder,
+        {
+            name: msgspec.convert(each | {"auc": each["auc"] or math.nan}, Quality)
+            for name, each in told.items()
+        },
+    )
 
 
 def _peers(names: str) -> tuple[str, ...]:

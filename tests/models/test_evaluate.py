@@ -25,11 +25,14 @@ from models.measures import (
     confusion,
     per_label,
     quality,
+    reliability,
     score,
     standard_errors,
     topic_quality,
 )
+from models.plots import CALIBRATION, CONFUSION, draw
 
+PNG = b"\x89PNG"
 COMMAND = [sys.executable, "-c", "from streams.cli import main; main()", "evaluate", "sentiment"]
 pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
 
@@ -100,8 +103,10 @@ def test_a_two_class_set_never_finds_neutral() -> None:
 
 def test_calibration_error_is_nothing_where_confidence_is_the_share_of_hits() -> None:
     confidence = np.full(100, 0.75)
-    assert calibration_error(confidence, np.arange(100) < 75) == pytest.approx(0)
-    assert calibration_error(confidence, np.arange(100) < 25) == pytest.approx(0.5)
+    for hits, gap in ((75, 0.0), (25, 0.5)):
+        bins = reliability(confidence, np.arange(100) < hits)
+        assert bins[0][1:] == (hits / 100, 100)
+        assert calibration_error(bins) == pytest.approx(gap)
 
 
 def test_a_file_of_ones_own_is_measured(tmp_path: Path) -> None:
@@ -139,3 +144,16 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "no column 'label', it has body, stars" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_plots_show_every_set(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    truth, shares = generator.integers(0, 3, 90), generator.dirichlet((1, 1, 1), 90)
+    outer = truth != 1
+    measured = {
+        "three": quality(truth, shares, two_class=False),
+        "two": quality(truth[outer], shares[outer], two_class=True),
+    }
+    drawn = draw(tmp_path, measured)
+    assert [path.name for path in drawn] == [CONFUSION, CALIBRATION]
+    assert all(path.read_bytes().startswith(PNG) for path in drawn)

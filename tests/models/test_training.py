@@ -9,6 +9,7 @@ from pathlib import Path
 from models import registry
 from models.card import CARD
 from models.classifier import Classifier
+from models.plots import CALIBRATION, CONFUSION
 
 COMMAND = [sys.executable, "-c", "from streams.cli import main; main()", "train", "sentiment"]
 PRAISE = ("clear", "wonderful", "well made", "worth every hour", "my best course")
@@ -40,7 +41,9 @@ def test_own_comments_become_a_model_that_serves(tmp_path: Path, trunk: Path) ->
     assert report["scores"]["own.csv"]["accuracy"] >= 0.9
     assert report["majority"]["own.csv"]["accuracy"] < 0.8
     assert "own.csv" in report["before"]
-    assert "your own comments" in (out / CARD).read_text(encoding="utf-8")
+    card = (out / CARD).read_text(encoding="utf-8")
+    assert "your own comments" in card
+    assert all(name in card and (out / name).exists() for name in (CONFUSION, CALIBRATION))
     labels = [p.label for p in Classifier(trunk, out, threads=1).predict(["a terrible lesson"])]
     assert labels == ["negative"]
 
