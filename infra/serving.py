@@ -7,12 +7,13 @@ spans two keys; on a Redis Cluster the pipelines still need a client that routes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from infra import serving_commands as ask
-from infra.security import redis_client_url
 from infra.serving_commands import Command, Request
+from infra.serving_connect import async_redis_client, redis_client, unreachable
 from infra.serving_lists import (
     ListWrite,
     ProfileFlags,
@@ -20,7 +21,6 @@ from infra.serving_lists import (
     TopKStore,
 )
 from infra.serving_memory import MemoryTopKStore
-from infra.settings import UserError, host_and_port
 
 __all__ = [
     "AsyncRedisTopKStore",
@@ -46,27 +46,6 @@ def _client_arguments(timeout_seconds: float, retry: Any) -> dict[str, Any]:
         "retry": retry(NoBackoff(), 1),  # once, for a connection that had gone stale
         "client_name": "springtide",
     }
-
-
-def _unreachable(url: str, error: Exception) -> NoReturn:
-    """One line for the user; never the URL itself, which may hold a password."""
-    from redis.exceptions import AuthenticationError, ResponseError
-
-    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
-        raise UserError(
-            "SPRINGTIDE_REDIS_URL is not usable: write redis[s]://[user:password@]host:port/0"
-        ) from None
-    host, port = host_and_port(url, 6379)
-    where = f"Redis at redis://{host}:{port}"
-    if isinstance(error, (AuthenticationError, ResponseError)):
-        raise UserError(
-            f"{where} refused us ({str(error)[:100]}): check SPRINGTIDE_REDIS_URL"
-        ) from None
-    if "certificate" in str(error) or "SSL" in str(error):
-        raise UserError(f"{where}: no TLS ({str(error)[:200]}): check ca= of its URL") from None
-    raise UserError(
-        f"{where} does not answer: start one with `springtide local`, or set SPRINGTIDE_REDIS_URL"
-    ) from None
 
 
 def transient_errors() -> tuple[type[Exception], ...]:
@@ -110,7 +89,7 @@ class RedisTopKStore:
 
     @classmethod
     def connect(cls, url: str, timeout_seconds: float = CONNECT_SECONDS) -> RedisTopKStore:
-        """Connect to `redis://[user:password@]host:port/db`.
+        """Connect to a URL as `serving_connect` has them.
 
         Raises:
             UserError: nothing answers there, or it refuses us.
@@ -119,12 +98,10 @@ class RedisTopKStore:
         from redis.retry import Retry
 
         try:
-            client = redis.Redis.from_url(
-                redis_client_url(url), **_client_arguments(timeout_seconds, Retry)
-            )
+            client = redis_client(url, **_client_arguments(timeout_seconds, Retry))
             client.ping()
         except (redis.RedisError, OSError, ValueError) as error:
-            _unreachable(url, error)
+            unreachable(url, error)
         return cls(client)
 
     def close(self) -> None:
@@ -192,33 +169,37 @@ class AsyncRedisTopKStore:
 
     Attributes:
         transient_errors: after these the same call may be made again, without harm.
+        connects: how often a connection was made: after one more, Redis may be another one.
     """
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[..., Any]) -> None:
+        self.connects = 0
+        self._client = connect(redis_connect_func=self._connected)
         self.transient_errors = transient_errors()
 
     @classmethod
     async def connect(
         cls, url: str, timeout_seconds: float = CONNECT_SECONDS
     ) -> AsyncRedisTopKStore:
-        """Connect to `redis://[user:password@]host:port/db`.
+        """Connect to a URL as `serving_connect` has them.
 
         Raises:
             UserError: nothing answers there, or it refuses us.
         """
-        import redis.asyncio as redis_asyncio
         from redis import RedisError
         from redis.asyncio.retry import Retry
 
+        arguments = _client_arguments(timeout_seconds, Retry)
         try:
-            client = redis_asyncio.Redis.from_url(
-                redis_client_url(url), **_client_arguments(timeout_seconds, Retry)
-            )
-            await client.ping()
+            store = cls(partial(async_redis_client, url, **arguments))
+            await store._client.ping()
         except (RedisError, OSError, ValueError) as error:
-            _unreachable(url, error)
-        return cls(client)
+            unreachable(url, error)
+        return store
+
+    async def _connected(self, connection: Any) -> None:
+        await connection.on_connect()
+        self.connects += 1
 
     async def close(self) -> None:
         """Close the connections."""

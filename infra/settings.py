@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
-        description="Redis or Valkey, redis[s]://[user:password@]host:port/0[?ca=FILE]",
+        description="Redis or Valkey, redis[s][+sentinel]://[user:password@]host:port/0[?ca=FILE]",
     )
     clickhouse_url: SecretStr = Field(
         SecretStr("clickhouse://127.0.0.1:9000/default"),

@@ -16,7 +16,8 @@ from hashlib import blake2b
 from typing import Any
 
 from infra.pseudonym import Pseudonymiser
-from infra.security import kafka_client, redis_client_url
+from infra.security import kafka_client
+from infra.serving_connect import redis_client
 from infra.settings import Settings
 from infra.warehouse import Warehouse
 from streams import topics
@@ -52,9 +53,7 @@ def check(settings: Settings, tenant: str, user: str) -> dict[str, Any]:
 
 def _in_redis(url: str, tenant: str, user: str) -> int:
     """Keys that name him, and lists that hold him."""
-    from redis import Redis
-
-    client: Any = Redis.from_url(redis_client_url(url))
+    client = redis_client(url)
     name, found = user.encode(), 0
     try:
         for some in _in_parts(client.scan_iter(count=SCAN_AT_ONCE)):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from infra.security import redis_client_url
+from infra.serving_connect import async_redis_client
 from infra.serving_lists import decode_list, decode_profile, list_key, profile_key
 from infra.telemetry import get_logger
 
@@ -92,11 +92,10 @@ class FreshnessWatch:
         Raises:
             redis.exceptions.RedisError: Redis does not answer.
         """
-        from redis.asyncio import Redis
         from redis.exceptions import RedisError
 
         self._away = (OSError, RedisError)
-        self._client = Redis.from_url(redis_client_url(self._url), socket_timeout=None)
+        self._client = async_redis_client(self._url, socket_timeout=None)
         await self._client.ping()
         self._task = asyncio.create_task(self._poll())
 

@@ -19,6 +19,7 @@ import numpy as np
 from infra.serving import ListWrite, StoredList
 from infra.telemetry import get_logger
 from online.learner import TopK
+from streams.lists_again import Lately
 from streams.river import River
 
 log = get_logger("recommend")
@@ -53,6 +54,8 @@ class Recommend:
         self._each = itertools.count(1) if river.components.lists == "each" else itertools.repeat(0)
         self._flushing = 0
         self._recent_at = 0.0
+        self._lately = Lately()
+        self._connects = 0
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
 
@@ -137,12 +140,24 @@ class Recommend:
             try:
                 accepted: list[bool] = await self._river.store.write_many(writes, ttl)
                 await self._note_recent(writes)
+                self._write_again_if_lost()
                 return accepted
             except self._river.store.transient_errors as error:
                 wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
                 log.warning("redis.retry", error=type(error).__name__, wait_seconds=wait)
                 attempt += 1
                 await asyncio.sleep(wait)
+
+    def _write_again_if_lost(self) -> None:
+        """A new connection may lead to a replica, which lacks what its master was told last."""
+        connects = self._river.store.connects
+        if connects == self._connects:
+            return
+        self._connects = connects
+        again = [(who, at) for who, at in self._lately.take() if who not in self._waiting]
+        self._waiting |= {who: Touched(partition, 0) for who, partition in again}
+        self._enqueued += len(again)
+        self._wake.set()
 
     async def _note_recent(self, writes: list[ListWrite]) -> None:
         """Some of the users served last, for whoever wants to look at a list; now and then."""
@@ -162,7 +177,8 @@ class Recommend:
             for pair, yes in zip(zip(writes, touched, strict=True), accepted, strict=True)
             if yes
         ]
-        for _, touch in taken:
+        for write, touch in taken:
+            self._lately.note((write.tenant, write.user, 0), touch.partition)
             if touch.received_ms:
                 metrics.freshness.observe(max(0.0, (now_ms - touch.received_ms) / 1000))
         if taken and self._river.components.archive:
