@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,24 +35,9 @@ class OpenVino:
     """
 
     def __init__(self, read: Tuned, threads: int) -> None:
-        # Its telemetry would tell other machines of every model that is read: let it find none.
-        sys.modules.setdefault("openvino_telemetry", cast("ModuleType", None))
-        try:
-            import openvino
-        except ImportError:
-            raise EngineMissingError(INSTALL) from None
-        if read.prefix is not None:
-            raise EngineMissingError("the engine openvino knows no prefix: use --engine torch")
-        import torch
+        model = _converted(read)
+        import openvino
 
-        example = torch.ones(2, 8, dtype=torch.int64)
-        any_size = [openvino.PartialShape([-1, -1])] * 2
-        with torch.no_grad():
-            model = openvino.convert_model(
-                _module(read.shape, fused(read.shape, read.weights)),
-                example_input=(example, example),
-                input=any_size,
-            )
         compiled = openvino.Core().compile_model(
             model,
             "CPU",
@@ -74,6 +60,38 @@ class OpenVino:
             raise TypeError("OpenVINO reads rectangles")
         ids, mask = layout.rectangle()
         return torch.from_numpy(self._request.infer({0: ids, 1: mask})[0].copy())
+
+
+def save(read: Tuned, path: Path) -> None:
+    """Write the network as OpenVINO's XML and the weights beside it.
+
+    Raises:
+        EngineMissingError: OpenVINO is not installed, or the artifact has a prefix.
+    """
+    model = _converted(read)
+    import openvino
+
+    openvino.save_model(model, path)  # what is not in eight bits, in fp16
+
+
+def _converted(read: Tuned) -> Any:
+    # Its telemetry would tell other machines of every model that is read: let it find none.
+    sys.modules.setdefault("openvino_telemetry", cast("ModuleType", None))
+    try:
+        import openvino
+    except ImportError:
+        raise EngineMissingError(INSTALL) from None
+    if read.prefix is not None:
+        raise EngineMissingError("the engine openvino knows no prefix: use --engine torch")
+    import torch
+
+    example = torch.ones(2, 8, dtype=torch.int64)
+    with torch.no_grad():
+        return openvino.convert_model(
+            _module(read.shape, fused(read.shape, read.weights)),
+            example_input=(example, example),
+            input=[openvino.PartialShape([-1, -1])] * 2,
+        )
 
 
 def _module(shape: Shape, weights: Mapping[str, torch.Tensor]) -> Any:

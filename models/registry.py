@@ -167,11 +167,13 @@ def write_tensors(
     return {name: sha256(folder / name) for name in files}
 
 
-def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None
+) -> None:
     """A safetensors file that servers, which run as others, can read."""
     from safetensors.torch import save_file
 
-    save_file(dict(tensors), path)
+    save_file(dict(tensors), path, metadata)
     path.chmod(0o644)  # safetensors makes files that only their owner can read
 
 

@@ -1,15 +1,16 @@
-"""`springtide models list|promote|rollback|shadow`: which version of the classifier serves."""
+"""`springtide models`: which version of the classifier serves, and exports of one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
 from infra.settings import UserError, load_settings
+from streams.commands.classifier_options import CacheDir, Model
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -97,6 +98,31 @@ def shadow(
     from models import versions
 
     print(_or_user_error(lambda: versions.run_in_shadow(_folder(registry), name)))
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    kind: Annotated[
+        Literal["fp32", "bf16", "int8"],
+        typer.Option("--as", help="int8 is for OpenVINO, the others for transformers."),
+    ] = "bf16",
+    model: Model = None,
+    cache_dir: CacheDir = None,
+) -> None:
+    """Write the network, adapter merged, for other programs, with its tokenizer and head.
+
+    Example: springtide models export sentiment-int8 --as int8
+    """
+
+    def work() -> Path:
+        from models.export import export as written
+        from models.trunk import default_cache_dir, trunk_folder
+
+        artifact = load_settings(model=model).model
+        return written(artifact, trunk_folder(cache_dir or default_cache_dir()), out, kind)
+
+    print(_or_user_error(work))
 
 
 def _folder(given: Path | None) -> Path:

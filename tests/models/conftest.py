@@ -11,12 +11,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from models import registry
 from models.classifier import Classifier
 from models.data import LABELS, LabelledSet, load_sets
 from models.trunk import default_cache_dir, trunk_folder
+from tests.models.small import ROWS
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,33 @@ def classifier(trunk: Path) -> Classifier:
     loaded = Classifier(trunk, threads=1)
     loaded.warm_up()
     return loaded
+
+
+@pytest.fixture(scope="session")
+def small_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trunk of four layers, 32 wide, random, whose tokenizer knows the words of `ROWS`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("small") / "small-trunk"
+    words = sorted({word for row in ROWS for word in row.text.split()})
+    known = {word: number for number, word in enumerate(["<pad>", "<unk>", *words])}
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(known),
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=96,
+        initializer_range=0.2,
+    )
+    BertModel(config, add_pooling_layer=False).half().save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel(known, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    return folder
 
 
 @pytest.fixture(scope="session")

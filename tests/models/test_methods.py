@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import torch
 
-from models import registry
 from models.classifier import Classifier
 from models.encoder import as_tensors, pooled
 from models.errors import ArtifactError
@@ -20,46 +18,11 @@ from models.methods import METHODS, Method
 from models.options import Options
 from models.peer_pipeline import plain_logits
 from models.pruning import spread
-from models.sampling import TrainingRow
 from models.session import Session
+from tests.models.small import ROWS, written
 
-WORDS = {
-    2: ("clear", "wonderful", "well made", "worth every hour", "my best course"),
-    0: ("confusing", "terrible", "badly made", "a waste of time", "my worst course"),
-}
-ROWS = [
-    TrainingRow(f"Lesson {n} was {words[n % 5]}", label, two_class=True)
-    for n in range(30)
-    for label, words in WORDS.items()
-]
 RIGHT = np.array([row.label for row in ROWS])
 STEPS = 12
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trunk of four layers, 32 wide, whose tokenizer knows the words of `ROWS`."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel
-
-    folder = tmp_path_factory.mktemp("small") / "small-trunk"
-    words = sorted({word for row in ROWS for word in row.text.split()})
-    known = {word: number for number, word in enumerate(["<pad>", "<unk>", *words])}
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(known),
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=96,
-        initializer_range=0.2,
-    )
-    BertModel(config, add_pooling_layer=False).half().save_pretrained(folder)
-    tokenizer = Tokenizer(models.WordLevel(known, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
 
 
 def trained(trunk: Path, method: Method, layers: int = 0, taught: bool = False) -> Session:
@@ -79,22 +42,6 @@ def loss(session: Session) -> float:
         return session.loss(session.vectors(session.ids), range(len(ROWS))).item()
 
 
-def artifact(session: Session, trunk: Path, folder: Path) -> Path:
-    adapter, tensors, layers = session.adapter()
-    made = msgspec.structs.replace(
-        registry.read_manifest(registry.packaged_artifact()),
-        trunk=trunk.name,
-        adapter=adapter,
-        method=session.method,
-        stack=None,
-        topics={},
-        sha256=registry.write_tensors(folder, tensors, session.heads(), layers),
-        layers=session.layers,
-    )
-    registry.write_manifest(folder, made)
-    return folder
-
-
 def answers(session: Session) -> np.ndarray:
     ids, mask = as_tensors(session.ids, session.pad_id, "cpu")
     with torch.no_grad():
@@ -104,31 +51,33 @@ def answers(session: Session) -> np.ndarray:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_learns_and_serves_as_it_was_trained(
-    method: Method, small: Path, tmp_path: Path
+    method: Method, small_trunk: Path, tmp_path: Path
 ) -> None:
-    session = trained(small, method)
+    session = trained(small_trunk, method)
     expected = answers(session)
-    folder = artifact(session, small, tmp_path)
+    folder = written(session, small_trunk, tmp_path)
     for packed in (False, True):
-        served = Classifier(small, folder, device="cpu", dtype="float32", packed=packed)
+        served = Classifier(small_trunk, folder, device="cpu", dtype="float32", packed=packed)
         assert np.abs(served.logits(session.ids) - expected).max() < 0.05
     if method == "prefix":
         with pytest.raises(ArtifactError, match="prefix"):
-            plain_logits(small, folder, session.ids[:1])
+            plain_logits(small_trunk, folder, session.ids[:1])
     else:
-        plain = plain_logits(small, folder, session.ids)
+        plain = plain_logits(small_trunk, folder, session.ids)
         assert np.abs(served.logits(session.ids) - plain).max() < 1e-3
 
 
 def test_a_student_keeps_fewer_layers_and_learns_from_its_teacher(
-    small: Path, tmp_path: Path
+    small_trunk: Path, tmp_path: Path
 ) -> None:
-    session = trained(small, "full", layers=2, taught=True)
+    session = trained(small_trunk, "full", layers=2, taught=True)
     assert session.layers == (0, 3)
     expected = answers(session)
     # Its rows never say that they are not neutral; its teacher does.
-    assert expected[:, 1].mean() < answers(trained(small, "full", layers=2))[:, 1].mean()
-    served = Classifier(small, artifact(session, small, tmp_path), device="cpu", dtype="float32")
+    assert expected[:, 1].mean() < answers(trained(small_trunk, "full", layers=2))[:, 1].mean()
+    served = Classifier(
+        small_trunk, written(session, small_trunk, tmp_path), device="cpu", dtype="float32"
+    )
     assert np.abs(served.logits(session.ids) - expected).max() < 0.05
 
 

@@ -1,0 +1,92 @@
+"""Exports: trunk with the adapter merged, for other programs, in fp32, bf16 or int8.
+
+The n-gram expert, the temperature and topic heads stay behind: they are not part of the network.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Literal, get_args
+
+from models import registry
+from models.data import LABELS
+from models.errors import ArtifactError
+from models.forward import read_trunk
+from models.tuned import Tuned, tuned
+from models.versions import resolved
+
+Kind = Literal["fp32", "bf16", "int8"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+
+TOKENS = """    tokens = AutoTokenizer.from_pretrained(".")(
+        texts, padding=True, truncation=True, max_length={most}, return_tensors="pt"
+    )
+"""
+PLAIN = """    model = AutoModel.from_pretrained(".", add_pooling_layer=False)
+    hidden = model(**tokens).last_hidden_state
+    mask = tokens["attention_mask"].unsqueeze(-1)
+    vectors = (hidden * mask).sum(1) / mask.sum(1)
+"""
+OPENVINO = """    model = openvino.compile_model("model.xml", "CPU")
+    vectors = model((tokens["input_ids"], tokens["attention_mask"]))[0]
+"""
+README = """# {version}, {kind}
+
+{code}
+Logits of {labels}: `vectors @ weight.T + bias`, both in `heads.safetensors` under `sentiment.`.
+"""
+
+
+def export(artifact: Path | None, trunk: Path, out: Path, kind: Kind) -> Path:
+    """Write the network of an artifact to the folder `out`; returns it.
+
+    fp32 and bf16: a folder for transformers' `AutoModel`. int8: OpenVINO's `model.xml`, matrices in
+    eight bits with a scale a row, (ids, mask) → vectors. Either with tokenizer, head and a README.
+
+    Raises:
+        ArtifactError: the artifact is absent or altered, has a prefix, or `out` is not empty.
+        EngineMissingError: int8 without OpenVINO.
+    """
+    folder = resolved(artifact)
+    manifest = registry.read_manifest(folder)
+    shape, weights = read_trunk(trunk)
+    read = tuned(folder, manifest, shape, weights)
+    if read.prefix is not None:
+        raise ArtifactError(f"{folder} has a prefix, which an export cannot hold")
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise ArtifactError(f"{out} is not empty: name another folder")
+    if kind == "int8":
+        from models.openvino_engine import save
+
+        save(read, out / "model.xml")
+    else:
+        _save(read, trunk, out, DTYPES[kind])
+    for name in TOKENIZER:
+        shutil.copyfile(trunk / name, out / name)
+    registry.save_tensors(out / registry.HEADS, registry.read_tensors(folder / registry.HEADS))
+    (out / "README.md").write_text(
+        README.format(
+            version=manifest.version,
+            kind=kind,
+            code=TOKENS.format(most=manifest.max_tokens) + (OPENVINO if kind == "int8" else PLAIN),
+            labels=", ".join(LABELS),
+        ),
+        encoding="utf-8",
+    )
+    return out
+
+
+def _save(read: Tuned, trunk: Path, out: Path, dtype: str) -> None:
+    import torch
+
+    kind = getattr(torch, dtype)
+    tensors = {name: each.to(kind).contiguous() for name, each in read.weights.items()}
+    registry.save_tensors(out / "model.safetensors", tensors, {"format": "pt"})
+    config = json.loads((trunk / "config.json").read_bytes())
+    config |= {"num_hidden_layers": read.shape.layers, "dtype": dtype}
+    (out / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
