@@ -78,7 +78,7 @@ class App:
         self.learn = Learn(self.river, self.recommend)
         self.score = Score(self.river, self.classifier, self.catalog)
         self.monitor = Monitor(self.river, self.catalog, self.warehouse, self.sender)
-        self.archive = Archive(self.river)
+        self.archive = Archive(self.river, self.warehouse)
         self.popular = Popular(self.river)
         self.warm_start = WarmStart(self.river, settings.factors_url)
         files = CheckpointStore(settings.checkpoints)

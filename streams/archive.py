@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from infra.telemetry import get_logger
-from infra.warehouse import TransientError
+from infra.warehouse import TransientError, Warehouse
 from streams import topics
 from streams.batch_consumer import Batch
 from streams.events import Alert, Served
 from streams.intake import Rejected
+from streams.quotes import with_words
 from streams.river import River
 
 log = get_logger("archive")
@@ -28,8 +29,8 @@ FLUSH_SECONDS = 1.0  # an insert costs ClickHouse some 20 ms of CPU, whatever it
 class Archive:
     """The archive agent."""
 
-    def __init__(self, river: River) -> None:
-        self._river = river
+    def __init__(self, river: River, warehouse: Warehouse) -> None:
+        self._river, self._warehouse = river, warehouse
 
     async def handle(self, batch: Batch) -> None:
         """Append a batch of served.v1 or alerts.v1."""
@@ -47,7 +48,7 @@ class Archive:
             row = (
                 self._served(message, received)
                 if batch.topic == topics.SERVED
-                else alert_row(message, received)
+                else alert_row(await with_words(self._warehouse, message), received)
             )
             row |= {"topic": batch.topic, "partition": batch.partition, "offset": offset}
             table = "served" if batch.topic == topics.SERVED else "alerts"

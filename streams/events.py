@@ -145,7 +145,7 @@ class Served(Struct, frozen=True, kw_only=True):
 
 
 class AlertComment(Struct, frozen=True):
-    """One of the comments that tell what an alert is about."""
+    """One of the comments that tell what an alert is about; on alerts.v1 without its text."""
 
     id: str
     text: str

@@ -22,6 +22,7 @@ from streams.monitor_causes import causes
 from streams.monitor_comments import CommentsAround
 from streams.monitor_told import read_alerts
 from streams.outlet import Outgoing
+from streams.quotes import without_words
 from streams.river import River
 
 log = get_logger("monitor")
@@ -105,7 +106,8 @@ class Pager:
         payload = encode(alert)
         if _identity(alert) not in self._told:
             key = item_key(alert.tenant, alert.key)
-            await self._river.outlet.write([Outgoing(topics.ALERTS, key, payload, 0)])
+            kept = encode(without_words(alert))
+            await self._river.outlet.write([Outgoing(topics.ALERTS, key, kept, 0)])
             self._told.add(_identity(alert))
             self._river.metrics.alerts.labels(alert.state).inc()
             log.warning(
