@@ -7,6 +7,7 @@ Three steps, so that a server can run each where it belongs: `prepare` (hygiene 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from models.ngrams import NGrams, softmax
 from models.openvino_engine import OpenVino
 from models.packing import TOKEN_BUDGET, pack
 from models.predictions import UNREADABLE, Prediction, Prepared
+from models.rarity import token_weights
 from models.registry import Stack
 from models.topics import load_topics
 from models.tuned import tuned
@@ -93,6 +95,7 @@ class Classifier:
         if threads is not None:
             torch.set_num_threads(threads)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._folder = trunk
         self._tokenizer = load_tokenizer(trunk, EMBEDDING_TOKENS)
         self.dtype = dtype or _best_dtype(self.device)
         on_gpu = self.device.startswith("cuda")
@@ -250,6 +253,12 @@ class Classifier:
             return False
         return True
 
+    @cached_property
+    def _rarity(self) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(token_weights(self._folder)).to(self._weight.device)
+
     def prepare_embedding(
         self, texts: Sequence[str], most: int = EMBEDDING_TOKENS
     ) -> list[list[int]]:
@@ -258,11 +267,14 @@ class Classifier:
         return [shortened(each.ids, most) for each in encoded]
 
     def embed(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Unit vectors [rows, hidden] of one batch of token ids from the trunk alone."""
+        """Unit vectors [rows, hidden] of one batch of token ids from the trunk alone.
+
+        The mean weighs tokens by their rarity (`rarity`): what every text has, finds none.
+        """
         import torch
 
         with torch.inference_mode():
-            vectors = self._trunk.vectors(self._layout(rows))
+            vectors = self._trunk.vectors(self._layout(rows), self._rarity)
             unit: NDArray[np.float32] = torch.nn.functional.normalize(vectors).cpu().numpy()
         return unit
 

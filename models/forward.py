@@ -86,13 +86,17 @@ class Forward:
             weight = self._weights.pop(f"{name}.weight")
             self._reordered[name] = getattr(torch.ops.mkldnn, REORDER)(weight, None)
 
-    def vectors(self, layout: Layout) -> torch.Tensor:
-        """Mean of the last hidden states over the real tokens, fp32 [texts, hidden]."""
+    def vectors(self, layout: Layout, of_ids: torch.Tensor | None = None) -> torch.Tensor:
+        """Mean of the last hidden states over the real tokens, fp32 [texts, hidden].
+
+        Args:
+            of_ids: weight of each token id in the mean, fp32 [vocabulary]; None: all alike.
+        """
         hidden = self._embedded(layout)
         for layer in range(self.shape.layers):
             before = None if self._prefix is None else self._prefix[layer]
             hidden = self._layer(f"encoder.layer.{layer}.", hidden, layout, before)
-        return layout.mean(hidden)
+        return layout.mean(hidden, of_ids)
 
     def operations(self, lengths: Sequence[int]) -> float:
         """Floating-point operations of texts of so many tokens; lookups and sums not counted."""

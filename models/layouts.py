@@ -40,8 +40,12 @@ class Layout(Protocol):
             before: keys and values that stand before every text, [2, heads, some, width of a head].
         """
 
-    def mean(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Of the tokens of each text, fp32 [texts, width]."""
+    def mean(self, hidden: torch.Tensor, of_ids: torch.Tensor | None = None) -> torch.Tensor:
+        """Of the tokens of each text, fp32 [texts, width].
+
+        Args:
+            of_ids: weight of each token id, fp32 [vocabulary]; None: all alike.
+        """
 
 
 class Padded:
@@ -92,9 +96,11 @@ class Padded:
         self._hidden = zeros.masked_fill_(self._hidden, float("-inf"))
         return self._hidden
 
-    def mean(self, hidden: torch.Tensor) -> torch.Tensor:
+    def mean(self, hidden: torch.Tensor, of_ids: torch.Tensor | None = None) -> torch.Tensor:
         """See `Layout`."""
         weights = self._mask.unsqueeze(-1).float()
+        if of_ids is not None:
+            weights = weights * of_ids[self.ids].view(*self._shape, 1)
         return (hidden.view(*self._shape, -1).float() * weights).sum(1) / weights.sum(1)
 
 
@@ -161,8 +167,13 @@ class Packed:
         mixed = [scaled_dot_product_attention(asks, has, says) for asks, has, says in pieces]
         return torch.cat([each.transpose(0, 1) for each in mixed])
 
-    def mean(self, hidden: torch.Tensor) -> torch.Tensor:
+    def mean(self, hidden: torch.Tensor, of_ids: torch.Tensor | None = None) -> torch.Tensor:
         """See `Layout`."""
         import torch
 
-        return torch.segment_reduce(hidden.float(), "mean", offsets=self._ends.long(), axis=0)
+        ends, values = self._ends.long(), hidden.float()
+        if of_ids is None:
+            return torch.segment_reduce(values, "mean", offsets=ends, axis=0)
+        weights = of_ids[self.ids].unsqueeze(-1)
+        summed = torch.segment_reduce(values * weights, "sum", offsets=ends, axis=0)
+        return summed / torch.segment_reduce(weights, "sum", offsets=ends, axis=0)
