@@ -88,17 +88,35 @@ def just_learned(m: learning.Model, events: learning.Events, clock: int) -> Incr
             each left its item and context as it was learned.
         clock: of the model before them.
     """
-    ticked = np.cumsum(events.items >= 0)
-    adds = (events.items >= 0) & (events.kinds != hi.NEGATIVE)
-    n = int(np.count_nonzero(adds))
-    f = m.factors
-    ring = (int(f.pushed[0]) - n + np.arange(n)) % len(f.recent)
-    return Increments(
-        events.items[adds],
-        co.HALVES[events.kinds[adds]].astype(np.int8),
-        f.recent_context[ring],
-        clock + ticked[adds] - 1,
+    n, f = len(events.users), m.factors
+    found = Increments(
+        np.empty(n, np.int32),
+        np.empty(n, np.int8),
+        np.empty((n, WIDTH), np.int32),
+        np.empty(n, np.int64),
     )
+    size = _read_ring(events, clock, f.recent_context, int(f.pushed[0]), found)
+    return found if size == n else found.between(0, size).copied()
+
+
+@kernel()
+def _read_ring(events: learning.Events, clock: int, ring: I32, pushed: int, out: Increments) -> int:
+    n = 0
+    for e in range(len(events.items)):
+        n += events.items[e] >= 0 and events.kinds[e] != hi.NEGATIVE
+    at, n = pushed - n, 0
+    for e in range(len(events.items)):
+        if events.items[e] < 0:
+            continue
+        if events.kinds[e] != hi.NEGATIVE:
+            out.items[n] = events.items[e]
+            out.halves[n] = co.HALVES[events.kinds[e]]
+            for k in range(WIDTH):
+                out.contexts[n, k] = ring[(at + n) % len(ring), k]
+            out.stamps[n] = clock
+            n += 1
+        clock += 1
+    return n
 
 
 def of_histories(m: learning.Model, h: hi.Histories, users: I64, sign: int) -> Increments:

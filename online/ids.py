@@ -46,6 +46,11 @@ class Ids:
         """The string in a slot ('' in a free one)."""
         return self._names[slot] or ""
 
+    def names(self, slots: Sequence[int]) -> list[str]:
+        """The strings in slots that hold one."""
+        held = self._names
+        return [held[slot] for slot in slots]  # type: ignore[misc]
+
     def add(self, name: str) -> int:
         """The slot of `name`, a new one where it is unknown."""
         slot = self._slots.get(name)

@@ -73,7 +73,7 @@ class Learner:
         events, active_at = arrivals.read(self._shared, part, users, items, kinds, times)
         new = np.flatnonzero(events.users < 0).tolist()
         start = 0
-        if self.users + len(new) > self.config.max_users:
+        if new and self.users + len(new) > self.config.max_users:
             start = self._learn_with_drops(part, users, active_at.tolist(), events)
         else:
             arrivals.welcome(part, events, new, users, active_at)
@@ -127,9 +127,11 @@ class Learner:
         items have, else "popular"; "popular" too for one who does not want to be personalised.
         """
         found = self._find(user)
-        if found is None or not found[0].personalise[found[1]]:
-            return self.popular(k)
-        return lists.user_list(self._shared, *found, k)
+        return lists.user_lists(self._shared, found[0], [user], k)[0] if found else self.popular(k)
+
+    def top_ks(self, partition: int, users: Sequence[str], k: int = 50) -> list[TopK]:
+        """`top_k` of users of one partition."""
+        return lists.user_lists(self._shared, self._partition(partition), users, k)
 
     def popular(self, k: int = 50) -> TopK:
         """The list of somebody unknown: the blend of the popularities."""
@@ -188,8 +190,7 @@ class Learner:
 
         The factors keep what they learned; the interactions they still replay are deleted.
         """
-        part = self._partitions.get(partition)
-        if part is not None and part.users.find(user) >= 0:
+        if (part := self._partitions.get(partition)) and part.users.find(user) >= 0:
             self._take_out(part, [user])
 
     def partition_state(self, partition: int) -> state.Arrays:
@@ -280,8 +281,7 @@ class Learner:
 
     def _find(self, user: str) -> tuple[Partition, int] | None:
         for part in self._partitions.values():
-            slot = part.users.find(user)
-            if slot >= 0:
+            if (slot := part.users.find(user)) >= 0:
                 return part, slot
         return None
 

@@ -1,10 +1,8 @@
-"""The kernels that go over interactions: rank and learn, and list one user."""
+"""The kernels that go over interactions: rank, then learn."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
-
-import numpy as np
 
 from online import blend as bl
 from online import candidates as ca
@@ -15,9 +13,9 @@ from online import guard as gu
 from online import histories as hi
 from online import popularity as po
 from online import scoring as sc
-from online.arrays import F32, F64, I32, I64, LANES, U8
+from online.arrays import F64, I32, I64, LANES, U8
+from online.held import Held
 from online.kernels import kernel
-from online.topk import select
 
 MISS = bl.MISS
 SCAN_UP_TO, FACTORS, BLEND = 0, 1, 2  # switches
@@ -64,6 +62,8 @@ class Events(NamedTuple):
 
     def between(self, start: int, end: int) -> Events:
         """Views of the interactions from `start` to before `end`."""
+        if start == 0 and end >= len(self.users):
+            return self
         return Events(
             self.users[start:end],
             self.items[start:end],
@@ -76,7 +76,7 @@ class Events(NamedTuple):
 
 @kernel()
 def learn_events(
-    n: int, m: Model, h: hi.Histories, counts: I32, longest: int, events: Events, first: int
+    n: int, held: Held, h: hi.Histories, counts: I32, longest: int, events: Events, first: int
 ) -> int:
     """Rank, then learn, interactions from `first` on.
 
@@ -84,6 +84,7 @@ def learn_events(
         The first interaction not learned: len(users), or where some array needs to grow or a
         history has reached `longest`.
     """
+    m: Model = held.model
     for e in range(first, len(events.users)):
         user, item, kind = events.users[e], events.items[e], events.kinds[e]
         if item < 0:
@@ -233,56 +234,3 @@ def _learn(m: Model, events: Events, e: int, count: int) -> None:
         fa.replay(m.factors, m.rates[0])
     po.add_count(m.popularity, item, halves)
     po.add_fading(m.popularity, item, halves, m.clock[0], m.clock[0])
-
-
-@kernel()
-def list_user(
-    n: int, m: Model, h: hi.Histories, user: int, wanted: I32, weights: F32, fade: float,
-    items: I32, best: F32,
-) -> int:  # fmt: skip
-    """The best candidates of a user into `items` and `best`.
-
-    Args:
-        wanted: int32[≤ 384], what the user's interests are about, may repeat; weights: float32.
-        fade: how much they count, see `interests`.
-    """
-    s = m.scratch
-    count, disliked = find_context(s, h, user)
-    hi.mark_seen(h, user, s.seen, s.mark[0])
-    scan = by_scan(m)
-    n = to_scan(n, m)
-    s.pool.wanted[: len(wanted)] = wanted
-    s.pool.wants[0] = len(wanted)
-    scored = score_user(n, m, h, user, count, disliked, scan)
-    s.pool.wants[0] = 0
-    if not scan and scored < len(items):  # too few candidates for so long a list
-        scan = True
-        scored = score_user(n, m, h, user, count, disliked, scan)
-    lead = gu.leader(m.guard, bl.bucket_of(h.length[user]))
-    if lead >= 0:
-        score_alone(scored, m, lead, disliked, scan)
-    if len(wanted):
-        _add_interests(scored, s, wanted, weights, fade, scan)
-    found: int = select(scored, s.scores, items, best)
-    if not scan:
-        for at in range(found):
-            items[at] = s.pool.slots[items[at]]
-    return found
-
-
-@kernel()
-def _add_interests(
-    scored: int, s: sc.Scratch, wanted: I32, weights: F32, fade: float, scan: bool
-) -> None:
-    """scores += fade · log(1 + 30 w / max w), w summed over the repeats in `wanted`."""
-    most = np.float32(0)
-    for at in range(len(wanted)):
-        s.c_sum[wanted[at]] = 0
-    for at in range(len(wanted)):
-        s.c_sum[wanted[at]] += weights[at]
-        most = max(most, s.c_sum[wanted[at]])
-    for item in wanted:
-        place = item if scan else ca.place_of(item, s.mark[0], s.pool)
-        if 0 <= place < scored:
-            s.scores[place] += np.float32(fade * np.log(1 + 30 * s.c_sum[item] / most))
-            s.c_sum[item] = 0

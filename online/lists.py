@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from online import histories as hi
-from online import learning, similar
+from online import listing, similar
 from online import popularity as po
-from online.arrays import F32
+from online.arrays import F32, I64
 from online.interests import NOTHING, Nearest, fading
 from online.partition import Partition
 from online.shared import Shared
@@ -19,22 +20,39 @@ from online.topk import TopK, no_items
 NOBODY = hi.new_histories(1, 8)
 
 
-def user_list(shared: Shared, part: Partition, slot: int, k: int) -> TopK:
-    """The list of a user we know; policy "blend", "interests" or "popular"."""
-    length = int(part.histories.length[slot])
-    wanted, fade = NOTHING, fading(length)
-    if fade > 0 and (interests := part.interests_of(slot)):
-        if length:
-            wanted = shared.interests.nearest(shared, interests)
-        elif (weights := shared.interests.weights(shared, interests)) is not None:
-            return _by_interests(shared, weights, k)
-    policy = "blend" if length else "popular"
-    return _blended(shared, part.histories, slot, wanted, fade, k, policy)
+def user_lists(shared: Shared, part: Partition, users: Sequence[str], k: int) -> list[TopK]:
+    """The lists of users of one partition; "popular" for who is unknown or not personalised."""
+    slots = part.users.found(users)
+    known = (slots >= 0) & (part.personalise[slots] > 0)
+    if known.all():
+        return _own_lists(shared, part, slots, k)
+    listed = iter(_own_lists(shared, part, slots[known], k))
+    return [next(listed) if own else popular_list(shared, k) for own in known.tolist()]
+
+
+def _own_lists(shared: Shared, part: Partition, slots: I64, k: int) -> list[TopK]:
+    """Policies "blend", "interests" or "popular"."""
+    lengths = part.histories.length[slots].tolist()
+    fades = [fading(length) for length in lengths]
+    wanted = [NOTHING] * len(slots)
+    new: dict[int, F32] = {}
+    for at in np.flatnonzero(part.interests[slots] >= 0).tolist():
+        interests = part.interests_of(int(slots[at]))
+        if lengths[at] and fades[at] > 0:
+            wanted[at] = shared.interests.nearest(shared, interests)
+        elif not lengths[at] and (w := shared.interests.weights(shared, interests)) is not None:
+            new[at] = w
+    policies = ["blend" if length else "popular" for length in lengths]
+    listed = _blended(shared, part.histories, slots, wanted, fades, k, policies)
+    for at, weights in new.items():
+        listed[at] = _by_interests(shared, weights, k)
+    return listed
 
 
 def popular_list(shared: Shared, k: int) -> TopK:
     """The list of somebody unknown: the blend of the popularities."""
-    return _blended(shared, NOBODY, 0, NOTHING, 0.0, k, "popular")
+    nobody = np.zeros(1, np.int64)
+    return _blended(shared, NOBODY, nobody, [NOTHING], [0.0], k, ["popular"])[0]
 
 
 def similar_list(shared: Shared, item: str, k: int) -> TopK:
@@ -48,13 +66,23 @@ def similar_list(shared: Shared, item: str, k: int) -> TopK:
 
 
 def _blended(
-    shared: Shared, h: hi.Histories, slot: int, wanted: Nearest, fade: float, k: int, policy: str
-) -> TopK:
-    items, best = np.zeros(k, np.int32), np.zeros(k, np.float32)
-    count = learning.list_user(
-        shared.scanned, shared.model, h, slot, wanted.slots, wanted.weights, fade, items, best
+    shared: Shared, h: hi.Histories, slots: I64, wanted: Sequence[Nearest], fades: Sequence[float],
+    k: int, policies: Sequence[str],
+) -> list[TopK]:  # fmt: skip
+    n = len(slots)
+    some = [each for each in wanted if each is not NOTHING] or [NOTHING]
+    asked = listing.Asked(
+        slots,
+        some[0].slots if len(some) == 1 else np.concatenate([each.slots for each in some]),
+        some[0].weights if len(some) == 1 else np.concatenate([each.weights for each in some]),
+        np.array([len(each.slots) for each in wanted], np.int64).cumsum(),
+        np.array(fades),
+        np.zeros(n, np.int64),
     )
-    return _named(shared, items, best, count, policy)
+    items, best = np.zeros((n, k), np.int32), np.zeros((n, k), np.float32)
+    listing.list_users(shared.scanned, shared.held, h, asked, items, best)
+    found = zip(items, best, asked.found.tolist(), policies, strict=True)
+    return [_named(shared, *each) for each in found]
 
 
 def _by_interests(shared: Shared, weights: F32, k: int) -> TopK:
@@ -71,5 +99,4 @@ def _by_interests(shared: Shared, weights: F32, k: int) -> TopK:
 
 
 def _named(shared: Shared, slots: npt.NDArray[Any], best: F32, count: int, policy: str) -> TopK:
-    names = [shared.items.name(slot) for slot in slots[:count].tolist()]
-    return TopK(names, best[:count], policy)
+    return TopK(shared.items.names(slots[:count].tolist()), best[:count], policy)

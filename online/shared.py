@@ -21,6 +21,7 @@ from online.catalogue import Catalogue
 from online.changes import item_names
 from online.config import LearnerConfig
 from online.content_index import ContentIndex
+from online.held import Held, hold
 from online.ids import Ids
 from online.interests import Interests
 from online.partition import REFUSED, SHORTENED, Partition
@@ -38,6 +39,7 @@ class Shared:
         catalogue: availability and topics of the items; content: what is near to what;
             interests: which items are what users declared.
         model: the arrays that the kernels work on; another tuple whenever something has grown.
+        held: the same as one object.
         items_refused: how often an item found no slot because max_items was reached.
         on_new_items: called when items may have been added, before anything is learned from them.
     """
@@ -65,6 +67,21 @@ class Shared:
             np.array([config.scan_up_to, *(c in config.components for c in ("factors", "blend"))]),
             np.zeros(1, np.int64),
         )
+
+    @property
+    def model(self) -> learning.Model:
+        return self._model
+
+    @model.setter
+    def model(self, model: learning.Model) -> None:
+        self._model = model
+        self._held: Held | None = None  # made when it is asked for: several things grow at a time
+
+    @property
+    def held(self) -> Held:
+        if self._held is None:
+            self._held = hold(self._model)
+        return self._held
 
     @property
     def room(self) -> int:
@@ -130,7 +147,7 @@ class Shared:
             some = events.between(0, at + self.config.recent)
             done, clock = at, int(self.model.clock[0])
             at = learning.learn_events(
-                self.scanned, self.model, part.histories, part.counts, longest, some, at
+                self.scanned, self.held, part.histories, part.counts, longest, some, at
             )
             if part.journal is not None:
                 learned = some.between(done, at)

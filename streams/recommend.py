@@ -114,23 +114,30 @@ class Recommend:
         return [(key, self._waiting.pop(key)) for key in keys]
 
     async def _write(self, taken: Taken) -> None:
-        writes, touched = [], []
-        for (tenant, user, _), touch in taken:
-            write = self._list(tenant, user, touch.partition)
-            if write is not None:
-                writes.append(write)
-                touched.append(touch)
+        together: dict[tuple[str, int], list[int]] = {}
+        for at, ((tenant, _, _), touch) in enumerate(taken):
+            together.setdefault((tenant, touch.partition), []).append(at)
+        writes: list[ListWrite] = []
+        touched: list[Touched] = []
+        for (tenant, partition), places in together.items():
+            made = self._lists(tenant, partition, [taken[at][0][1] for at in places])
+            writes += made
+            touched += [taken[at][1] for at in places] if made else ()
         if writes:
             accepted = await self._until_taken(writes)
             self._note(writes, touched, accepted)
 
-    def _list(self, tenant: str, user: str, partition: int) -> ListWrite | None:
+    def _lists(self, tenant: str, partition: int, users: Sequence[str]) -> list[ListWrite]:
         state = self._river.partitions.get(partition)
-        if state is None:  # revoked while the user waited: its new owner writes the list
-            return None
+        if state is None:  # revoked while they waited: its new owner writes the lists
+            return []
         learner = self._river.learner(tenant)
-        top = learner.top_k(user, self._river.settings.list_size)
-        return ListWrite(tenant, user, stored_list(top, state.next_version(), state.watermark()))
+        tops = learner.top_ks(partition, users, self._river.settings.list_size)
+        watermark = state.watermark()
+        return [
+            ListWrite(tenant, user, stored_list(top, state.next_version(), watermark))
+            for user, top in zip(users, tops, strict=True)
+        ]
 
     async def _until_taken(self, writes: list[ListWrite]) -> list[bool]:
         """Redis away: wait for it. The queue behind is bounded, so Kafka keeps the rest."""

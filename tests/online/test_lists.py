@@ -114,6 +114,22 @@ def test_who_does_not_want_it_is_not_personalised(crowd: Learner) -> None:
     assert crowd.top_k("u1").policy == "blend"
 
 
+def test_lists_made_at_once_are_those_made_one_by_one(crowd: Learner, learn: Any) -> None:
+    for item, topics in {"a": ["law"], "b": ["art"], "c": ["art", "law"]}.items():
+        crowd.put_item(item, topics, available=True)
+    learn(crowd, "plain a", "keen a", "wide a")
+    crowd.put_profile(0, "keen", ["art"], personalise=True)
+    crowd.put_profile(0, "wide", ["law", "art"], personalise=True)
+    crowd.put_profile(0, "new", ["art"], personalise=True)
+    crowd.put_profile(0, "odd", ["astrology"], personalise=True)
+    crowd.put_profile(0, "u1", [], personalise=False)
+    users = ["u2", "keen", "nobody", "new", "u1", "plain", "odd", "wide", "keen"]
+    for user, top in zip(users, crowd.top_ks(0, users, 3), strict=True):
+        alone = crowd.top_k(user, 3)
+        assert (top.items, top.policy) == (alone.items, alone.policy)
+        assert top.scores.tolist() == alone.scores.tolist()
+
+
 def test_a_purchase_weighs_more_than_a_click(make_learner: Any, learn: Any) -> None:
     learner = make_learner()
     for n in range(40):
