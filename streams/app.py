@@ -30,7 +30,7 @@ from streams.erasure_rows import ErasedRows
 from streams.fallback import NGramFallback
 from streams.holds import Holds
 from streams.lag import Lag
-from streams.learn import Learn
+from streams.learn import CHUNK, Learn
 from streams.monitor import Monitor
 from streams.outlet import Outlet
 from streams.popular import Popular
@@ -43,6 +43,7 @@ log = get_logger("worker")
 
 USER_TOPICS = (topics.CLICKS, topics.PURCHASES, topics.SCORED_COMMENTS, topics.USERS)
 BUFFERED_BATCHES = 8
+GATHERED = 64  # small batches of comments that wait for the classifier
 
 
 class App:
@@ -230,14 +231,16 @@ def _wire(worker: App) -> None:
             value_type=None,
         )
 
-    for name, source, handle, most in (
-        ("learn", raw(*USER_TOPICS), one_by_one(worker.learn.handle), 1),
+    for name, source, handle, most, gathered in (
+        # A poll's batches, where they are small: one of each partition.
+        ("learn", raw(*USER_TOPICS), worker.learn.handle, CHUNK, topics.PARTITIONS),
         # While a request is on its way to the classifier, the next one gathers.
-        ("score", raw(topics.COMMENTS), worker.score.handle, AT_ONCE),
-        ("monitor", raw(topics.SENTIMENT), one_by_one(worker.monitor.handle), 1),
-        ("archive", raw(topics.SERVED, topics.ALERTS), one_by_one(worker.archive.handle), 1),
+        ("score", raw(topics.COMMENTS), worker.score.handle, AT_ONCE, GATHERED),
+        ("monitor", raw(topics.SENTIMENT), one_by_one(worker.monitor.handle), 1, 1),
+        ("archive", raw(topics.SERVED, topics.ALERTS), one_by_one(worker.archive.handle), 1, 1),
     ):
-        app.agent(source, name=name, concurrency=1)(agent(worker.river, handle, most))
+        body = agent(worker.river, handle, most, gathered)
+        app.agent(source, name=name, concurrency=1)(body)
 
     @app.on_partitions_assigned.connect(weak=False)
     async def _(_app: Any, assigned: Iterable[Any], **_: Any) -> None:

@@ -8,6 +8,7 @@ can do without.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +30,7 @@ BEHIND_SECONDS = 1.0
 
 
 class Learn:
-    """The learn agent's work on one batch at a time."""
+    """The learn agent's work on the batches of a poll."""
 
     def __init__(self, river: River, recommend: Recommend) -> None:
         self._river = river
@@ -37,32 +38,45 @@ class Learn:
         self._profiles = Profiles(river, recommend)
         self._each = river.components.lists == "each"
 
-    async def handle(self, batch: Batch) -> None:
-        """Take a batch of any of the user-keyed topics."""
-        state = await self._river.partition(batch.partition)
-        if state is None:
-            return
-        size = self._chunk_size(batch)
-        for start in range(0, len(batch.offsets), size):
-            chunk = batch.part(start, start + size)
-            decoded, rejected = self._decode(chunk, state)
-            await self._river.dead_letter(chunk, rejected)
-            if not self._river.owns(state):
-                return
-            if chunk.topic == topics.USERS:
-                for index, profile in zip(*decoded, strict=True):
-                    at = chunk.offsets[index], chunk.timestamps_ms[index]
-                    await self._profiles.take(profile, state, *at)
-            else:
-                self._interactions(chunk, decoded, state)
-            last = chunk.offsets[-1]
-            state.offsets[chunk.topic] = max(last, state.offsets.get(chunk.topic, -1))
-            # Whoever waited for a backlog before him waits no longer than until it is worked off.
-            ended = 0 < batch.end <= last + 1
-            await self._recommend.wake(
-                0.0 if ended else time.time() - chunk.timestamps_ms[-1] / 1000
-            )
-            await asyncio.sleep(0)
+    async def handle(self, batches: Sequence[Batch]) -> None:
+        """Take batches of any of the user-keyed topics, then let their users' lists be written."""
+        taken, lag = 0, math.inf
+        for batch in batches:
+            state = await self._river.partition(batch.partition)
+            if state is None:
+                continue
+            size = self._chunk_size(batch)
+            for start in range(0, len(batch.offsets), size):
+                chunk = batch.part(start, start + size)
+                if taken and taken + len(chunk.offsets) > size:
+                    await self._breathe(lag)
+                    taken, lag = 0, math.inf
+                if not self._river.owns(state) or not await self._take(chunk, state):
+                    break
+                taken, lag = taken + len(chunk.offsets), min(lag, _lag(chunk))
+        if taken:
+            await self._breathe(lag)
+
+    async def _take(self, chunk: Batch, state: PartitionState) -> bool:
+        """Take it in; False where the partition went to another owner meanwhile."""
+        decoded, rejected = self._decode(chunk, state)
+        await self._river.dead_letter(chunk, rejected)
+        if not self._river.owns(state):
+            return False
+        if chunk.topic == topics.USERS:
+            for index, profile in zip(*decoded, strict=True):
+                at = chunk.offsets[index], chunk.timestamps_ms[index]
+                await self._profiles.take(profile, state, *at)
+        else:
+            self._interactions(chunk, decoded, state)
+        last = chunk.offsets[-1]
+        state.offsets[chunk.topic] = max(last, state.offsets.get(chunk.topic, -1))
+        return True
+
+    async def _breathe(self, lag_seconds: float) -> None:
+        """Others have their turn."""
+        await self._recommend.wake(lag_seconds)
+        await asyncio.sleep(0)
 
     def _chunk_size(self, batch: Batch) -> int:
         if self._each:
@@ -167,3 +181,12 @@ class Learn:
                 arrivals, self._river.pseudonyms.user_key, ranks, popularity_ranks
             )
             self._river.archive.append_columns("interactions", arrivals.topic, partition, columns)
+
+
+def _lag(learned: Batch) -> float:
+    """Seconds since the newest event's append; 0 at the partition's end.
+
+    Whoever waited for a backlog before him waits no longer than until it is worked off.
+    """
+    ended = 0 < learned.end <= learned.offsets[-1] + 1
+    return 0.0 if ended else time.time() - learned.timestamps_ms[-1] / 1000

@@ -40,7 +40,6 @@ MAX_UNACKNOWLEDGED = 200_000
 # So many ask for a checkpoint before its time: learning need not stand still until then.
 MANY_UNACKNOWLEDGED = 100_000
 MAX_ARCHIVE_ROWS = 200_000
-MAX_GATHERED = 64  # batches that wait for an agent that takes many at once
 FATAL = 70  # EX_SOFTWARE: the supervisor starts us again, from the checkpoint
 
 
@@ -215,13 +214,17 @@ Taken = tuple[Any, int]  # Faust's event, and the generation in which it came
 
 
 def agent(
-    river: River, handle: Callable[[Sequence[Batch]], Awaitable[None]], most: int = 1
+    river: River,
+    handle: Callable[[Sequence[Batch]], Awaitable[None]],
+    most: int = 1,
+    gathered: int = 1,
 ) -> Callable[[Any], Awaitable[None]]:
     """A Faust agent body: batches in order, acknowledged with the next checkpoint.
 
     Args:
         handle: takes what gathered while it was busy, at least one batch.
         most: records that are handed over at once, as far as batches are smaller.
+        gathered: batches that may wait for it. The newest event waits behind all of them.
     """
 
     async def read(stream: Any, waiting: asyncio.Queue[Taken]) -> None:
@@ -245,8 +248,7 @@ def agent(
                 river.acknowledge_later(event, event.value, generation)
 
     async def consume(stream: Any) -> None:
-        # Where they are taken one by one the newest would wait behind all partitions' batches.
-        waiting: asyncio.Queue[Taken] = asyncio.Queue(MAX_GATHERED if most > 1 else 1)
+        waiting: asyncio.Queue[Taken] = asyncio.Queue(gathered)
         parts = [asyncio.create_task(part) for part in (read(stream, waiting), work(waiting))]
         try:
             await asyncio.gather(*parts)

@@ -71,7 +71,7 @@ def test_batches_gather_while_the_agent_is_busy() -> None:
                 done.set()
 
         stream = Stream([batch(at) for at in range(21)])
-        await run(agent(river, handle, most=8)(stream), done)
+        await run(agent(river, handle, most=8, gathered=64)(stream), done)
         assert sum(count for _, count in river.unacknowledged) == 21
         return rounds
 
