@@ -18,7 +18,7 @@ from models import registry
 from models.data import LABELS
 from models.encoder import load_tokenizer
 from models.errors import ArtifactError
-from models.forward import Forward, read_trunk
+from models.forward import Forward, best_dtype, read_trunk
 from models.hygiene import clean
 from models.layouts import Layout, Packed, Padded
 from models.ngrams import NGrams, softmax
@@ -64,6 +64,7 @@ class Classifier:
         threads: torch's threads, None leaves torch's choice.
         engine: "torch", or "openvino": eight-bit weights on a CPU, the quickest for one comment.
         packed: None packs on CUDA only; elsewhere packed attention goes text by text, for tests.
+        beside: another version in this process: both then hold one trunk in memory.
 
     Raises:
         ArtifactError: the artifact is absent, altered, or made on another trunk.
@@ -80,6 +81,7 @@ class Classifier:
         threads: int | None = None,
         engine: str = "torch",
         packed: bool | None = None,
+        beside: Classifier | None = None,
     ) -> None:
         folder = resolved(artifact)
         self.manifest = registry.read_manifest(folder)
@@ -95,15 +97,19 @@ class Classifier:
         if threads is not None:
             torch.set_num_threads(threads)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._folder = trunk
         self._tokenizer = load_tokenizer(trunk, EMBEDDING_TOKENS)
-        self.dtype = dtype or _best_dtype(self.device)
+        self.dtype = dtype or best_dtype(self.device)
         on_gpu = self.device.startswith("cuda")
         self.budget = GPU_BUDGET if on_gpu else CPU_BUDGET
         self.packed = on_gpu if packed is None else packed
         shape, weights = read_trunk(trunk)
         self._pad_id = shape.pad_token_id
-        self._trunk = Forward(shape, weights, self.device, self.dtype)
+        self._of_trunk = trunk, self.device, self.dtype
+        if beside is None or beside._of_trunk != self._of_trunk:
+            own = Forward(shape, weights, self.device, self.dtype)
+        else:
+            own = beside._trunk
+        self._trunk: Forward = own
         read = tuned(folder, self.manifest, shape, weights)
         self._reader: Forward | OpenVino = self._trunk
         if engine == "openvino":
@@ -254,10 +260,11 @@ class Classifier:
         return True
 
     @cached_property
-    def _rarity(self) -> torch.Tensor:
+    def _rarity(self) -> torch.Tensor | None:
         import torch
 
-        return torch.from_numpy(token_weights(self._folder)).to(self._weight.device)
+        found = token_weights(self._of_trunk[0])
+        return None if found is None else torch.from_numpy(found).to(self._weight.device)
 
     def prepare_embedding(
         self, texts: Sequence[str], most: int = EMBEDDING_TOKENS
@@ -282,15 +289,3 @@ class Classifier:
 def shortened(ids: list[int], most: int) -> list[int]:
     """At most `most` tokens; the last one stays, it ends the text."""
     return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
-
-
-def _best_dtype(device: str) -> str:
-    """bf16 where the hardware computes it, else fp32."""
-    import torch
-
-    if device != "cpu":
-        return "bfloat16"
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    # Private functions, absent in some versions of torch: then fp32, which is always right.
-    found = any(getattr(torch.cpu, probe, bool)() for probe in probes)
-    return "bfloat16" if found else "float32"

@@ -140,6 +140,18 @@ class Forward:
         return layer_norm(values, (values.shape[-1],), weight, bias, self.shape.layer_norm_eps)
 
 
+def best_dtype(device: str) -> str:
+    """bf16 where the hardware computes it, else fp32."""
+    import torch
+
+    if device != "cpu":
+        return "bfloat16"
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    # Private functions, absent in some versions of torch: then fp32, which is always right.
+    found = any(getattr(torch.cpu, probe, bool)() for probe in probes)
+    return "bfloat16" if found else "float32"
+
+
 def measured_peak(device: str, dtype: str) -> float:
     """Floating-point operations a second of a large matrix product here: the peak in practice."""
     import torch

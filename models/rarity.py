@@ -27,20 +27,31 @@ class _Unigram(Struct, tag="Unigram"):
     vocab: list[tuple[str, float]]
 
 
-class _Tokenizer(Struct):
+class _Model(Struct):
+    type: str
+
+
+class _Known(Struct):
     model: _Unigram
 
 
-def token_weights(trunk: Path) -> NDArray[np.float32]:
-    """Weight of each token id, float32[vocabulary].
+class _Tokenizer(Struct):
+    model: _Model
+
+
+def token_weights(trunk: Path) -> NDArray[np.float32] | None:
+    """Weight of each token id, float32[vocabulary]; None: the tokenizer knows no probabilities.
 
     Raises:
-        TrunkMissingError: the trunk's tokenizer is absent, or no unigram model.
+        TrunkMissingError: the trunk's tokenizer cannot be read.
     """
     path = trunk / "tokenizer.json"
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=_Tokenizer)
+        told = path.read_bytes()
+        if msgspec.json.decode(told, type=_Tokenizer).model.type != "Unigram":
+            return None
+        vocabulary = msgspec.json.decode(told, type=_Known).model.vocab
     except (OSError, msgspec.DecodeError) as error:
         raise TrunkMissingError(f"{path} cannot be read: {error}") from None
-    share = np.exp([logarithm for _, logarithm in found.model.vocab])
+    share = np.exp([logarithm for _, logarithm in vocabulary])
     return (SMOOTHING / (SMOOTHING + share)).astype(np.float32)

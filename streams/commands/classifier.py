@@ -129,8 +129,11 @@ async def _main(
             found.append(settled(engine, trunk, folder, device, threads, cache))
         name, dtype = found[0]
         # Torch keeps one number of threads for all: a later version must not set it again.
-        own = threads if service.classifier is None else None
-        return Classifier(trunk, folder, device=device, dtype=dtype, threads=own, engine=name)
+        first = service.classifier
+        own = threads if first is None else None
+        return Classifier(
+            trunk, folder, device=device, dtype=dtype, threads=own, engine=name, beside=first
+        )
 
     service = Service(ClassifierMetrics(), queue)
     routes = [*health_routes(service.not_ready), *Server(service).routes()]

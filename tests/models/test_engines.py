@@ -49,3 +49,14 @@ def test_the_fastest_that_passes_is_chosen_and_remembered(
     assert len(made) == 3, "the second time nothing is measured"
     engines.chosen(make, TEXTS, artifact, 2, tmp_path)
     assert len(made) == 6, "another number of threads is another machine"
+
+
+def test_two_versions_in_one_process_hold_one_trunk(artifact: Path, small_trunk: Path) -> None:
+    first = Classifier(small_trunk, artifact, device="cpu", dtype="float32")
+    second = Classifier(small_trunk, artifact, device="cpu", dtype="float32", beside=first)
+    other = Classifier(small_trunk, artifact, device="cpu", dtype="bfloat16", beside=first)
+    assert second._trunk is first._trunk
+    assert other._trunk is not first._trunk
+    rows = [each.ids for each in first.prepare(TEXTS[:4])]
+    np.testing.assert_array_equal(second.logits(rows), first.logits(rows))
+    np.testing.assert_array_equal(second.embed(rows), first.embed(rows))

@@ -69,6 +69,7 @@ def test_banking_questions_find_their_kind(shared_dir: Path) -> None:
 
 def test_rare_tokens_speak_louder_in_both_layouts(trunk: Path) -> None:
     weights = token_weights(trunk)
+    assert weights is not None
     tokenizer = load_tokenizer(trunk, 64)
     frame, (comma, refund) = 0, (tokenizer.token_to_id(piece) for piece in (",", "▁refund"))
     assert weights[refund] > 50 * weights[comma]
