@@ -69,6 +69,19 @@ class WorkerMetrics:
             "springtide_items_held", "Items out of the lists: in a severe incident",
             registry=registry,
         )  # fmt: skip
+        self.explore_items = Gauge(
+            "springtide_explore_items", "New items: exploring, waiting or done", ["state"],
+            registry=registry,
+        )  # fmt: skip
+        self.explore_views = Counter(
+            "springtide_explore_views_total", "Views of new items", registry=registry
+        )
+        self.explore_ndcg = Counter(
+            "springtide_explore_ndcg_total",
+            "NDCG@10 summed over events, of lists without explored slots and expected with them",
+            ["list"],
+            registry=registry,
+        )
         self.checkpoint_seconds = Histogram(
             "springtide_checkpoint_seconds", "Writing a checkpoint", buckets=SECONDS,
             registry=registry,

@@ -7,7 +7,7 @@ spans two keys; on a Redis Cluster the pipelines still need a client that routes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -152,6 +152,9 @@ class RedisTopKStore:
     def recent(self, tenant: str) -> list[str]:
         return self._run(ask.recent(tenant))
 
+    def count(self, tenant: str, added: Mapping[str, int], wanted: Sequence[str]) -> list[int]:
+        return self._run(ask.count(tenant, added, wanted))
+
     def write_profile(
         self, tenant: str, user: str, *, personalise: bool = True, interests: Sequence[str] = ()
     ) -> None:
@@ -248,6 +251,11 @@ class AsyncRedisTopKStore:
 
     async def recent(self, tenant: str) -> list[str]:
         return await self._run(ask.recent(tenant))
+
+    async def count(
+        self, tenant: str, added: Mapping[str, int], wanted: Sequence[str]
+    ) -> list[int]:
+        return await self._run(ask.count(tenant, added, wanted))
 
     async def write_profile(
         self, tenant: str, user: str, *, personalise: bool = True, interests: Sequence[str] = ()

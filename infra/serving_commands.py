@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from infra.serving_lists import (
+    COUNTS_SECONDS,
     RECENT_USERS,
     TOMBSTONE_EPOCH,
     TOMBSTONE_SECONDS,
@@ -14,6 +15,7 @@ from infra.serving_lists import (
     ProfileFlags,
     StoredList,
     alerts_channel,
+    counts_key,
     decode_list,
     decode_profile,
     encode_list,
@@ -161,6 +163,17 @@ def note_recent(users: Sequence[tuple[str, str]]) -> Request[None]:
         for tenant, names in grouped.items()
     ]
     return Request(commands, _nothing)
+
+
+def count(tenant: str, added: Mapping[str, int], wanted: Sequence[str]) -> Request[list[int]]:
+    """Additions, then the numbers as they are; a repeat adds once more."""
+    key = counts_key(tenant)
+    commands: list[Command] = [("HINCRBY", key, name, n) for name, n in added.items()]
+    if added:
+        commands.append(("EXPIRE", key, COUNTS_SECONDS))
+    if wanted:
+        commands.append(("HMGET", key, *wanted))
+    return Request(commands, lambda answers: [int(n or 0) for n in answers[-1]] if wanted else [])
 
 
 def recent(tenant: str) -> Request[list[str]]:

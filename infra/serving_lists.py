@@ -5,12 +5,13 @@ popular:<tenant>            the fallback list, same form, does not expire
 profile:<tenant>:<user>     the flags of a profile, JSON
 recent:<tenant>             LIST of the users served last, newest first
 epoch:<topic>:<partition>   counter of a partition's owners
+counts:<tenant>             HASH of numbers that all workers add to: views and clicks of new items
 alerts:<tenant>             pub/sub channel
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -18,6 +19,7 @@ from msgspec import Struct
 
 FORMAT = 1
 RECENT_USERS = 100
+COUNTS_SECONDS = 90 * 86_400  # without an addition, and they expire
 
 # A deleted user's key holds this for a while: a list that was in flight while he was deleted is
 # older than any tombstone and cannot bring him back. Not longer: the key names him. The worker
@@ -39,6 +41,7 @@ class StoredList(Struct, frozen=True, array_like=True):
         scores: one a item, descending, no unit.
         policy: what made the list.
         seed: makes any randomness in the list replayable.
+        explored: (place from 0, propensity) of each slot that explores.
     """
 
     format: int
@@ -48,6 +51,7 @@ class StoredList(Struct, frozen=True, array_like=True):
     scores: list[float]
     policy: str
     seed: int
+    explored: list[tuple[int, float]] = []
 
 
 class ListWrite(Struct, frozen=True):
@@ -100,6 +104,9 @@ class TopKStore(Protocol):
     def recent(self, tenant: str) -> list[str]:
         """At most 100 users, newest first, none twice."""
 
+    def count(self, tenant: str, added: Mapping[str, int], wanted: Sequence[str]) -> list[int]:
+        """Add to the tenant's named numbers, and read some: 0 where nothing was added yet."""
+
     def write_profile(
         self, tenant: str, user: str, *, personalise: bool = True, interests: Sequence[str] = ()
     ) -> None:
@@ -130,6 +137,11 @@ def profile_key(tenant: str, user: str) -> str:
 def recent_key(tenant: str) -> str:
     """Key of a tenant's recently served users."""
     return f"recent:{tenant}"
+
+
+def counts_key(tenant: str) -> str:
+    """Key of a tenant's numbers."""
+    return f"counts:{tenant}"
 
 
 def epoch_key(topic: str, partition: int) -> str:

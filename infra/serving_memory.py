@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from infra.serving_lists import (
     RECENT_USERS,
@@ -35,6 +35,7 @@ class MemoryTopKStore:
         self._lock = threading.Lock()
         self._lists: dict[str, tuple[tuple[int, int], bytes, float]] = {}
         self._profiles: dict[str, ProfileFlags] = {}
+        self._counts: dict[tuple[str, str], int] = defaultdict(int)
         self._recent: dict[str, list[str]] = defaultdict(list)
         self._epochs: dict[tuple[str, int], int] = defaultdict(int)
         self.published: list[tuple[str, bytes]] = []
@@ -102,6 +103,13 @@ class MemoryTopKStore:
         """See TopKStore."""
         with self._lock:
             return list(self._recent[tenant])
+
+    def count(self, tenant: str, added: Mapping[str, int], wanted: Sequence[str]) -> list[int]:
+        """See TopKStore."""
+        with self._lock:
+            for name, n in added.items():
+                self._counts[tenant, name] += n
+            return [self._counts[tenant, name] for name in wanted]
 
     def write_profile(
         self, tenant: str, user: str, *, personalise: bool = True, interests: Sequence[str] = ()

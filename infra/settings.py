@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     max_users: int = Field(1_000_000, gt=0, description="users a worker keeps in memory")
     max_items: int = Field(100_000, gt=0, description="items a worker keeps in memory")
     explore_every: int = Field(0, ge=0, description="one slot in N explores; 0: off")
+    explore_age_days: float = Field(7.0, gt=0, description="after it an item is new no more")
+    explore_views: int = Field(120, gt=0, description="of a new item, that exploring brings it to")
     checkpoint_seconds: float = Field(2.0, gt=0, le=600, description="between two checkpoints")
     max_age_seconds: float = Field(
         0.0, ge=0, description="older events go to the dead letters; 0: all are welcome"

@@ -58,6 +58,11 @@ def reals(values: Sequence[Any]) -> list[float]:
     return [float(value) for value in values]
 
 
+def real_lists(values: Sequence[Any]) -> list[list[float]]:
+    """Lists of floats."""
+    return [reals(row) for row in values]
+
+
 def whole(bits: int, signed: bool = False) -> Convert:
     """Integers of so many bits."""
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
@@ -179,6 +184,8 @@ _SERVED: dict[str, Convert] = {
     "items": text_lists,
     "positions": whole_lists(32),
     "seed": whole(64, signed=True),
+    "explored": whole_lists(32),
+    "propensities": real_lists,
     "served_at": milliseconds,
     "received_at": milliseconds,
     **_KAFKA,

@@ -163,13 +163,13 @@ class Learner:
         part.personalise[slot] = personalise
         part.set_interests(slot, interests)
 
-    def personalise(self, user: str) -> bool:
-        """Whether the user may be personalised (True for one we do not know)."""
+    def has(self, user: str, item: str) -> bool:
+        """Whether the user did anything with the item."""
         found = self._find(user)
-        return found is None or bool(found[0].personalise[found[1]])
+        return found is not None and lists.has(*found, self._shared.items.find(item))
 
     def personalised(self, partition: int, users: Sequence[str]) -> list[bool]:
-        """`personalise` of users of one partition."""
+        """Whether users of one partition may be personalised (True for one we do not know)."""
         part = self._partition(partition)
         slots = part.users.found(users)
         return list(((slots < 0) | (part.personalise[slots] > 0)).tolist())

@@ -49,6 +49,14 @@ def _own_lists(shared: Shared, part: Partition, slots: I64, k: int) -> list[TopK
     return listed
 
 
+def has(part: Partition, slot: int, item: int) -> bool:
+    """Whether the item is in the user's history."""
+    n = int(part.histories.length[slot])
+    items = np.zeros(n, np.int32)
+    hi.read(part.histories, slot, 0, items, np.zeros(n, np.int64), np.zeros(n, np.uint8))
+    return item >= 0 and bool((items == item).any())
+
+
 def popular_list(shared: Shared, k: int) -> TopK:
     """The list of somebody unknown: the blend of the popularities."""
     nobody = np.zeros(1, np.int64)

@@ -35,7 +35,7 @@ class Recommended(Struct, frozen=True):
     score: Annotated[float, Meta(description="comparable within one list only")]
     reason: Annotated[
         str,
-        Meta(description="recent-activity, interest:TOPIC (TOPIC of the profile), or popular"),
+        Meta(description="recent-activity, interest:WHAT (of the profile), new, or popular"),
     ]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_ITEMS = 10
 MOST_ITEMS = 100
 NOTHING = StoredList(1, (0, 0), 0, [], [], "none", 0)
-POPULAR = "popular"
+POPULAR, NEW = "popular", "new"
 
 
 async def recommendations(api: Api, request: Request, tenant: str) -> Response:
@@ -36,6 +36,8 @@ async def recommendations(api: Api, request: Request, tenant: str) -> Response:
         if item not in without and api.items.may_show(tenant, item, topic)
     ][:n]
     version = f"{stored.version[0]}-{stored.version[1]}"
+    slots = {stored.items[place]: propensity for place, propensity in stored.explored}
+    explored = {at: slots[item] for at, (item, _) in enumerate(places) if item in slots}
     if places:
         api.recorder.record(
             Served(
@@ -48,10 +50,16 @@ async def recommendations(api: Api, request: Request, tenant: str) -> Response:
                 policy=stored.policy[:64],
                 surface=surface,
                 seed=stored.seed,
+                explored=tuple(explored),
+                propensities=tuple(explored.values()),
             )
         )
     shown = [
-        Recommended(item, score, _reason(api, tenant, item, stored.policy, flags.interests))
+        Recommended(
+            item,
+            score,
+            NEW if item in slots else _reason(api, tenant, item, stored.policy, flags.interests),
+        )
         for item, score in places
     ]
     watermark = at_ms(stored.watermark_ms)

@@ -27,6 +27,7 @@ from streams.components import ALL, Components
 from streams.deltas import Deltas
 from streams.deltas_start import DeltasStart
 from streams.erasure_rows import ErasedRows
+from streams.explore import Exploration
 from streams.fallback import NGramFallback
 from streams.holds import Holds
 from streams.lag import Lag
@@ -73,13 +74,14 @@ class App:
             self.outlet,
             components,
         )
-        self.catalog = Catalog(self.river)
+        self.exploration = Exploration(self.river)
+        self.catalog = Catalog(self.river, self.exploration)
         self.holds = Holds(settings.kafka_url.get_secret_value(), self.catalog.hold)
-        self.recommend = Recommend(self.river)
-        self.learn = Learn(self.river, self.recommend)
+        self.recommend = Recommend(self.river, self.exploration)
+        self.learn = Learn(self.river, self.recommend, self.exploration)
         self.score = Score(self.river, self.classifier, self.catalog)
         self.monitor = Monitor(self.river, self.catalog, self.warehouse, self.sender)
-        self.archive = Archive(self.river, self.warehouse)
+        self.archive = Archive(self.river, self.warehouse, self.exploration)
         self.popular = Popular(self.river)
         self.warm_start = WarmStart(self.river, settings.factors_url)
         files = CheckpointStore(settings.checkpoints)
@@ -119,7 +121,7 @@ class App:
         runs = (
             self.deltas, self.catalog, self.recommend, self.monitor, self.archive, self.popular,
             self.checkpointer, self.warm_start, self.river.erasures, self.erased_rows,
-            self.lag,
+            self.exploration, self.lag,
         )  # fmt: skip
         for part in (*runs, self.holds) if self.settings.hold_items else runs:
             self._tasks.append(asyncio.create_task(_or_die(part.run())))

@@ -16,6 +16,7 @@ from infra.warehouse import TransientError, Warehouse
 from streams import topics
 from streams.batch_consumer import Batch
 from streams.events import Alert, Served
+from streams.explore import Exploration
 from streams.intake import Rejected
 from streams.quotes import with_words
 from streams.river import River
@@ -29,8 +30,11 @@ FLUSH_SECONDS = 1.0  # an insert costs ClickHouse some 20 ms of CPU, whatever it
 class Archive:
     """The archive agent."""
 
-    def __init__(self, river: River, warehouse: Warehouse) -> None:
+    def __init__(
+        self, river: River, warehouse: Warehouse, exploration: Exploration | None = None
+    ) -> None:
         self._river, self._warehouse = river, warehouse
+        self._exploration = exploration or Exploration(river)
 
     async def handle(self, batch: Batch) -> None:
         """Append a batch of served.v1 or alerts.v1."""
@@ -45,6 +49,8 @@ class Archive:
                 message.tenant, message.user_id, received, derived=True
             ):
                 continue
+            if isinstance(message, Served):
+                self._exploration.viewed(message.tenant, message.items)
             row = (
                 self._served(message, received)
                 if batch.topic == topics.SERVED
@@ -83,6 +89,8 @@ class Archive:
             "items": list(served.items),
             "positions": list(served.positions or range(len(served.items))),
             "seed": served.seed,
+            "explored": list(served.explored),
+            "propensities": list(served.propensities),
             "served_at": served.served_at,
             "received_at": received_ms,
         }

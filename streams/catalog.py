@@ -13,6 +13,7 @@ from infra.telemetry import get_logger
 from streams import topics, whole_topic
 from streams.batch_consumer import to_batch
 from streams.events import Item
+from streams.explore import Exploration
 from streams.intake import Rejected
 from streams.item_texts import ItemTexts
 from streams.river import River
@@ -23,8 +24,9 @@ log = get_logger("catalog")
 class Catalog:
     """The items known to this worker, handed on to the learners."""
 
-    def __init__(self, river: River) -> None:
+    def __init__(self, river: River, exploration: Exploration | None = None) -> None:
         self._river = river
+        self._exploration = exploration or Exploration(river)
         self._items: dict[tuple[str, str], Item] = {}
         self._held: set[tuple[str, str]] = set()
         self._withdrawn: set[tuple[str, str]] = set()
@@ -85,11 +87,13 @@ class Catalog:
         if key in self._items or len(self._items) < self._river.settings.max_items:
             self._items[key] = item
         self._withdrawn.discard(key)
+        self._exploration.offer(item)
         available = item.available and key not in self._held
         self._river.learner(item.tenant).put_item(item.item_id, item.topics, available)
 
     def _withdraw(self, key: str) -> None:
         tenant, _, item_id = key.partition("/")
+        self._exploration.withdraw(tenant, item_id)
         item = self._items.pop((tenant, item_id), None)
         if item is not None:
             if len(self._withdrawn) < self._river.settings.max_items:

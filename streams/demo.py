@@ -26,14 +26,17 @@ from streams.demo_books import close_books
 from streams.demo_drain import drain
 from streams.demo_feed import Feed, FeedOptions
 from streams.demo_glance import Watch
+from streams.demo_looks import Readers
 from streams.demo_parts import WORKER, Parts
 from streams.demo_screen import Screen
 from streams.freshness import FreshnessSummary, FreshnessWatch
 from streams.pace import end_task, iterate
 from streams.sender import Sender
+from streams.simulate import Look
 
 LOOK_SECONDS = 1.0
 GUARD_SECONDS = 0.1
+EXPLORE_EVERY = 20  # one slot in so many
 NOTICE_SECONDS = 0.5  # until the supervisor has noticed that a process ended
 
 
@@ -95,6 +98,8 @@ def run_demo(options: DemoOptions, settings: Settings, screen: Screen, signals: 
     """
     feed = Feed(options.feed)
     with feed.open(), _folder(options, screen) as folder:
+        if "explore_every" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"explore_every": EXPLORE_EVERY})
         parts = Parts(folder, options.broker, settings, options.port, options.worker)
         try:
             began = time.monotonic()
@@ -165,8 +170,15 @@ class _Play:
         await self._guarded(sending, seconds)
 
     async def _send_all(self, sender: Sender) -> None:
-        async for outbound in iterate(self._feed, self._feed.speed):
-            await sender.send(outbound)
+        readers = Readers(self._parts.page_url)
+        try:
+            async for outbound in iterate(self._feed, self._feed.speed):
+                if isinstance(outbound, Look):
+                    readers.open(outbound)
+                else:
+                    await sender.send(outbound)
+        finally:
+            await readers.close()
 
     async def _guarded(self, task: asyncio.Task[None], seconds: float | None = None) -> None:
         """Wait for a task, at most so long, while signals and dead processes break it off."""

@@ -17,7 +17,7 @@ from streams.events import Item
 from streams.replay import Replay, ReplayOptions
 from streams.replay_rows import RowFile
 from streams.sender import Outbound
-from streams.simulate import SPEED, SimulationConfig, simulate
+from streams.simulate import SPEED, Look, SimulationConfig, simulate_with_looks
 
 MAX_TITLES = 100_000
 SECONDS_OF_A_DAY = 86_400
@@ -68,16 +68,19 @@ class Feed:
         """Closes the file at the end."""
         return self._file or nullcontext()
 
-    def __iter__(self) -> Iterator[Outbound]:
+    def __iter__(self) -> Iterator[Outbound | Look]:
         for outbound in self._replay or self._simulation():
+            if isinstance(outbound, Look):
+                yield outbound
+                continue
             if outbound.topic == topics.ITEMS:
                 self._note_title(outbound.value)
             elif outbound.tenant:
                 self.tenant = outbound.tenant
             yield outbound
 
-    def _simulation(self) -> Iterable[Outbound]:
-        stream = simulate(
+    def _simulation(self) -> Iterable[Outbound | Look]:
+        stream = simulate_with_looks(
             SimulationConfig(
                 seconds=math.inf,  # the demo's own clock ends it
                 latest=time.time() - SECONDS_OF_A_DAY,
@@ -108,7 +111,7 @@ class Feed:
             raise UserError(f"no row could be used ({self._replay.first_skipped})")
 
 
-def _limited(stream: Iterable[Outbound], limit: int) -> Iterator[Outbound]:
+def _limited(stream: Iterable[Outbound | Look], limit: int) -> Iterator[Outbound | Look]:
     sent = 0
     for outbound in stream:
         yield outbound

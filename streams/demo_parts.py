@@ -187,5 +187,6 @@ class Parts:
             "SPRINGTIDE_CLASSIFIER_URL": (
                 self._settings.classifier_url if "classifier_url" in given else classifier
             ),
+            "SPRINGTIDE_EXPLORE_EVERY": str(self._settings.explore_every),
             "SPRINGTIDE_FALSE_ALARMS_PER_DAY": str(self._settings.false_alarms_per_day),
         }

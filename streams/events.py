@@ -142,6 +142,12 @@ class Served(Struct, frozen=True, kw_only=True):
     policy: Label = ""
     surface: Label = ""
     seed: int = 0
+    explored: Annotated[
+        tuple[int, ...], Meta(max_length=500, description="of items, by number: shown to explore")
+    ] = ()
+    propensities: Annotated[
+        tuple[Probability, ...], Meta(max_length=500, description="of each of explored")
+    ] = ()
 
 
 class AlertComment(Struct, frozen=True):

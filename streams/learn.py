@@ -17,6 +17,7 @@ import numpy as np
 
 from streams import topics
 from streams.batch_consumer import Batch
+from streams.explore import Exploration
 from streams.intake import Rejected
 from streams.interactions import Arrivals, Decoded, interaction_columns
 from streams.partition import PartitionState
@@ -32,8 +33,11 @@ BEHIND_SECONDS = 1.0
 class Learn:
     """The learn agent's work on the batches of a poll."""
 
-    def __init__(self, river: River, recommend: Recommend) -> None:
+    def __init__(
+        self, river: River, recommend: Recommend, exploration: Exploration | None = None
+    ) -> None:
         self._river = river
+        self._exploration = exploration or Exploration(river)
         self._recommend = recommend
         self._profiles = Profiles(river, recommend)
         self._each = river.components.lists == "each"
@@ -162,6 +166,8 @@ class Learn:
             np.array(arrivals.times),
         )
         self._river.metrics.learned.inc(len(arrivals.events))
+        if self._exploration.on:
+            self._exploration.taken(arrivals.tenant, arrivals.items, learned.ranks.tolist())
         self._archive(
             arrivals, state.partition, learned.ranks.tolist(), learned.popularity_ranks.tolist()
         )

@@ -9,15 +9,30 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Iterable
+from typing import Protocol, TypeVar
 
 from infra.settings import UserError
 from streams.events import FUTURE_SECONDS
-from streams.sender import Outbound
 
 MAX = math.inf
 REAL = 1.0
 YIELD_EVERY = 100
 CANCEL_SECONDS = 0.1
+
+
+class HasTime(Protocol):
+    """Something that happens at `at`, epoch seconds; the clock starts with an interaction."""
+
+    @property
+    def at(self) -> float:
+        """Epoch seconds."""
+
+    @property
+    def is_interaction(self) -> bool:
+        """Whether it counts as input."""
+
+
+Timed = TypeVar("Timed", bound=HasTime)
 
 
 def parse_speed(text: str) -> float:
@@ -43,7 +58,7 @@ def parse_speed(text: str) -> float:
     return speed
 
 
-async def iterate(outbounds: Iterable[Outbound], speed: float) -> AsyncIterator[Outbound]:
+async def iterate(outbounds: Iterable[Timed], speed: float) -> AsyncIterator[Timed]:
     """Yield each message when its time has come.
 
     The clock starts with the first interaction: the catalogue and the profiles before it pass at

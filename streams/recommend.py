@@ -19,6 +19,7 @@ import numpy as np
 from infra.serving import ListWrite, StoredList
 from infra.telemetry import get_logger
 from online.learner import TopK
+from streams.explore import Exploration
 from streams.lists_again import Lately
 from streams.river import River
 
@@ -46,8 +47,9 @@ Taken = list[tuple[Key, Touched]]
 class Recommend:
     """The recommend agent: takes touched users, writes lists."""
 
-    def __init__(self, river: River) -> None:
+    def __init__(self, river: River, exploration: Exploration | None = None) -> None:
         self._river = river
+        self._exploration = exploration if exploration and exploration.on else None
         self._waiting: dict[Key, Touched] = {}
         self._enqueued = 0
         self._written = 0
@@ -133,11 +135,12 @@ class Recommend:
             return []
         learner = self._river.learner(tenant)
         tops = learner.top_ks(partition, users, self._river.settings.list_size)
-        watermark = state.watermark()
-        return [
+        watermark, exploration = state.watermark(), self._exploration
+        writes = [
             ListWrite(tenant, user, stored_list(top, state.next_version(), watermark))
             for user, top in zip(users, tops, strict=True)
         ]
+        return writes if exploration is None else [exploration.fill(w, learner) for w in writes]
 
     async def _until_taken(self, writes: list[ListWrite]) -> list[bool]:
         """Redis away: wait for it. The queue behind is bounded, so Kafka keeps the rest."""

@@ -10,6 +10,7 @@ clock of whoever sends it.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from msgspec import Struct
 from streams import topics
 from streams.events import Click, Comment, Event, Purchase, encode, item_key, user_key
 from streams.sender import Outbound
-from streams.simulate_catalogue import Course, make_catalogue
+from streams.simulate_catalogue import DAY_SECONDS, Course, make_catalogue, new_course
 from streams.simulate_comments import (
     CAUSES,
     complain,
@@ -56,6 +57,7 @@ class SimulationConfig(Struct, frozen=True, kw_only=True):
         run: prefix of the event ids: runs of one name repeat each other.
         scandal_after_hours, scandal_hours: of the platform's clock.
         scandal_comments: size of the burst; 0: no scandal.
+        new_items_a_day, looks_an_hour: of the platform's clock: courses published, pages opened.
     """
 
     users: int = 500
@@ -71,6 +73,18 @@ class SimulationConfig(Struct, frozen=True, kw_only=True):
     scandal_after_hours: float = 54.0
     scandal_hours: float = 8.0
     scandal_comments: int = 60
+    new_items_a_day: float = 4.0
+    looks_an_hour: float = 120.0
+
+
+class Look(Struct, frozen=True):
+    """A user opens a page that shows him his list; `at`: epoch seconds."""
+
+    at: float
+    tenant: str
+    user: str
+    surface: str
+    is_interaction: bool = False
 
 
 class Scandal(Struct, frozen=True):
@@ -86,6 +100,11 @@ class Scandal(Struct, frozen=True):
 
 def simulate(config: SimulationConfig) -> Iterator[Outbound]:
     """The whole stream: catalogue, profiles, interactions."""
+    return (each for each in _Simulation(config).stream() if isinstance(each, Outbound))
+
+
+def simulate_with_looks(config: SimulationConfig) -> Iterator[Outbound | Look]:
+    """The same, and when whose list is looked at."""
     return _Simulation(config).stream()
 
 
@@ -121,6 +140,16 @@ def _scandal(config: SimulationConfig, courses: list[Course]) -> tuple[Course, S
     return course, scandal
 
 
+class _Published(Struct, frozen=True):
+    """A course is published; which one is found when it is its turn."""
+
+    at: float
+
+
+def _time(each: Outbound | Look | _Published) -> float:
+    return each.at
+
+
 class _Simulation:
     """One run: the state that the stream goes through."""
 
@@ -132,20 +161,46 @@ class _Simulation:
         self._random = Random(f"events/{config.seed}")
         self._count = 0
 
-    def stream(self) -> Iterator[Outbound]:
+    def stream(self) -> Iterator[Outbound | Look]:
         tenant, start = self._config.tenant, self._config.start
         for course in self._courses:
             key = item_key(tenant, course.item.item_id)
             yield Outbound(topics.ITEMS, key, encode(course.item), start)
         for user in self._population.users:
             yield self._profile(user, start)
-        burst = self._burst()
-        complaint = next(burst, None)
+        streams: tuple[Iterator[Outbound | Look | _Published], ...]
+        streams = (self._burst(), self._published(), self._looks())
+        beside: Iterator[Outbound | Look | _Published] = heapq.merge(*streams, key=_time)
+        waiting = next(beside, None)
         for at in self._times():
-            while complaint is not None and complaint.at <= at:
-                yield complaint
-                complaint = next(burst, None)
+            while waiting is not None and waiting.at <= at:
+                yield self._publish(waiting) if isinstance(waiting, _Published) else waiting
+                waiting = next(beside, None)
             yield from self._act(at)
+
+    def _published(self) -> Iterator[_Published]:
+        """New courses, evenly strewn."""
+        random, at = Random(f"published/{self._config.seed}"), self._config.start
+        while self._config.new_items_a_day > 0:
+            at += random.expovariate(self._config.new_items_a_day / DAY_SECONDS)
+            yield _Published(at)
+
+    def _publish(self, published: _Published) -> Outbound:
+        config, index = self._config, len(self._courses)
+        course = new_course(index, self._courses, config.tenant, published.at, config.seed)
+        self._courses.append(course)
+        self._population.offer(course)
+        key = item_key(config.tenant, course.item.item_id)
+        return Outbound(topics.ITEMS, key, encode(course.item), published.at)
+
+    def _looks(self) -> Iterator[Look]:
+        """Pages opened, by the more active users more often."""
+        config, at = self._config, self._config.start
+        random = Random(f"looks/{config.seed}")
+        while config.looks_an_hour > 0:
+            at += random.expovariate(config.looks_an_hour / HOUR_SECONDS)
+            user = self._population.users[self._population.somebody(random)]
+            yield Look(at, config.tenant, user.name, random.choice(SURFACES))
 
     def _times(self) -> Iterator[float]:
         """Poisson arrivals with a daily swing, by thinning."""

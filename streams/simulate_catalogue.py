@@ -7,9 +7,11 @@ users act upon.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from random import Random
 
+import msgspec
 from msgspec import Struct
 
 from streams.events import Item
@@ -177,6 +179,31 @@ def make_catalogue(items: int, tenant: str, start: float, seed: int) -> list[Cou
             )
         )
     return courses
+
+
+def new_course(index: int, courses: Sequence[Course], tenant: str, at: float, seed: int) -> Course:
+    """A course published at `at`, epoch seconds: one more class of a subject, with much pull."""
+    random = Random(f"new/{seed}/{index}")
+    topic = random.choice(list(SUBJECTS))
+    zh, en = random.choice(SUBJECTS[topic])
+    stage, provider, edition = random.randrange(4), random.choice(PROVIDERS), random.randrange(1, 9)
+    plan = (stage, topic, zh, en, provider, edition)
+    others = [n for n, course in enumerate(courses) if course.topic == topic]
+    item = msgspec.structs.replace(
+        _item(index, plan, tenant, at, random),
+        available=True,
+        prerequisites=(),
+        published_at=datetime.fromtimestamp(int(at), UTC),
+    )
+    return Course(
+        item=item,
+        zh=zh,
+        en=en,
+        quality=random.betavariate(5, 2),
+        pull=random.lognormvariate(0, 0.9),
+        following=-1,
+        companions=tuple(random.sample(others, min(COMPANIONS, len(others)))),
+    )
 
 
 def course_id(index: int) -> str:

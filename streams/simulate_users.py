@@ -68,6 +68,11 @@ class Shelf:
         self._indices = list(indices)
         self._sums = list(accumulate(courses[index].pull for index in indices))
 
+    def add(self, index: int, pull: float) -> None:
+        """One more course."""
+        self._indices.append(index)
+        self._sums.append((self._sums[-1] if self._sums else 0.0) + pull)
+
     def choose(self, random: Random, seen: set[int]) -> int:
         """One that the user has not seen, by pull; -1 where luck or the shelf runs out."""
         for _ in range(TRIES if self._sums else 0):
@@ -99,9 +104,17 @@ class Population:
         self.users = [User(number, self.random) for number in range(users)]
         self._activity = list(accumulate(self.random.lognormvariate(0, 0.6) for _ in range(users)))
 
-    def somebody(self) -> int:
+    def offer(self, course: Course) -> None:
+        """A course that was published just now, already the last of the catalogue."""
+        index = len(self._offered)
+        self._offered.append(True)
+        for shelf in (self._everything, *(self._by_topic[t] for t in course.item.topics)):
+            shelf.add(index, course.pull)
+
+    def somebody(self, random: Random | None = None) -> int:
         """The place of the user who acts next; some are more active than others."""
-        return bisect_left(self._activity, self.random.random() * self._activity[-1])
+        chance = (random or self.random).random()
+        return bisect_left(self._activity, chance * self._activity[-1])
 
     def leaves(self, user: User) -> bool:
         """Whether this was his last step: by chance, or because he has seen most of it."""

@@ -189,10 +189,10 @@ def test_a_foreign_reader_reads_a_list(stack: Any, tenant: str) -> None:
 
 def test_what_a_later_version_appends_is_ignored(stack: Any, tenant: str) -> None:
     client = redis.Redis.from_url(stack.redis_url)
-    later = [1, [8, 1], 5, ["a"], [0.5], "blend", 0, {"reason": "new"}, [1, 2]]
+    later = [1, [8, 1], 5, ["a"], [0.5], "blend", 0, [[0, 0.25]], {"reason": "new"}, [1, 2]]
     client.set(f"topk:{tenant}:u", msgpack.packb(later))
     ours = RedisTopKStore.connect(stack.redis_url)
-    assert ours.read(tenant, "u") == StoredList(1, (8, 1), 5, ["a"], [0.5], "blend", 0)
+    assert ours.read(tenant, "u") == StoredList(1, (8, 1), 5, ["a"], [0.5], "blend", 0, [(0, 0.25)])
     assert not write(ours, tenant, "u", a_list(8, 0))
     assert write(ours, tenant, "u", a_list(8, 2))
     client.close()
@@ -211,3 +211,11 @@ def test_junk_under_a_key_reads_as_nothing_and_is_replaced(
     assert ours.read(tenant, "u") == a_list()
     client.close()
     ours.close()
+
+
+def test_numbers_are_added_up_by_name(store: TopKStore, tenant: str) -> None:
+    assert store.count(tenant, {}, ["v:a", "v:课程"]) == [0, 0]
+    assert store.count(tenant, {"v:a": 2, "v:课程": 5}, ["v:a"]) == [2]
+    assert store.count(tenant, {"v:a": 1}, ["v:课程", "v:a"]) == [5, 3]
+    assert store.count(f"{tenant}x", {"v:a": 1}, []) == []
+    assert store.count(tenant, {}, []) == []

