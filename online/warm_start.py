@@ -3,6 +3,9 @@
 `implicit` factorises the matrix of users and items (ALS: Hu, Koren, Volinsky 2008; BPR: Rendle et
 al. 2009). Its item factors become E_in and E_out of items that the learner hardly knows; an item
 that it has learned from keeps its own. Users need none: a user is a function of his history.
+
+Or all begins anew: embeddings cannot give back what one user taught them, so that somebody who was
+erased is out of them once they start from factors of a history without him.
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ import numpy as np
 
 from online.arrays import F32, F64, I32
 from online.checkpoint import Checkpoint, CheckpointStore
+from online.factors import new_factors
 from online.shared import Shared
 
 Model = Literal["als", "bpr"]
 NAME = "factors"  # of the artifact: factors.<version>.safetensors
 FORMAT = 1
 KNOWN_FROM = 5.0  # interactions, weighted, from which an item keeps its own embedding
+LEARNED = ("e_in", "e_out", "bias", "g_in", "g_out", "attention", "attention_g")
 RMS = 0.3  # of a start value; those drawn have .1, but these point somewhere
 
 
@@ -37,6 +42,7 @@ class Manifest(msgspec.Struct, frozen=True):
     train_seconds: float
     source: str
     library: str
+    forget: bool = False  # every item starts anew, and what embeddings had learned is gone
     format: int = FORMAT
 
 
@@ -45,17 +51,20 @@ class ItemFactors(NamedTuple):
 
     Attributes:
         items: ids; vectors: float32[items, d]; bias: float32[items].
+        forget: all items take theirs; "first": and before that, the rest its very first values.
     """
 
     items: list[str]
     vectors: F32
     bias: F32
+    forget: Literal["", "first", "then"] = ""
 
     def parts(self, size: int) -> Iterator[ItemFactors]:
         """A few items at a time, so that taking them over never stops an event for long."""
         for at in range(0, len(self.items), size):
             end = at + size
-            yield ItemFactors(self.items[at:end], self.vectors[at:end], self.bias[at:end])
+            how = "then" if at and self.forget else self.forget
+            yield ItemFactors(self.items[at:end], self.vectors[at:end], self.bias[at:end], how)
 
 
 def fit(
@@ -127,7 +136,8 @@ def read(found: Checkpoint) -> tuple[ItemFactors, Manifest]:
         content, ends = arrays["items.bytes"].tobytes(), arrays["items.end"].tolist()
         encoded = [content[a:b] for a, b in zip([0, *ends], ends, strict=False)]
         items = [item.decode("utf-8", "surrogatepass") for item in encoded]
-        factors = ItemFactors(items, arrays["vectors"], arrays["bias"])
+        how: Literal["", "first"] = "first" if manifest.forget else ""
+        factors = ItemFactors(items, arrays["vectors"], arrays["bias"], how)
     except (msgspec.MsgspecError, KeyError) as error:
         raise ValueError(f"no artifact of `springtide train factors`: {error}") from None
     if manifest.format != FORMAT:
@@ -136,7 +146,7 @@ def read(found: Checkpoint) -> tuple[ItemFactors, Manifest]:
 
 
 def take_over(shared: Shared, factors: ItemFactors) -> int:
-    """Start the embeddings of items with fewer than KNOWN_FROM interactions; how many.
+    """Start the embeddings of items with fewer than KNOWN_FROM interactions, or of all; how many.
 
     Raises:
         ValueError: the widths differ, or a value is not finite.
@@ -152,9 +162,21 @@ def take_over(shared: Shared, factors: ItemFactors) -> int:
     slots = np.array([shared.intern(item) for item in factors.items], dtype=np.int64)
     shared.reserve_items()
     model = shared.model
+    if factors.forget == "first":
+        _begin_anew(shared)
     fresh = slots >= 0
-    fresh[fresh] = model.popularity.counts[slots[fresh]] < KNOWN_FROM
+    if not factors.forget:
+        fresh[fresh] = model.popularity.counts[slots[fresh]] < KNOWN_FROM
     at = slots[fresh]
     model.factors.e_in[at] = model.factors.e_out[at] = factors.vectors[fresh]
     model.factors.bias[at] = factors.bias[fresh]
     return len(at)
+
+
+def _begin_anew(shared: Shared) -> None:
+    """All that factors learn has its first values again, step sizes too."""
+    held = shared.model.factors
+    negatives = len(held.p) - 1
+    start = new_factors(*held.e_in.shape, negatives, 1, shared.config.seed)
+    for name in LEARNED:
+        getattr(held, name)[:] = getattr(start, name)

@@ -83,7 +83,9 @@ class App:
         self.monitor = Monitor(self.river, self.catalog, self.warehouse, self.sender)
         self.archive = Archive(self.river, self.warehouse, self.exploration)
         self.popular = Popular(self.river)
-        self.warm_start = WarmStart(self.river, settings.factors_url)
+        self.warm_start = WarmStart(
+            self.river, settings.factors_url, settings.data_dir / "factors-taken"
+        )
         files = CheckpointStore(settings.checkpoints)
         self.deltas = Deltas(self.river)
         self.deltas_start = DeltasStart(self.river, self.deltas, files)

@@ -6,6 +6,7 @@ Without a stop: files are read in a thread, and a few items at a time are handed
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from infra.telemetry import get_logger
 from online import warm_start
@@ -21,13 +22,18 @@ ITEMS_AT_ONCE = 1_000
 class WarmStart:
     """Looks for a newer artifact below a URL; one that cannot be used is told and left alone.
 
+    Args:
+        taken: remembers the version with which embeddings began anew, so that a restart does not
+            throw away what they have learned since.
+
     Attributes:
         version: of the newest artifact looked at, -1 for none.
     """
 
-    def __init__(self, river: River, url: str) -> None:
+    def __init__(self, river: River, url: str, taken: Path | None = None) -> None:
         self._river = river
         self._files = CheckpointStore(url) if url else None
+        self._taken = taken
         self.version = -1
 
     async def run(self) -> None:
@@ -51,6 +57,8 @@ class WarmStart:
             factors, manifest = await asyncio.to_thread(warm_start.read, found)
             if not self._river.admits(manifest.tenant):
                 raise ValueError("too many tenants on this worker")
+            if manifest.forget and not self._is_new(found.epoch):
+                return 0
             for part in factors.parts(ITEMS_AT_ONCE):
                 started += self._river.learner(manifest.tenant).warm_start(part)
                 await asyncio.sleep(0)
@@ -61,6 +69,14 @@ class WarmStart:
             return started
         log.info(
             "factors.loaded", version=self.version, model=manifest.model, started=started,
-            kept=len(factors.items) - started,
+            kept=len(factors.items) - started, forgotten=manifest.forget,
         )  # fmt: skip
         return started
+
+    def _is_new(self, version: int) -> bool:
+        """Whether this worker did not begin anew with it yet; from now on it did."""
+        if self._taken is None:
+            return True
+        known = self._taken.read_text("utf-8") if self._taken.exists() else ""
+        self._taken.write_text(str(version), "utf-8")
+        return known != str(version)

@@ -48,18 +48,23 @@ def factors(
     ] = 64,
     epochs: Annotated[int, typer.Option(min=0, help="0: what the model needs.")] = 0,
     seed: Annotated[int, typer.Option(help="Of the start values.")] = 0,
+    forget: Annotated[
+        bool, typer.Option(help="All items start from these: what embeddings learned is gone.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Train item factors and write them where workers look for them.
 
     Workers with SPRINGTIDE_FACTORS_URL=OUT take a new version over within seconds, without a stop:
     an item with fewer than five interactions there starts from its factors; others keep their own.
+    With --forget every item does, so that the embeddings hold nothing of users who were erased
+    before: run it every night (docs/erasure.md).
 
     Examples:
 
       springtide train factors --data ratings.csv --rating rating --min-rating 4 --out factors
 
-      springtide train factors --from-clickhouse --model bpr --out s3://bucket/factors
+      springtide train factors --from-clickhouse --forget --out s3://bucket/factors
     """
     from online import warm_start
     from online.checkpoint import CheckpointStore
@@ -78,6 +83,7 @@ def factors(
         train_seconds=round(time.perf_counter() - began, 2),
         source=source,
         library=f"implicit {version('implicit')}",
+        forget=forget,
     )
     made = warm_start.write(CheckpointStore(out), found, manifest)
     if as_json:

@@ -114,6 +114,18 @@ def test_every_setting_that_is_deployed_exists() -> None:
         assert used <= known, (path.name, used - known)
 
 
+def test_embeddings_forget_when_it_is_said() -> None:
+    (job,) = (each for name, each in OBJECTS if name == "factors.yaml")
+    minute, hour = job["spec"]["schedule"].split()[:2]
+    assert job["spec"]["timeZone"] == "Etc/UTC"
+    args = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--forget" in args and "--from-clickhouse" in args
+    (settings,) = (each for name, each in OBJECTS if name == "settings.yaml")
+    assert settings["data"]["SPRINGTIDE_FACTORS_URL"] == args[args.index("--out") + 1]
+    said = (INFRA.parent / "docs" / "erasure.md").read_text("utf-8")
+    assert f"every night at {int(hour):02}:{int(minute):02} UTC" in said
+
+
 @pytest.mark.parametrize(("name", "each"), OBJECTS, ids=lambda v: v if isinstance(v, str) else "")
 def test_a_manifest_is_of_kubernetes_schema(name: str, each: dict[str, Any]) -> None:
     kubernetes_validate.validate(each, "1.33", strict=True)

@@ -10,6 +10,7 @@ import pytest
 
 from online import warm_start
 from online.checkpoint import CheckpointStore
+from online.factors import new_factors
 from online.learner import Learner
 
 pytest.importorskip("implicit", reason="the extra `evaluate` is not installed")
@@ -82,6 +83,28 @@ def test_known_items_keep_their_own(learner: Learner, learn: Callable[..., objec
         assert np.array_equal(row(learner, f"i{n}"), factors.vectors[n])
     learn(learner, "u0 i2", "u0 i9")
     assert not np.array_equal(row(learner, "i2"), factors.vectors[2]), "it goes on learning"
+
+
+def test_embeddings_that_begin_anew_hold_nothing_of_an_erased_user(
+    learner: Learner, learn: Callable[..., object]
+) -> None:
+    others = [f"u{n} i{(n * k) % 7}" for n in range(9) for k in range(5)]
+    learn(learner, *others, *[f"erased i{n}" for n in range(9)])
+    learner.forget_user(0, "erased")
+    factors = given(3)._replace(forget="first")
+    assert sum(learner.warm_start(part) for part in factors.parts(2)) == 3
+    held = learner._shared.model.factors
+    slots = [learner._shared.items.find(f"i{n}") for n in range(9)]
+    assert np.array_equal(held.e_in[slots[:3]], factors.vectors)
+    assert np.array_equal(held.e_out[slots[:3]], factors.vectors)
+    # i3 to i8 are in no history: as if nobody had ever taken or passed over them.
+    first = new_factors(*held.e_in.shape, len(held.p) - 1, 1, learner.config.seed)
+    assert np.array_equal(held.e_in[slots[3:]], first.e_in[slots[3:]])
+    assert np.array_equal(held.bias[slots[3:]], first.bias[slots[3:]])
+    for name in ("g_in", "g_out", "attention", "attention_g"):
+        assert np.array_equal(getattr(held, name), getattr(first, name))
+    learn(learner, "u0 i2")
+    assert learner.top_k("u1").items, "it goes on"
 
 
 def test_items_that_nobody_took_here_are_in_no_list(learner: Learner) -> None:

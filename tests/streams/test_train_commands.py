@@ -74,6 +74,20 @@ def test_a_running_learner_takes_new_versions_over(
     assert part.version == again["version"]
 
 
+def test_embeddings_begin_anew_once_a_version(
+    ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, taken = tmp_path / "factors", tmp_path / "taken"
+    told = factors(capsys, ratings, out, "--factors", "8", "--forget")
+    assert told["forget"] is True
+    files, learner = CheckpointStore(str(out)), Learner(LearnerConfig(factors=8))
+    assert asyncio.run(WarmStart(a_river(default=learner), str(out), taken).look(files)) == 20
+    restarted = WarmStart(a_river(default=learner), str(out), taken)
+    assert asyncio.run(restarted.look(files)) == 0, "what was learned since the night stays"
+    factors(capsys, ratings, out, "--factors", "8", "--forget")
+    assert asyncio.run(restarted.look(files)) == 20
+
+
 def test_a_width_that_differs_is_told_and_the_worker_goes_on(
     ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
