@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ from models.predictions import UNREADABLE, Prepared
 from models.shadow import Shadow
 from models.waiting import Answer, Entry, Priority, Result, Task, Waiting
 
-CAPACITY = 4_096  # texts: about ten seconds of one core
+CAPACITY = 4_096  # texts: ten seconds of one core
 FIRST_RATE = 400.0  # texts a second, until measured
 LONGEST_RETRY_SECONDS = 30
 
@@ -34,11 +35,13 @@ T = TypeVar("T")
 
 
 class Ask(Struct, frozen=True):
-    """How a caller wants it: urgency, a deadline on `time.perf_counter`, and topic heads too."""
+    """How a caller wants it: a deadline on `time.perf_counter`, topic heads, `tokens` to embed."""
+
 
     priority: Priority = Priority.NORMAL
     deadline: float = float("inf")
     topics: bool = False
+    tokens: int = EMBEDDING_TOKENS
 
 
 PLAIN = Ask()
@@ -130,13 +133,8 @@ class Batcher:
             self._arrived.set()
         return Answers(items, model)
 
-    async def embed(
-        self, texts: Sequence[str], ask: Ask = PLAIN, most_tokens: int = EMBEDDING_TOKENS
-    ) -> Vectors:
+    async def embed(self, texts: Sequence[str], ask: Ask = PLAIN) -> Vectors:
         """One unit vector for each text, in their order.
-
-        Args:
-            most_tokens: what is beyond is left out.
 
         Raises:
             OverloadedError: the queue has no room for them.
@@ -145,9 +143,8 @@ class Batcher:
         """
         model = self._classifier
         with _Room(self, len(texts)):
-            prepared = await self._prepare(
-                lambda: model.prepare_embedding(texts, most_tokens), len(texts)
-            )
+            step = partial(model.prepare_embedding, texts, ask.tokens)
+            prepared = await self._prepare(step, len(texts))
             vectors = await _all(
                 [self._enqueue(Task.EMBED, model, Prepared(ids), ask) for ids in prepared]
             )

@@ -139,6 +139,11 @@ class Classifier:
         return self.manifest.version
 
     @property
+    def embedding_version(self) -> str:
+        """Names what `embed` answers: the trunk, and how a text's tokens are averaged."""
+        return f"{self.manifest.trunk}+rarity"
+
+    @property
     def width(self) -> int:
         """Of a vector that the heads read."""
         return int(self._weight.shape[1])

@@ -93,10 +93,11 @@ class Server:
     async def _embed(self, request: Request) -> Response:
         ready, ask = self._ready(), _ask(request)
         asked = wire.read_texts(await _body(request), ready.most)
-        work = ready.batcher.embed(asked.items, ask, asked.max_tokens)
+        wanted = Ask(ask.priority, ask.deadline, tokens=asked.max_tokens)
+        work = ready.batcher.embed(asked.items, wanted)
         found = await _unless_hung_up(request, work)
         answer = self._answer([vector.tolist() for vector in found.items])
-        answer.headers["x-model-version"] = found.model.manifest.trunk
+        answer.headers["x-model-version"] = found.model.embedding_version
         return answer
 
     async def _infer(self, request: Request) -> Response:

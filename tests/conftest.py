@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +49,17 @@ def stack(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     parts = LocalStack(tmp_path_factory.mktemp("stack"), broker="kafka", kafka_home=kafka_home)
     with parts:
         yield parts
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """`springtide classifier` with room for 256 texts."""
+    program = "from streams.cli import main; main()"
+    command = [sys.executable, "-c", program, "classifier", "--port", "0", "--queue", "256"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        announced = json.loads(process.stdout.readline())
+        assert announced["ready"] is True
+        yield announced["url"]
+        process.terminate()
+        assert process.wait(15) == 0, "a terminated server ends with 0"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -80,17 +77,3 @@ def remade(tmp_path: Path) -> Callable[[str], Path]:
         return folder
 
     return make
-
-
-@pytest.fixture(scope="session")
-def server_url() -> Iterator[str]:
-    """`springtide classifier` with room for 256 texts."""
-    program = "from streams.cli import main; main()"
-    command = [sys.executable, "-c", program, "classifier", "--port", "0", "--queue", "256"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        announced = json.loads(process.stdout.readline())
-        assert announced["ready"] is True
-        yield announced["url"]
-        process.terminate()
-        assert process.wait(15) == 0, "a terminated server ends with 0"

@@ -76,7 +76,7 @@ def test_embeddings_are_of_so_many_tokens_and_say_which_trunk_made_them(
     answer = httpx.post(f"{server_url}/embed", json=body)
     direct = classifier.embed(classifier.prepare_embedding([LONG], 16))
     assert sum(a * b for a, b in zip(answer.json()[0], direct[0].tolist(), strict=True)) > 0.995
-    assert answer.headers["x-model-version"] == classifier.manifest.trunk
+    assert answer.headers["x-model-version"] == classifier.embedding_version
     for wrong in (0, 513, 16.0, True, "16", None):
         refused = httpx.post(f"{server_url}/embed", json={"inputs": "a", "max_tokens": wrong})
         assert refused.status_code == 422
