@@ -8,6 +8,7 @@ one term, whatever it holds.
 from __future__ import annotations
 
 import re
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,12 @@ MOST_COUNTED = 15  # repeats of a word; more say nothing
 MOST_WORDS = 32
 MOST_TAGS = 32
 MOST_CHARACTERS = 2_000  # of a text
+SCRIPTS = 8
+LETTERS_OF_A_SCRIPT = 100  # looked at
+_SCRIPT = {"CJK": 1, "HIRAGANA": 1, "KATAKANA": 1, "CYRILLIC": 2, "ARABIC": 3, "HANGUL": 4,
+           "DEVANAGARI": 5, "THAI": 6, "LATIN": 0}  # fmt: skip
+_OTHER = 7
+_HEAVY = {1: 3, 4: 2}  # a letter of these says as much as so many of the others
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]+|[^\W_]+[+#]*")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
@@ -35,6 +42,17 @@ def words_of(text: str) -> list[str]:
         else:
             found.append(word)
     return found
+
+
+def script_of(text: str) -> int:
+    """What most of a text is written in, below SCRIPTS; 0 (Latin) where there is no letter."""
+    weights = [0] * SCRIPTS
+    for letter in filter(str.isalpha, text[:LETTERS_OF_A_SCRIPT]):
+        script = 0
+        if not letter.isascii():
+            script = _SCRIPT.get(unicodedata.name(letter, " ").partition(" ")[0], _OTHER)
+        weights[script] += _HEAVY.get(script, 1)
+    return weights.index(max(weights))
 
 
 def terms_of(text: str, tags: Sequence[str]) -> I32:

@@ -37,10 +37,10 @@ class Learner:
 
     def __init__(self, config: LearnerConfig = LearnerConfig()) -> None:  # noqa: B008 (frozen)
         self.config = config
-        self.users_dropped = 0
+        self.users_dropped, self._newest = 0, 0.0
         self._shared = Shared(config)
+        self.content = content_items.ItemContents(self._shared)
         self._partitions: dict[int, Partition] = {}
-        self._newest = 0.0
         self.exchange: Exchange | None = None
 
     def share(self, epoch_of: Callable[[int], int]) -> Exchange:
@@ -150,7 +150,7 @@ class Learner:
 
     def put_content(self, items: content_items.ItemContent, listed: bool = True) -> None:
         """Tell what items say about themselves; `listed`: lists may show those nobody took yet."""
-        content_items.put(self._shared, items, listed)
+        self.content.put(items, listed)
 
     def put_profile(
         self, partition: int, user: str, interests: Sequence[str], personalise: bool

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from online import histories as hi
 from online import listing, similar
 from online import popularity as po
-from online.arrays import F32, I64
+from online.arrays import F32, I32, I64
+from online.content_reasons import led_by_content
 from online.interests import NOTHING, Nearest, fading
 from online.partition import Partition
 from online.shared import Shared
@@ -89,8 +90,20 @@ def _blended(
     )
     items, best = np.zeros((n, k), np.int32), np.zeros((n, k), np.float32)
     listing.list_users(shared.scanned, shared.held, h, asked, items, best)
-    found = zip(items, best, asked.found.tolist(), policies, strict=True)
+    near = _near(shared, h, asked, items)
+    found = zip(items, best, asked.found.tolist(), policies, near, strict=True)
     return [_named(shared, *each) for each in found]
+
+
+def _near(
+    shared: Shared, h: hi.Histories, asked: listing.Asked, items: I32
+) -> list[Sequence[tuple[int, str]]]:
+    """For each list: (place, item of the user's) of what is there for what it says."""
+    by = np.full(items.shape, -1, np.int32)
+    if not led_by_content(shared.held, h, asked.users, items, asked.found, by):
+        return [()] * len(by)
+    name = shared.items.name
+    return [[(at, name(int(row[at]))) for at in np.flatnonzero(row >= 0).tolist()] for row in by]
 
 
 def _by_interests(shared: Shared, weights: F32, k: int) -> TopK:
@@ -106,5 +119,8 @@ def _by_interests(shared: Shared, weights: F32, k: int) -> TopK:
     return _named(shared, order, score[order].astype(np.float32), len(order), "interests")
 
 
-def _named(shared: Shared, slots: npt.NDArray[Any], best: F32, count: int, policy: str) -> TopK:
-    return TopK(shared.items.names(slots[:count].tolist()), best[:count], policy)
+def _named(
+    shared: Shared, slots: npt.NDArray[Any], best: F32, count: int, policy: str,
+    near: Sequence[tuple[int, str]] = (),
+) -> TopK:  # fmt: skip
+    return TopK(shared.items.names(slots[:count].tolist()), best[:count], policy, near)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +19,13 @@ class TopK(NamedTuple):
         items: item ids, best first, at most K.
         scores: float32[len(items)], descending; natural logarithms up to a constant of the user.
         policy: what made the list: "blend", "interests", "popular" or "similar".
+        near: (place, item of the user's) of what is listed for what it says, in order.
     """
 
     items: list[str]
     scores: F32
     policy: str
+    near: Sequence[tuple[int, str]] = ()
 
 
 def no_items(policy: str) -> TopK:

@@ -62,8 +62,10 @@ def read_items(data: Path, columns: ItemColumns, embeddings: Path | None) -> Ite
     Raises:
         UserError: the file or a column cannot be used, or nothing makes embeddings.
     """
+    import numpy as np
+
     from online.content_items import ItemContent
-    from online.content_terms import terms_of
+    from online.content_terms import script_of, terms_of
     from streams.lists_embeddings import embedded
     from streams.replay_rows import RowFile
 
@@ -78,7 +80,8 @@ def read_items(data: Path, columns: ItemColumns, embeddings: Path | None) -> Ite
     if columns.text and embeddings is not None:
         vectors = embedded([spoken(text, tags) for text, tags in described.values()], embeddings)
     terms = [terms_of(text, tags) for text, tags in described.values()]
-    return ItemContent(ids, terms, vectors)
+    scripts = np.array([script_of(text) for text, _ in described.values()], np.uint8)
+    return ItemContent(ids, terms, vectors, scripts)
 
 
 def read_tags(data: Path, columns: ItemColumns) -> dict[str, list[str]]:

@@ -51,9 +51,10 @@ def by_hand(content: ItemContent, axes: bool = True) -> np.ndarray:
     similar = 0.5 * x @ x.T
     if axes and content.embeddings is not None:
         made = Axes(content.embeddings.shape[1])
-        made.add(content.embeddings)
+        latin = np.zeros(len(content.ids), np.uint8)
+        made.add(content.embeddings, latin)
         made.fit()
-        z = made.project(content.embeddings)
+        z = made.project(content.embeddings, latin)
         z /= np.linalg.norm(z, axis=1, keepdims=True)
         similar += 0.5 * z @ z.T
     np.fill_diagonal(similar, 0)
@@ -268,3 +269,16 @@ def test_events_count_what_was_learned_with_content(make_learner: Any, stream: A
     learner.put_content(described(150))
     stream.learn(learner)
     assert events_in(learner.partition_state(0)) == len(stream.users) == learner.events_learned()
+
+
+def test_a_list_says_near_what_an_item_is_that_few_took(make_learner: Any, learn: Any) -> None:
+    learner = make_learner()
+    content = described(60)
+    learner.put_content(content)
+    near = nearest(learner, "i0")
+    learn(learner, *(f"crowd{n} {near[1]}" for n in range(25)), "u i0")
+    top = learner.top_k("u", 60)
+    led = dict(top.near)
+    assert led[top.items.index(near[0])] == "i0"
+    assert top.items.index(near[1]) not in led  # behaviour says enough
+    assert learner.top_k("nobody", 20).near == ()
