@@ -37,6 +37,21 @@ class WorkerMetrics:
             ["what"],
             registry=registry,
         )
+        self.without_vector = Gauge(
+            "springtide_items_without_vector",
+            "Items compared by words and tags alone: no vector of their text yet",
+            registry=registry,
+        )
+        self.vectors = Counter(
+            "springtide_item_vectors_total",
+            "Vectors of items: taken, of another model, or refused by the server",
+            ["outcome"],
+            registry=registry,
+        )
+        self.embed_failures = Counter(
+            "springtide_embed_failures_total", "Times the model server made no vectors",
+            registry=registry,
+        )  # fmt: skip
         self.lists = Counter(
             "springtide_lists_written_total", "Lists that Redis took", registry=registry
         )

@@ -42,6 +42,7 @@ class StoredList(Struct, frozen=True, array_like=True):
         policy: what made the list.
         seed: makes any randomness in the list replayable.
         explored: (place from 0, propensity) of each slot that explores.
+        near: (item, item of the user's) of what is listed for what its text says.
     """
 
     format: int
@@ -52,6 +53,7 @@ class StoredList(Struct, frozen=True, array_like=True):
     policy: str
     seed: int
     explored: list[tuple[int, float]] = []
+    near: list[tuple[str, str]] = []
 
 
 class ListWrite(Struct, frozen=True):

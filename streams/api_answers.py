@@ -35,7 +35,11 @@ class Recommended(Struct, frozen=True):
     score: Annotated[float, Meta(description="comparable within one list only")]
     reason: Annotated[
         str,
-        Meta(description="recent-activity, interest:WHAT (of the profile), new, or popular"),
+        Meta(
+            description="recent-activity, interest:WHAT (of the profile), new, popular, or "
+            "text:TERM, TERM: few took it yet, and it says what something of the user's says "
+            "(text alone: the same in other words)"
+        ),
     ]
 
 

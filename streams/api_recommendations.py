@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from dashboards.user_lists import ItemWords, at_ms
 from infra.serving import ProfileFlags, StoredList
+from online.content_terms import words_of
 from streams.api_answers import Recommendations, Recommended, answer
 from streams.api_request import excluded, label, path_id, whole
 from streams.events import Served
@@ -22,6 +23,7 @@ DEFAULT_ITEMS = 10
 MOST_ITEMS = 100
 NOTHING = StoredList(1, (0, 0), 0, [], [], "none", 0)
 POPULAR, NEW = "popular", "new"
+TERMS = 3  # that a reason names
 
 
 async def recommendations(api: Api, request: Request, tenant: str) -> Response:
@@ -54,11 +56,14 @@ async def recommendations(api: Api, request: Request, tenant: str) -> Response:
                 propensities=tuple(explored.values()),
             )
         )
+    near = dict(stored.near)
     shown = [
         Recommended(
             item,
             score,
-            NEW if item in slots else _reason(api, tenant, item, stored.policy, flags.interests),
+            NEW
+            if item in slots
+            else _reason(api, tenant, item, stored.policy, flags.interests, near),
         )
         for item, score in places
     ]
@@ -74,12 +79,23 @@ async def _read(api: Api, tenant: str, user: str) -> tuple[ProfileFlags, StoredL
     return flags, await api.store.popular(tenant) or NOTHING
 
 
-def _reason(api: Api, tenant: str, item: str, policy: str, interests: Collection[str]) -> str:
-    """Why this item: what made the list, and of the user's own interests the first it meets."""
+def _reason(
+    api: Api, tenant: str, item: str, policy: str, interests: Collection[str],
+    near: Mapping[str, str],
+) -> str:  # fmt: skip
+    """Why this item: what made the list, of the user's own interests the first that it meets, and
+    what it has in common with the item of his that it is near to.
+    """
     if policy == POPULAR:
         return POPULAR
-    met = interest_met(api.items.words(tenant, item), interests) if interests else None
-    return f"interest:{met}" if met else "recent-activity"
+    words = api.items.words(tenant, item)
+    met = interest_met(words, interests) if interests else None
+    if met:
+        return f"interest:{met}"
+    if item not in near:
+        return "recent-activity"
+    terms = in_common(words, api.items.words(tenant, near[item]))
+    return f"text:{', '.join(terms)}" if terms else "text"
 
 
 def interest_met(words: ItemWords, interests: Collection[str]) -> str | None:
@@ -88,3 +104,10 @@ def interest_met(words: ItemWords, interests: Collection[str]) -> str | None:
     title = words.title.casefold()
     said = (each for each in interests if each and each.casefold() in title)
     return next(tags, None) or next(said, None)
+
+
+def in_common(one: ItemWords, other: ItemWords) -> list[str]:
+    """The first three topics and words of the title that both have."""
+    theirs = {*other.topics, *words_of(other.title)}
+    ours = dict.fromkeys((*one.topics, *words_of(one.title)))
+    return [term for term in ours if term in theirs and len(term) > 1][:TERMS]

@@ -26,6 +26,8 @@ from streams.classifier_client import ClassifierClient
 from streams.components import ALL, Components
 from streams.deltas import Deltas
 from streams.deltas_start import DeltasStart
+from streams.embed import Embed
+from streams.embedding_client import EmbeddingClient
 from streams.erasure_rows import ErasedRows
 from streams.explore import Exploration
 from streams.fallback import NGramFallback
@@ -76,11 +78,19 @@ class App:
         )
         self.exploration = Exploration(self.river)
         self.catalog = Catalog(self.river, self.exploration)
+        self.embeddings = EmbeddingClient(
+            settings.classifier_url, settings.classifier_token.get_secret_value()
+        )
         self.holds = Holds(settings.kafka_url.get_secret_value(), self.catalog.hold)
         self.recommend = Recommend(self.river, self.exploration)
         self.learn = Learn(self.river, self.recommend, self.exploration)
         self.score = Score(self.river, self.classifier, self.catalog)
         self.monitor = Monitor(self.river, self.catalog, self.warehouse, self.sender)
+        self.embed = Embed(
+            self.river, self.catalog.vectors, self.embeddings,
+            lambda: self.monitor.owned, self.catalog.item,
+        )  # fmt: skip
+        self.catalog.on_withdrawn = self.embed.forget
         self.archive = Archive(self.river, self.warehouse, self.exploration)
         self.popular = Popular(self.river)
         self.warm_start = WarmStart(
@@ -118,12 +128,13 @@ class App:
         """Start the parts, then Faust."""
         await self.outlet.start()
         await self.classifier.start()
+        await self.embeddings.start()
         await self.sender.warm_up()
         await self.deltas_start.prepare()
         runs = (
             self.deltas, self.catalog, self.recommend, self.monitor, self.archive, self.popular,
             self.checkpointer, self.warm_start, self.river.erasures, self.erased_rows,
-            self.exploration, self.lag,
+            self.exploration, self.lag, self.embed,
         )  # fmt: skip
         for part in (*runs, self.holds) if self.settings.hold_items else runs:
             self._tasks.append(asyncio.create_task(_or_die(part.run())))
@@ -138,6 +149,7 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.classifier.stop()
+        await self.embeddings.stop()
         await self.sender.close()
         await self.outlet.stop()
         await self.river.store.close()

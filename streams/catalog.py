@@ -7,6 +7,7 @@ without a group: it starts at the beginning each time, and readiness waits until
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from infra.telemetry import get_logger
@@ -15,7 +16,8 @@ from streams.batch_consumer import to_batch
 from streams.events import Item
 from streams.explore import Exploration
 from streams.intake import Rejected
-from streams.item_texts import ItemTexts
+from streams.item_texts import ItemTexts, Key
+from streams.item_vectors import ItemVectors
 from streams.river import River
 
 log = get_logger("catalog")
@@ -31,7 +33,13 @@ class Catalog:
         self._held: set[tuple[str, str]] = set()
         self._withdrawn: set[tuple[str, str]] = set()
         self.caught_up = asyncio.Event()
-        self.texts = ItemTexts(river.learner)
+        self.texts = ItemTexts(river.learner, self.item)
+        self.vectors = ItemVectors(river, self.texts)
+        self.on_withdrawn: Callable[[Key], None] | None = None
+
+    def item(self, key: Key) -> Item | None:
+        """An item as it is now, by its tenant and id."""
+        return self._items.get(key)
 
     def topics(self, tenant: str, item_id: str) -> tuple[str, ...]:
         """Topics of an item; none where the catalogue does not know it."""
@@ -55,7 +63,11 @@ class Catalog:
 
     async def run(self) -> None:
         """Follow items.v1, and hand on what items say, for as long as the worker lives."""
-        await asyncio.gather(self._follow(), self.texts.run())
+        await asyncio.gather(self._follow(), self.vectors.run(self.caught_up), self._hand_on())
+
+    async def _hand_on(self) -> None:
+        await self.vectors.caught_up.wait()  # with its vector an item is placed once
+        await self.texts.run()
 
     async def _follow(self) -> None:
         url = self._river.settings.kafka_url.get_secret_value()
@@ -83,9 +95,11 @@ class Catalog:
 
     def _put(self, item: Item) -> None:
         key = (item.tenant, item.item_id)
-        self.texts.put(item, self._items.get(key))
-        if key in self._items or len(self._items) < self._river.settings.max_items:
+        before = self._items.get(key)
+        if before is not None or len(self._items) < self._river.settings.max_items:
             self._items[key] = item
+            self.texts.put(item, before)
+            self.vectors.put(item)
         self._withdrawn.discard(key)
         self._exploration.offer(item)
         available = item.available and key not in self._held
@@ -96,6 +110,10 @@ class Catalog:
         self._exploration.withdraw(tenant, item_id)
         item = self._items.pop((tenant, item_id), None)
         if item is not None:
+            self.texts.forget((tenant, item_id))
+            self.vectors.forget((tenant, item_id))
+            if self.on_withdrawn is not None:
+                self.on_withdrawn((tenant, item_id))
             if len(self._withdrawn) < self._river.settings.max_items:
                 self._withdrawn.add((tenant, item_id))
             self._river.learner(tenant).put_item(item_id, item.topics, False)

@@ -16,7 +16,7 @@ from infra.warehouse import TransientError
 from online.changes import of_tenant
 from online.checkpoint import Checkpoint, CheckpointStore
 from online.checkpoint_chain import Chain
-from online.steps import Steps
+from streams.in_turn import in_turn
 from streams.monitor import Monitor
 from streams.partition import FORMAT, PartitionMeta, PartitionState, decode_meta, encode_meta
 from streams.recommend import Recommend
@@ -271,9 +271,3 @@ class Checkpointer:
         self._river.partition_lost(partition)
         for learner in list(self._river.learners.values()):
             await in_turn(learner.dropping(partition))
-
-
-async def in_turn(steps: Steps) -> None:
-    """Do all the steps; others have their turn in between."""
-    for aside in steps:
-        await (asyncio.sleep(0) if aside is None else asyncio.to_thread(aside))

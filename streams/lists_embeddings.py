@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.settings import UserError
+from streams.embedding_client import PREFIX, TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.classifier import Classifier
     from online.arrays import F32
-
-PREFIX = "query: "  # e5 was trained with one before every text
-TOKENS = 32  # of an item: its name and its first tags; more blur what it is about
 
 
 def embedded(texts: Sequence[str], folder: Path) -> F32:

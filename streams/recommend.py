@@ -224,4 +224,5 @@ def stored_list(top: TopK, version: tuple[int, int], watermark: float) -> Stored
         scores=np.round(top.scores.astype(np.float64), 4).tolist(),
         policy=top.policy,
         seed=0,
+        near=[(top.items[at], by) for at, by in top.near],
     )

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from infra.security import kafka_client, kafka_servers
 from infra.settings import UserError
-from streams import deltas_wire, events
+from streams import deltas_wire, events, vectors_wire
 
 DAY_MS = 86_400_000
 PARTITIONS = 4
@@ -25,6 +25,7 @@ SENTIMENT = "sentiment.v1"
 SERVED = "served.v1"
 USERS = "users.v1"
 ITEMS = "items.v1"
+ITEM_VECTORS = "item-vectors.v1"
 ITEM_DELTAS = "item-deltas.v1"
 ALERTS = "alerts.v1"
 DEAD_LETTER = "dead-letter.v1"
@@ -88,6 +89,13 @@ CATALOGUE: tuple[TopicSpec, ...] = (
     TopicSpec(SERVED, "user", events.Served, "lists as they were shown"),
     TopicSpec(SENTIMENT, "one", events.Sentiment, "scored comments without text, one monitor"),
     TopicSpec(ITEMS, "item", events.Item, "the catalogue", compacted=True),
+    TopicSpec(
+        ITEM_VECTORS,
+        "item",
+        vectors_wire.ItemVector,
+        "what a language model makes of items, msgpack, read by every worker",
+        compacted=True,
+    ),
     # Read from where a checkpoint says, seconds ago; what no checkpoint holds is sent again.
     TopicSpec(
         ITEM_DELTAS,
