@@ -176,7 +176,7 @@ def take_over(shared: Shared, factors: ItemFactors) -> int:
 def _begin_anew(shared: Shared) -> None:
     """All that factors learn has its first values again, step sizes too."""
     held = shared.model.factors
-    negatives = len(held.p) - 1
-    start = new_factors(*held.e_in.shape, negatives, 1, shared.config.seed)
+    items, d = held.e_in.shape
+    start = new_factors(items, d, len(held.p) - 1, 1, shared.config.seed)
     for name in LEARNED:
         getattr(held, name)[:] = getattr(start, name)
