@@ -63,7 +63,7 @@ BOARDS = (
     Board("springtide-health", Words("Stream health", "数据流健康"),
         (BY_ID["events"], BY_ID["freshness"], *more.WORKER, *more.API)),
     Board("springtide-quality", Words("Recommender quality", "推荐质量"),
-        (BY_ID["hit-rate"], *more.QUALITY, BY_ID["policies"])),
+        (BY_ID["hit-rate"], *more.QUALITY, BY_ID["policies"], BY_ID["new-items"], *more.NEW_ITEMS)),
     Board("springtide-sentiment", Words("Sentiment", "情感"),
         (BY_ID["sentiment"], *more.SENTIMENT, *more.SCORING)),
     Board("springtide-alerts", Words("Alerts", "告警"), (*more.ALERTS, *more.MONITOR)),

@@ -193,6 +193,23 @@ QUALITY = (
         Words("What was recorded on served.v1", "依据 served.v1 的记录"), "count", Sql(COVERAGE)),
 )  # fmt: skip
 
+_BY_AGE = "sum by (what, age) (rate(springtide_items_by_age_total[$__rate_interval]))"
+_PRICE = "sum(rate(springtide_explore_ndcg_total{{list='{0}'}}[$__rate_interval]))"
+
+NEW_ITEMS = (
+    levels("by-age", "Lists, views, purchases by item age", "按上架时长的列表、曝光与购买",
+        {f"{_BY_AGE} / on (what) group_left sum by (what) ({_BY_AGE})": "{{what}}: {{age}}"},
+        Words("Share of the items in lists, viewed, bought", "各占比"), "share"),
+    levels("explore-price", "What exploring costs", "探索的代价",
+        {f"1 - {_PRICE.format('with')} / {_PRICE.format('without')}": "NDCG@10"},
+        Words("Share of NDCG@10, expected from events' ranks", "按每个事件的名次估计"), "share"),
+    rates("explore-views", "Views of new items", "新品曝光", "springtide_explore_views_total",
+        about=Words("Until their budget is spent", "直至预算用完")),
+    quantiles("first-list", "Published to first list", "上架到首次入列",
+        "springtide_first_list_seconds",
+        Words("Of the lists looked at, every eighth", "抽样每八个列表")),
+)  # fmt: skip
+
 SENTIMENT = (
     Panel("by-model", Words("Negative share by model", "各模型的负面占比"),
         Words("A new model must not look like a scandal", "新模型不应看似丑闻"), "share",

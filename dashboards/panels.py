@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from infra.metrics import QUEUE_DEPTH
+from infra.metrics import EXPLORE_ITEMS, QUEUE_DEPTH
 
 Unit = Literal["per_second", "milliseconds", "seconds", "share", "count"]
 Kind = Literal["lines", "table"]
@@ -175,6 +175,18 @@ PANELS: tuple[Panel, ...] = (
             Series("popular", Words("popular", "热门")),
         ),
         stacked=True,
+    ),
+    Panel(
+        "new-items",
+        Words("New items explored", "新品探索"),
+        Words("By what became of their budget of views", "按曝光预算的状态"),
+        "count",
+        Metric(EXPLORE_ITEMS, "state"),
+        (
+            Series("exploring", Words("exploring", "探索中")),
+            Series("waiting", Words("waiting", "等待")),
+            Series("done", Words("done", "完成")),
+        ),
     ),
     Panel(
         "queues",

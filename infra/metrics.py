@@ -9,6 +9,7 @@ from __future__ import annotations
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 QUEUE_DEPTH = "springtide_queue_depth"
+EXPLORE_ITEMS = "springtide_explore_items"
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -85,7 +86,7 @@ class WorkerMetrics:
             registry=registry,
         )  # fmt: skip
         self.explore_items = Gauge(
-            "springtide_explore_items", "New items: exploring, waiting or done", ["state"],
+            EXPLORE_ITEMS, "New items: exploring, waiting or done", ["state"],
             registry=registry,
         )  # fmt: skip
         self.explore_views = Counter(
@@ -95,6 +96,18 @@ class WorkerMetrics:
             "springtide_explore_ndcg_total",
             "NDCG@10 summed over events, of lists without explored slots and expected with them",
             ["list"],
+            registry=registry,
+        )
+        self.by_age = Counter(
+            "springtide_items_by_age_total",
+            "Items in lists (every eighth, its first ten), viewed and bought, by age",
+            ["what", "age"],
+            registry=registry,
+        )
+        self.first_list = Histogram(
+            "springtide_first_list_seconds",
+            "From an item's arrival to the first list seen with it",
+            buckets=(*SECONDS, 120.0, 600.0, 3600.0, 86_400.0),
             registry=registry,
         )
         self.checkpoint_seconds = Histogram(

@@ -50,7 +50,8 @@ class Archive:
             ):
                 continue
             if isinstance(message, Served):
-                self._exploration.viewed(message.tenant, message.items)
+                at = message.served_at.timestamp()
+                self._exploration.viewed(message.tenant, message.items, at)
             row = (
                 self._served(message, received)
                 if batch.topic == topics.SERVED

@@ -101,7 +101,7 @@ class Catalog:
             self.texts.put(item, before)
             self.vectors.put(item)
         self._withdrawn.discard(key)
-        self._exploration.offer(item)
+        self._exploration.offer(item, arrived=before is None and self.caught_up.is_set())
         available = item.available and key not in self._held
         self._river.learner(item.tenant).put_item(item.item_id, item.topics, available)
 

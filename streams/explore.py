@@ -32,6 +32,7 @@ from online.exploration import (
 )
 from online.learner import Learner
 from streams.events import Item
+from streams.item_ages import ItemAges
 from streams.river import River
 
 log = get_logger("explore")
@@ -63,11 +64,13 @@ class Exploration:
         self._river = river
         self.rules = Rules(s.explore_every, s.explore_age_days * DAY_SECONDS, s.explore_views)
         self.on = bool(s.explore_every)
+        self.ages = ItemAges(river.metrics, s.max_items)
         self._tenants: defaultdict[str, _Tenant] = defaultdict(_Tenant)
         self._without, self._given = gain_tables(s.explore_every)
 
-    def offer(self, item: Item) -> None:
-        """Take an item as it is now."""
+    def offer(self, item: Item, arrived: bool) -> None:
+        """Take an item as it is now; `arrived`: it was not there when the worker started."""
+        self.ages.put(item, arrived)
         if not self.on:
             return
         published = self._tenants[item.tenant].published
@@ -81,8 +84,9 @@ class Exploration:
         if self.on:
             self._tenants[tenant].published.pop(item_id, None)
 
-    def viewed(self, tenant: str, items: Sequence[str]) -> None:
-        """A list was shown."""
+    def viewed(self, tenant: str, items: Sequence[str], at: float) -> None:
+        """A list was shown, at epoch seconds."""
+        self.ages.count("views", tenant, items, at)
         if self.on and (mine := self._tenants[tenant]).published:
             new = [item for item in items if item in mine.published]
             mine.added.update(f"v:{item}" for item in new)

@@ -166,6 +166,9 @@ class Learn:
             np.array(arrivals.times),
         )
         self._river.metrics.learned.inc(len(arrivals.events))
+        if arrivals.topic == topics.PURCHASES:
+            ages = self._exploration.ages
+            ages.count("purchases", arrivals.tenant, arrivals.items, max(arrivals.times))
         if self._exploration.on:
             self._exploration.taken(arrivals.tenant, arrivals.items, learned.ranks.tolist())
         self._archive(

@@ -49,7 +49,7 @@ class Recommend:
 
     def __init__(self, river: River, exploration: Exploration | None = None) -> None:
         self._river = river
-        self._exploration = exploration if exploration and exploration.on else None
+        self._exploration = exploration or Exploration(river)
         self._waiting: dict[Key, Touched] = {}
         self._enqueued = 0
         self._written = 0
@@ -140,7 +140,7 @@ class Recommend:
             ListWrite(tenant, user, stored_list(top, state.next_version(), watermark))
             for user, top in zip(users, tops, strict=True)
         ]
-        return writes if exploration is None else [exploration.fill(w, learner) for w in writes]
+        return [exploration.fill(w, learner) for w in writes] if exploration.on else writes
 
     async def _until_taken(self, writes: list[ListWrite]) -> list[bool]:
         """Redis away: wait for it. The queue behind is bounded, so Kafka keeps the rest."""
@@ -191,6 +191,7 @@ class Recommend:
             self._lately.note((write.tenant, write.user, 0), touch.partition)
             if touch.received_ms:
                 metrics.freshness.observe(max(0.0, (now_ms - touch.received_ms) / 1000))
+        self._exploration.ages.listed([write for write, _ in taken])
         if taken and self._river.components.archive:
             columns = list_columns(taken, self._river.pseudonyms.user_key, now_ms)
             self._river.archive.append_columns("list_writes", "", 0, columns)
