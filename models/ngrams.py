@@ -4,7 +4,8 @@ It reads what a small trunk overlooks (a product's own words), was trained on ev
 30 µs a comment, and is added to the trunk's logits: z = t · (z_trunk + w · z_ngrams), with w and t
 fitted on rows that neither has seen (stacking, Wolpert 1992; t is Guo's temperature, 1706.04599).
 
-Kept small to travel with the adapter: the most frequent grams, their weights in eight bits.
+Kept small to travel with the adapter: the grams that say most, their weights in eight bits. A gram
+that only two-class rows had is one number, for positive as much as against negative.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 
 from models.errors import ArtifactError
 
-BITS, KEPT, LONGEST = 24, 60_000, 3
+BITS, KEPT, LONGEST = 24, 270_000, 3
+MORE = 255  # a gap goes on in the next byte
 TOKEN = re.compile(r"[a-z0-9']+|[^\sa-z0-9']")
 MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Knuth's multiplicative hashing
 
@@ -80,27 +82,42 @@ class NGrams:
         return found
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """What a file keeps: gaps between the kept buckets, weights, scale and bias."""
-        gaps = np.diff(self.kept, prepend=0)
+        """What a file keeps: gaps between the kept buckets, a byte each and one more for every 255;
+        weights, without the second label's where it has none; scale and bias; rows of the form
+        (-w, 0, …, 0, w) by w alone, marked in `opposed`.
+        """
+        opposed = self.weights[:, 0] == -self.weights[:, -1]
+        opposed &= ~self.weights[:, 1:-1].any(axis=1)
+        whole = self.weights[~opposed]
+        if len(self.bias) > 1 and not whole[:, 1].any():
+            whole = np.delete(whole, 1, axis=1)
         return {
-            "gaps": gaps.astype(np.uint16 if gaps.max(initial=0) < 2**16 else np.uint32),
-            "weights": np.ascontiguousarray(self.weights),
+            "gaps": _in_bytes(np.diff(self.kept, prepend=0)),
+            "opposed": np.packbits(opposed),
+            "last": np.ascontiguousarray(self.weights[opposed, -1]),
+            "weights": np.ascontiguousarray(whole),
             "scale": np.array([self.scale], np.float32),
             "bias": self.bias,
         }
 
     @classmethod
     def of(cls, tensors: Mapping[str, NDArray[Any]], path: Path) -> NGrams:
-        """The table of `tensors`, which came from `path`.
+        """The table of `tensors`, which came from `path`; older ones have every weight and gap.
 
         Raises:
             ArtifactError: other arrays, or of other shapes.
         """
         try:
-            kept = np.cumsum(tensors["gaps"].astype(np.int64))
-            table = cls(kept, tensors["weights"], float(tensors["scale"][0]), tensors["bias"])
+            kept, weights = _from_bytes(tensors["gaps"]), tensors["weights"]
+            if "opposed" in tensors:
+                if weights.shape[1] < len(tensors["bias"]):
+                    weights = np.insert(weights, 1, 0, axis=1)
+                weights = _with_opposed(weights, tensors["last"], tensors["opposed"], len(kept))
+            table = cls(kept, weights, float(tensors["scale"][0]), tensors["bias"])
         except KeyError as missing:
             raise ArtifactError(f"{path} lacks {missing}: train the artifact again") from None
+        except (IndexError, ValueError):
+            raise ArtifactError(f"{path} has weights of another shape: train it again") from None
         if table.weights.shape != (len(kept), len(table.bias)) or not len(kept):
             raise ArtifactError(f"{path} has weights of another shape: train the artifact again")
         return table
@@ -122,3 +139,27 @@ class NGrams:
         from safetensors.numpy import load_file
 
         return cls.of(load_file(path), path)
+
+
+def _in_bytes(gaps: NDArray[np.int64]) -> NDArray[np.uint8]:
+    whole, rest = np.divmod(gaps, MORE)
+    found = np.full(int(whole.sum()) + len(gaps), MORE, np.uint8)
+    found[np.cumsum(whole + 1) - 1] = rest
+    return found
+
+
+def _from_bytes(gaps: NDArray[Any]) -> NDArray[np.int64]:
+    """The kept buckets."""
+    places = np.cumsum(gaps.astype(np.int64))
+    return places[gaps != MORE] if gaps.dtype == np.uint8 else places
+
+
+def _with_opposed(
+    whole: NDArray[np.int8], last: NDArray[np.int8], opposed: NDArray[np.uint8], count: int
+) -> NDArray[np.int8]:
+    """Weights int8[count, labels] of the rows kept whole and of those kept by their last weight."""
+    short = np.unpackbits(opposed, count=count).astype(bool)
+    weights = np.zeros((count, whole.shape[1]), np.int8)
+    weights[~short] = whole
+    weights[short, 0], weights[short, -1] = -last, last
+    return weights
