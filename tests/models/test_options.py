@@ -9,19 +9,8 @@ import pytest
 import torch
 
 from models.options import Options, Patience, Perturbation, balanced, thinned
-from models.sampling import TrainingRow
 from models.session import Session
-
-PRAISE = ("clear", "wonderful", "well made", "worth every hour", "my best course")
-BLAME = ("confusing", "terrible", "badly made", "a waste of time", "my worst course")
-
-
-def rows(of_each: int) -> list[TrainingRow]:
-    return [
-        TrainingRow(f"Lesson {n} was {words[n % 5]}", label, two_class=True)
-        for n in range(of_each)
-        for words, label in ((PRAISE, 2), (BLAME, 0))
-    ]
+from tests.models.small import ROWS
 
 
 def test_rare_labels_weigh_more_and_absent_ones_nothing() -> None:
@@ -66,17 +55,20 @@ def test_patience_ends_and_goes_back_to_the_best() -> None:
     assert weight.item() == 1
 
 
-def test_all_options_together_still_learn(trunk: Path) -> None:
+def test_all_options_together_still_learn(small_trunk: Path) -> None:
     options = Options(
-        class_weights=True, adversarial=1.0, thinning=0.5, frozen_layers=9, accumulate=2, patience=4
+        class_weights=True, adversarial=1.0, thinning=0.5, frozen_layers=2, accumulate=2, patience=9
     )
     torch.manual_seed(0)
-    session = Session(trunk, rows(40), "lora", options)
-    losses: list[float] = []
+    session = Session(small_trunk, ROWS, "lora", options)
+
+    def loss() -> float:
+        with torch.no_grad():
+            return session.loss(session.vectors(session.ids), range(len(ROWS))).item()
+
+    before, losses = loss(), list[float]()
     session.train(40, np.random.default_rng(0), lambda step, steps, loss: losses.append(loss))
     _, adapter, _ = session.adapter()
-    assert {name.split(".layer.")[1].split(".")[0] for name in adapter} == {"9", "10", "11"}
-    with torch.no_grad():
-        answers = session.head(session.vectors(session.ids)).argmax(1)
-    assert (answers == session.labels).float().mean() >= 0.9
+    assert {name.split(".layer.")[1].split(".")[0] for name in adapter} == {"2", "3"}
+    assert loss() < before
     assert len(losses) <= 40
