@@ -2,6 +2,7 @@
 
 topk:<tenant>:<user>        the user's list, expires without an event
 popular:<tenant>            the fallback list, same form, does not expire
+popular:<tenant>:<part>     the same of a part: topic:…, language:… or surface:…
 profile:<tenant>:<user>     the flags of a profile, JSON
 recent:<tenant>             LIST of the users served last, newest first
 epoch:<topic>:<partition>   counter of a partition's owners

@@ -39,17 +39,19 @@ class KnownItems:
         """Title and topics; its id where we do not know it."""
         return self._words.get((tenant, item_id)) or ItemWords(item_id)
 
-    def may_show(self, tenant: str, item_id: str, topic: str = "") -> bool:
-        """Whether the item is available and, where a topic is asked for, has it."""
+    def may_show(self, tenant: str, item_id: str, topic: str = "", language: str = "") -> bool:
+        """Whether the item is available and, where they are asked for, has topic and language."""
         if (tenant, item_id) in self._unavailable or (tenant, item_id) in self._held:
             return False
-        return not topic or topic in self.words(tenant, item_id).topics
+        if not topic and not language:
+            return True
+        words = self.words(tenant, item_id)
+        return (not topic or topic in words.topics) and language in ("", words.language)
 
     def shown(self, tenant: str, language: str = "") -> Iterator[tuple[str, ItemWords]]:
         """The tenant's items that may be shown; those in one language where it is given."""
         for (owner, item_id), words in self._words.items():
-            wanted = owner == tenant and language in ("", words.language)
-            if wanted and self.may_show(tenant, item_id):
+            if owner == tenant and self.may_show(tenant, item_id, language=language):
                 yield item_id, words
 
     def hold(self, tenant: str, item_id: str, held: bool) -> None:

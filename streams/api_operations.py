@@ -70,6 +70,7 @@ OPERATIONS: tuple[Operation, ...] = (
             _number("n", 10, 100, "items at most"),
             Parameter("exclude", {"type": "string"}, "item ids, with commas or given repeatedly"),
             Parameter("topic", _TEXT, "only items of this topic"),
+            Parameter("language", _TEXT, "only items in this language"),
             Parameter("surface", _TEXT, "where the list is shown; recorded"),
         ),
     ),

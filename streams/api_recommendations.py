@@ -31,11 +31,13 @@ async def recommendations(api: Api, request: Request, tenant: str) -> Response:
     user = path_id(request)
     n = whole(request, "n", DEFAULT_ITEMS, 1, MOST_ITEMS)
     without, topic, surface = excluded(request), label(request, "topic"), label(request, "surface")
-    flags, stored = await _read(api, tenant, user)
+    language = label(request, "language")
+    parts = {"topic": topic, "surface": surface, "language": language}
+    flags, stored = await _read(api, tenant, user, parts)
     places = [
         (item, score)
         for item, score in zip(stored.items, stored.scores, strict=False)
-        if item not in without and api.items.may_show(tenant, item, topic)
+        if item not in without and api.items.may_show(tenant, item, topic, language)
     ][:n]
     version = f"{stored.version[0]}-{stored.version[1]}"
     slots = {stored.items[place]: propensity for place, propensity in stored.explored}
@@ -71,11 +73,20 @@ async def recommendations(api: Api, request: Request, tenant: str) -> Response:
     return answer(Recommendations(user, shown, version, watermark, stored.policy))
 
 
-async def _read(api: Api, tenant: str, user: str) -> tuple[ProfileFlags, StoredList]:
-    """The user's list where he wants one of his own and has one; else the popular list."""
+async def _read(
+    api: Api, tenant: str, user: str, parts: Mapping[str, str]
+) -> tuple[ProfileFlags, StoredList]:
+    """The user's list where he wants one of his own and has one; else the popular list.
+
+    That is the list of the first of `parts` that is asked for and has one, else of all items.
+    """
     flags, own = await api.store.read_with_profile(tenant, user)
     if own is not None and own.items and flags.personalise and not flags.deleted:
         return flags, own
+    for part, value in parts.items():
+        popular = await api.store.popular(f"{tenant}:{part}:{value}") if value else None
+        if popular is not None:
+            return flags, popular
     return flags, await api.store.popular(tenant) or NOTHING
 
 

@@ -92,7 +92,7 @@ class App:
         )  # fmt: skip
         self.catalog.on_withdrawn = self.embed.forget
         self.archive = Archive(self.river, self.warehouse, self.exploration)
-        self.popular = Popular(self.river)
+        self.popular = Popular(self.river, self.catalog, self.warehouse)
         self.warm_start = WarmStart(
             self.river, settings.factors_url, settings.data_dir / "factors-taken"
         )

@@ -1,4 +1,7 @@
-"""popular: the fallback list of every tenant, refreshed about once a second where it changed."""
+"""popular: the fallback lists of every tenant, refreshed where they changed.
+
+The list of all items about once a second; those of a topic, a language or a surface now and then.
+"""
 
 from __future__ import annotations
 
@@ -6,39 +9,62 @@ import asyncio
 import time
 
 from infra.telemetry import get_logger
+from infra.warehouse import Warehouse
+from online.topk import TopK
+from streams.catalog import Catalog
+from streams.popular_parts import among_items, on_surfaces
 from streams.recommend import stored_list
 from streams.river import River
 
 log = get_logger("popular")
 
 REFRESH_SECONDS = 1.0
+PARTS_SECONDS = 10.0
+SURFACES_SECONDS = 300.0
 
 
 class Popular:
-    """Writes `popular:<tenant>`; the epoch makes the newest worker win."""
+    """Writes `popular:<tenant>` and its parts; the epoch makes the newest worker win."""
 
-    def __init__(self, river: River) -> None:
-        self._river = river
+    def __init__(self, river: River, catalog: Catalog, warehouse: Warehouse) -> None:
+        self._river, self._catalog, self._warehouse = river, catalog, warehouse
         self._written: dict[str, tuple[str, ...]] = {}
         self._sequence = 0
+        self._epoch = 0
+        self._parts_at = self._surfaces_at = 0.0
 
     async def run(self) -> None:
         """Refresh for as long as the worker lives; Redis away only delays it."""
-        epoch = 0
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             try:
-                epoch = epoch or await self._river.store.next_epoch("popular", 0)
-                for tenant in list(self._river.learners):
-                    await self._refresh(tenant, epoch)
+                self._epoch = self._epoch or await self._river.store.next_epoch("popular", 0)
+                await self._refresh()
             except self._river.store.transient_errors as error:
                 log.warning("redis.away", error=type(error).__name__)
 
-    async def _refresh(self, tenant: str, epoch: int) -> None:
-        top = self._river.learners[tenant].popular(self._river.settings.list_size)
-        if self._written.get(tenant) == tuple(top.items):
+    async def _refresh(self) -> None:
+        now, size = time.monotonic(), self._river.settings.list_size
+        parts, surfaces = now >= self._parts_at, now >= self._surfaces_at
+        for tenant, learner in list(self._river.learners.items()):
+            await self._write(tenant, learner.popular(size))
+            lists: dict[str, TopK] = {}
+            if parts:
+                lists |= among_items(learner, self._catalog, tenant, size)
+            if surfaces and self._river.components.archive:
+                lists |= await on_surfaces(self._warehouse, tenant, size)
+            for part, top in lists.items():
+                await self._write(f"{tenant}:{part}", top)
+        if parts:
+            self._parts_at = now + PARTS_SECONDS
+        if surfaces:
+            self._surfaces_at = now + SURFACES_SECONDS
+
+    async def _write(self, name: str, top: TopK) -> None:
+        """`name`: a tenant, and perhaps a part behind a colon, which no tenant's name has."""
+        if self._written.get(name) == tuple(top.items):
             return
         self._sequence += 1
-        stored = stored_list(top, (epoch, self._sequence), time.time())
-        await self._river.store.write_popular(tenant, stored)
-        self._written[tenant] = tuple(top.items)
+        stored = stored_list(top, (self._epoch, self._sequence), time.time())
+        await self._river.store.write_popular(name, stored)
+        self._written[name] = tuple(top.items)
