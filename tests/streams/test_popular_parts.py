@@ -23,7 +23,7 @@ def test_a_topic_and_a_language_have_their_own_lists() -> None:
     catalog, learner = Catalog(river), river.learner("t")
     for n in range(6):
         item = Item(
-            item_id=f"i{n}", title="x", tenant="t", topics=("odd" if n % 2 else "even", "rare"[n:]),
+            item_id=f"i{n}", title="x", tenant="t", topics=("odd" if n % 2 else "even", f"rare{n}"),
             language="zh" if n < 3 else None,
         )  # fmt: skip
         catalog._items["t", item.item_id] = item
