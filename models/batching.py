@@ -37,7 +37,6 @@ T = TypeVar("T")
 class Ask(Struct, frozen=True):
     """How a caller wants it: a deadline on `time.perf_counter`, topic heads, `tokens` to embed."""
 
-
     priority: Priority = Priority.NORMAL
     deadline: float = float("inf")
     topics: bool = False
