@@ -7,6 +7,7 @@ stream all send and all read, which is the most that a worker's knowledge of the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -25,11 +26,13 @@ class Exchanged(NamedTuple):
     Attributes:
         ranks: int32[n], as `Learned.ranks`.
         increment_bytes, factor_bytes: of all messages sent.
+        receive_seconds: of CPU, that all receivers took to read and add them.
     """
 
     ranks: I32
     increment_bytes: int
     factor_bytes: int
+    receive_seconds: float
 
 
 class Workers:
@@ -38,6 +41,7 @@ class Workers:
     def __init__(self, workers: int, partitions: int = topics.PARTITIONS) -> None:
         self._partitions = partitions
         self._sent = [0, 0]
+        self._receive_seconds = 0.0
         self.learners = [Learner(LearnerConfig()) for _ in range(workers)]
         for learner in self.learners:
             learner.share(lambda partition: 1).factors.set_workers(workers)
@@ -66,18 +70,20 @@ class Workers:
                 ).ranks
             self.exchange()
             progress(len(window))
-        return Exchanged(ranks, *self._sent)
+        return Exchanged(ranks, self._sent[0], self._sent[1], self._receive_seconds)
 
     def exchange(self) -> None:
         """Everyone sends, then everyone reads what the others sent."""
         if len(self.learners) < 2:
             return
         sent = [list(self._messages(number)) for number in range(len(self.learners))]
+        began = time.process_time()
         for sender, messages in enumerate(sent):
             for value in messages:
                 for receiver, learner in enumerate(self.learners):
                     if receiver != sender:
                         _receive(learner, value)
+        self._receive_seconds += time.process_time() - began
 
     def _messages(self, number: int) -> Iterator[bytes]:
         exchange = self.learners[number].exchange

@@ -66,6 +66,10 @@ def compare(stream: Stream, workers: int, every: int) -> dict[str, Any]:
                 **summarise(ran.ranks, stream.users),
                 "increment_bytes_per_event": round(ran.increment_bytes / len(stream), 1),
                 "factor_bytes_per_event": round(ran.factor_bytes / len(stream), 1),
+                # What an event of somebody else's users costs a worker.
+                "receive_us_per_event": round(
+                    ran.receive_seconds / len(stream) / max(1, count - 1) * 1e6, 2
+                ),
             }
     loss = {
         half: round(1 - methods["several"][half]["ndcg10"] / methods["one"][half]["ndcg10"], 5)
