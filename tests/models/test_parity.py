@@ -62,10 +62,10 @@ def test_bf16_keeps_the_labels(
 @pytest.mark.data
 def test_bf16_changes_the_label_of_few_real_comments(trunk: Path, shared_dir: Path) -> None:
     texts = read_texts(shared_dir / "data/stream-en-airline/tweets.csv.gz", "text", 2_000)
-    exact = Classifier(trunk, dtype="float32")
-    fast = Classifier(trunk, dtype="bfloat16")
-    rows = [each.ids for each in exact.prepare(texts) if each.ids]
-    assert compare(batched(fast, rows), batched(exact, rows)).flips <= 0.002
+    exact, fast = (Classifier(trunk, dtype=each) for each in ("float32", "bfloat16"))
+    # As they are served, with the expert: alone the trunk's nearest calls depend on the processor.
+    pairs = zip(fast.predict(texts), exact.predict(texts), strict=True)
+    assert np.mean([found.label != label.label for found, label in pairs]) <= 0.002
 
 
 @pytest.mark.data
