@@ -1,0 +1,41 @@
+"""Half an hour at 1,000 events a second: memory stays, and lists stay as fresh; and a backlog."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def springtide(kafka_home: Path, *arguments: str, timeout: float) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", "streams.cli", *arguments, "--broker", "kafka", "--json"],
+        env=os.environ | {"KAFKA_HOME": str(kafka_home)},
+        capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(3_000)
+def test_half_an_hour_leaves_memory_and_latency_as_they_were(kafka_home: Path) -> None:
+    found = springtide(kafka_home, "soak", "--minutes", "30", timeout=2_900)
+    assert found["ok"], (found["mb_a_minute"], found["drift"])
+    assert found["events"] > 0.98 * 30 * 60 * 1_000
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(1_200)
+def test_a_backlog_of_a_million_is_caught_up_and_newcomers_wait_no_longer_than_it_takes(
+    kafka_home: Path,
+) -> None:
+    found = springtide(kafka_home, "bench", "backlog", "--events", "1000000", timeout=1_100)
+    assert found["kept"], found["worst_beyond"]
+    assert found["lag_at_end"] == 0
+    assert found["per_second"] >= 20_000
