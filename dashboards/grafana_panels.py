@@ -74,6 +74,8 @@ WORKER = (
     quantiles("checkpoint-pause", "Pause of learning", "学习暂停",
         "springtide_checkpoint_pause_seconds",
         Words("While a snapshot is taken", "生成快照期间")),
+    levels("lag", "Lag", "积压", {"sum by (topic) (springtide_lag_records)": "{{topic}}"},
+        Words("Records appended and not yet worked off", "已写入、未处理的记录")),
     levels("queues-now", "Queues of the workers", "工作进程的队列",
         {f"sum by (queue) ({QUEUE_DEPTH})": "{{queue}}"},
         Words("Entries that wait; what grows is behind", "等待的条目；持续增长即落后")),
@@ -208,6 +210,13 @@ NEW_ITEMS = (
     quantiles("first-list", "Published to first list", "上架到首次入列",
         "springtide_first_list_seconds",
         Words("Of the lists looked at, every eighth", "抽样每八个列表")),
+    rates("vectors", "Vectors of items", "物品向量", "springtide_item_vectors_total", by="outcome",
+        about=Words("Taken, of another model, refused", "采用、其他模型、被拒")),
+    rates("vectors-failed", "No vectors made", "向量生成失败", "springtide_embed_failures_total",
+        about=Words("The model server was away or failed", "模型服务不可用")),
+    levels("vectors-missing", "Items without a vector", "缺少向量的物品",
+        {"max(springtide_items_without_vector)": "items"},
+        Words("Compared by words and tags alone", "仅按词与标签比较")),
 )  # fmt: skip
 
 SENTIMENT = (

@@ -189,10 +189,12 @@ def test_a_foreign_reader_reads_a_list(stack: Any, tenant: str) -> None:
 
 def test_what_a_later_version_appends_is_ignored(stack: Any, tenant: str) -> None:
     client = redis.Redis.from_url(stack.redis_url)
-    later = [1, [8, 1], 5, ["a"], [0.5], "blend", 0, [[0, 0.25]], {"reason": "new"}, [1, 2]]
+    later = [1, [8, 1], 5, ["a"], [0.5], "blend", 0, [[0, 0.25]], [["a", "b"]], {"x": 1}, [1, 2]]
     client.set(f"topk:{tenant}:u", msgpack.packb(later))
     ours = RedisTopKStore.connect(stack.redis_url)
-    assert ours.read(tenant, "u") == StoredList(1, (8, 1), 5, ["a"], [0.5], "blend", 0, [(0, 0.25)])
+    assert ours.read(tenant, "u") == StoredList(
+        1, (8, 1), 5, ["a"], [0.5], "blend", 0, [(0, 0.25)], [("a", "b")]
+    )
     assert not write(ours, tenant, "u", a_list(8, 0))
     assert write(ours, tenant, "u", a_list(8, 2))
     client.close()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
@@ -103,17 +102,6 @@ def test_what_was_shown_is_recorded_on_served(running_api: RunningApi) -> None:
     )  # fmt: skip
 
 
-def test_explored_places_are_named_and_recorded(running_api: RunningApi) -> None:
-    made = msgspec.structs.replace(stored(1, "a", "b", "c", "d"), explored=[(1, 0.5), (3, 0.25)])
-    running_api.store.write_many([ListWrite(running_api.tenant, "explorer", made)], 600)
-    asked = {"n": 3, "exclude": "a"}
-    answer = running_api.client.get("/v1/users/explorer/recommendations", params=asked).json()
-    assert [item["reason"] for item in answer["items"]] == ["new", "recent-activity", "new"]
-    (record,) = until(lambda: records(running_api, topics.SERVED, "explorer"))
-    assert (record["items"], record["explored"]) == (["b", "c", "d"], [0, 2])
-    assert record["propensities"] == [0.5, 0.25]
-
-
 def test_excluded_items_leave_their_places_to_others(running_api: RunningApi) -> None:
     write(running_api, "ben", 1, "a", "b,c", "d", "e")
     get = running_api.client.get
@@ -143,30 +131,6 @@ def test_new_user_gets_the_popular_list(running_api: RunningApi) -> None:
     answer = running_api.client.get("/v1/users/nobody/recommendations")
     assert shown(answer) == ["hit-1", "hit-2"]
     assert answer.json()["policy"] == answer.json()["items"][0]["reason"] == "popular"
-
-
-def test_a_part_has_a_popular_list_of_its_own(running_api: RunningApi) -> None:
-    tenant, get = running_api.tenant, running_api.client.get
-    seq = int(time.time()) + 1
-    assert running_api.store.write_popular(tenant, stored(seq, "hit", policy="popular"))
-    for part, item in (("topic:jazz", "sax"), ("surface:app", "swipe"), ("language:fr", "sel")):
-        assert running_api.store.write_popular(
-            f"{tenant}:{part}", stored(1, item, policy="popular")
-        )
-    put_items(
-        running_api,
-        Item(item_id="sax", title="Sax", tenant=tenant, topics=("jazz",), language="en"),
-        Item(item_id="sel", title="Sel", tenant=tenant, language="fr"),
-    )
-    until(lambda: shown(get("/v1/users/new/recommendations?topic=jazz")) == ["sax"])
-    until(lambda: shown(get("/v1/users/new/recommendations?language=fr")) == ["sel"])
-    assert shown(get("/v1/users/new/recommendations?topic=jazz&language=fr")) == []
-    assert shown(get("/v1/users/new/recommendations?surface=app")) == ["swipe"]
-    assert shown(get("/v1/users/new/recommendations?surface=web")) == ["hit"]
-    write(running_api, "jo", 1, "own")
-    assert shown(get("/v1/users/jo/recommendations?surface=app")) == ["own"]
-    running_api.client.put("/v1/users/jo", json={"personalise": False})
-    assert shown(get("/v1/users/jo/recommendations?surface=app")) == ["swipe"]
 
 
 def test_opting_out_holds_at_once_and_interests_stay(running_api: RunningApi) -> None:
