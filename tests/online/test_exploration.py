@@ -108,6 +108,11 @@ def test_it_ends_with_age_budget_or_success_and_keeps_its_pace() -> None:
     assert make_plan([new("a")], Rules(every=0), 0.0, 0.05, 1) == NO_PLAN
 
 
+def test_those_published_first_are_explored_first() -> None:
+    news = [new(f"n{n}", age=DAY + n) for n in range(40)]
+    assert set(plan(*news).items) == {f"n{n}" for n in range(8, 40)}
+
+
 def test_content_and_clicks_tell_what_is_worth_it() -> None:
     liked = New("liked", -DAY, 0, 0, {}, relative=4.0)
     clicked, ignored = new("clicked", 60, 15), new("ignored", 60, 0)
