@@ -121,6 +121,9 @@ ORDER BY weight DESC, series, t LIMIT 2000"""
 POLICIES = f"""SELECT {_WRITTEN[0]}, policy AS series, count() / %(step)s AS value
 FROM list_writes WHERE {_WRITTEN[1]} GROUP BY t, series ORDER BY t"""
 
+EXPLORED = f"""SELECT {_RECEIVED[0]}, sum(length(explored)) / sum(length(items)) AS explored
+FROM served WHERE {_RECEIVED[1]} GROUP BY t ORDER BY t"""
+
 PANELS: tuple[Panel, ...] = (
     Panel(
         "events",
@@ -187,6 +190,14 @@ PANELS: tuple[Panel, ...] = (
             Series("waiting", Words("waiting", "等待")),
             Series("done", Words("done", "完成")),
         ),
+    ),
+    Panel(
+        "explored",
+        Words("Places that explored", "探索位占比"),
+        Words("Share of what lists showed", "占展示位的比例"),
+        "share",
+        Sql(EXPLORED),
+        (Series("explored", Words("explored", "探索")),),
     ),
     Panel(
         "queues",

@@ -114,7 +114,7 @@ def test_a_list_changes_and_an_alert_appears(
     wait(browser, ".place .title", "course-1", "course-2", "course-3")
     wait(browser, "#alert-cards .quiet", "No alert in the last 30 days.")
     wait(browser, "#pulse-text", "live")
-    assert len(texts(browser, ".chart canvas")) == len(texts(browser, ".chart h2")) == 6
+    assert len(texts(browser, ".chart canvas")) == len(texts(browser, ".chart h2")) == 8
     wait(browser, "#panel-events:not(.is-empty) h2", "Events")
     wait(browser, "#panel-hit-rate.is-empty .empty", "waiting for events")
 
