@@ -44,6 +44,21 @@ def assert_each_once(deployment: Any, learned: int) -> None:
     assert not comments or max(comments.values()) == 1
 
 
+def assert_opting_out_takes_less_than_a_second(deployment: Any, user: str) -> None:
+    """Said on users.v1, it holds for every reader of Redis."""
+    client = redis.Redis.from_url(deployment.stack.redis_url)
+    key = f"topk:default:{user}"
+    assert msgpack.unpackb(client.get(key))[5] == "blend"
+    profile = json.dumps({"user_id": user, "personalise": False}).encode()
+    deployment.send([(topics.USERS, f"default/{user}".encode(), profile)])
+    until = time.monotonic() + 1.0
+    while msgpack.unpackb(client.get(key))[5] != "popular":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert json.loads(client.get(f"profile:default:{user}"))["personalise"] is False
+    client.close()
+
+
 def test_every_event_is_learned_archived_and_listed_once(
     deployment: Any, make_event: Event
 ) -> None:
@@ -59,6 +74,7 @@ def test_every_event_is_learned_archived_and_listed_once(
     lags = worker.lags()
     assert {(topics.CLICKS, str(partition)) for partition in range(4)} <= lags.keys()
     assert sum(lags.values()) == 0
+    assert_opting_out_takes_less_than_a_second(deployment, "u2")
     assert worker.end() == 0
     assert deployment.balance(deployment.checkpoint()) == 0
     assert_each_once(deployment, kept["events_learned"] + kept["ignored"])
