@@ -70,7 +70,7 @@ def tfidf(rows: Sequence[TrainingRow]) -> Peer:
 
 
 def all_ngrams(rows: Sequence[TrainingRow], seed: int) -> Peer:
-    """The n-gram model with every gram that it met, where the artifact keeps 60,000."""
+    """The n-gram model with every gram that it met, where the artifact keeps 270,000."""
     table = train_ngrams(rows, seed, kept=2**BITS)
     return lambda texts: softmax(table.logits(cleaned(texts))).astype(np.float64)
 
