@@ -51,7 +51,8 @@ class SimilarClient:
         """
         if not self._urls:
             raise ApiError(503, "set SPRINGTIDE_WORKER_URLS: the workers know similar items")
-        headers = {"authorization": authorization} if authorization else {}
+        # As it came: a header's bytes are Latin-1 here, and a client would take ASCII only.
+        headers = {b"authorization": authorization.encode("latin-1")} if authorization else {}
         # A client takes segments that are dots out of a path, even where they are an id.
         item = quote(item_id, safe="").replace(".", "%2E")
         path = f"/similar/{tenant}/{item}?k={k}"
@@ -66,7 +67,7 @@ class SimilarClient:
         nearest = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:k]
         return [SimilarItem(item, round(score, 4)) for item, score in nearest]
 
-    async def _ask(self, url: str, headers: dict[str, str]) -> Neighbours | None:
+    async def _ask(self, url: str, headers: dict[bytes, bytes]) -> Neighbours | None:
         import httpx
 
         try:
