@@ -1,16 +1,18 @@
-"""GET /v1/interests/suggest: what a sign-up page offers."""
+"""GET /v1/interests/suggest: what a sign-up page offers; and what reasons name."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from dashboards.user_lists import ItemWords
+from infra.serving import ListWrite
 from streams.api_interests import ranked
 from streams.api_recommendations import interest_met
 from streams.events import Item
-from tests.streams.test_api import put_items, until
+from tests.streams.test_api import put_items, stored, until
 
 RunningApi = Any  # of conftest.py
 
@@ -58,6 +60,27 @@ def test_suggestions_begin_with_what_was_typed(running_api: RunningApi) -> None:
     assert suggested(language="none") == []
     assert len(suggested(language="en", n="1")) == 1
     assert client.get("/v1/interests/suggest", params={"n": "0"}).status_code == 400
+
+
+def test_a_reason_names_what_brought_an_item_that_few_took(running_api: RunningApi) -> None:
+    tenant, client = running_api.tenant, running_api.client
+    put_items(
+        running_api,
+        Item(item_id="had", title="爵士钢琴即兴", tenant=tenant, topics=("piano",)),
+        Item(item_id="alike", title="古典钢琴入门", tenant=tenant, topics=("piano", "classic")),
+        Item(item_id="meant", title="Chords and keys", tenant=tenant),
+    )
+    made = msgspec.structs.replace(
+        stored(1, "alike", "meant", "known"), near=[("alike", "had"), ("meant", "had")]
+    )
+    assert running_api.store.write_many([ListWrite(tenant, "finn", made)], 600) == [True]
+    wanted = ["text:piano, 钢琴", "text", "recent-activity"]
+
+    def reasons() -> list[str]:
+        items = client.get("/v1/users/finn/recommendations").json()["items"]
+        return [each["reason"] for each in items]
+
+    until(lambda: reasons() == wanted, 40)
 
 
 @pytest.mark.parametrize(
