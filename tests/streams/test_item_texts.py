@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
 import pytest
 
+from online import content_index
 from online.learner import Learner
 from streams.events import Item
 from streams.item_texts import AT_ONCE, ItemTexts, Key, spoken_by, terms_said_by
@@ -104,3 +106,14 @@ def test_a_language_model_reads_the_title_first_and_never_much() -> None:
     assert spoken_by(item).startswith("guitar lesson 1. music, open chords. yyy")
     assert len(spoken_by(item)) <= 1_000
     assert spoken_by(course(1, title=" ?! ", topics=())) == ""
+
+
+def test_work_in_a_thread_makes_the_same_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for aside_from in (10_000, 0):
+        monkeypatch.setattr(content_index, "ASIDE_FROM", aside_from)
+        learners, known = defaultdict(Learner), Items()
+        texts = ItemTexts(learners.__getitem__, known.get)
+        asyncio.run(handed_on(texts, known, *(course(n) for n in range(40))))
+        found.append([near(learners["default"], f"i{n}") for n in range(40)])
+    assert found[0] == found[1]
