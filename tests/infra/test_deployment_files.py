@@ -38,6 +38,15 @@ def run(*command: str | Path, folder: Path = INFRA, **environment: str) -> str:
     return ended.stdout + ended.stderr
 
 
+def test_the_image_holds_what_the_manifests_ask_of_it() -> None:
+    """Object stores of the settings, and `implicit` of the nightly `train factors`."""
+    installs = (INFRA / "Dockerfile").read_text("utf-8")
+    extras = set(re.findall(r"\.\[([a-z0-9,]+)\]", installs)[0].split(","))
+    asked = "".join(path.read_text("utf-8") for path in MANIFESTS)
+    assert ("s3" in extras) == ("s3://" in asked)
+    assert ("evaluate" in extras) == ("train, factors" in asked)
+
+
 def test_prometheus_takes_its_configuration_and_rules() -> None:
     folder = INFRA / "prometheus"
     run("promtool", "check", "config", "prometheus.yml", folder=folder)
