@@ -39,6 +39,7 @@ def measured(*arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.data
+@pytest.mark.timeout(900)  # all test rows: 100 s of two cores with AMX, 300 s without
 def test_sentiment_is_what_the_manifest_and_the_bars_say(shared_dir: Path) -> None:
     said = registry.read_manifest(registry.packaged_artifact()).scores
     sets = measured("sentiment", "--split", "test", "--data", str(shared_dir / "data"))["sets"]

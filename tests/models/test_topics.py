@@ -15,9 +15,8 @@ import pytest
 from models import registry
 from models.card import CARD
 from models.classifier import CANARIES, Classifier
-from models.data import Comment, LabelledSet
+from models.data import Comment
 from models.errors import ArtifactError, DataError
-from models.evaluate import test_rows as some_rows
 from models.topic_data import TOPIC_SOURCES, TopicSet, load_topic_sets, read_topic_file
 from models.topic_training import train_head, vectors_of
 from models.topics import load_topics, save_topics
@@ -166,18 +165,3 @@ def test_known_topic_sets_keep_their_splits(shared_dir: Path) -> None:
     for each in sets.values():
         held_out = {row.text.casefold() for row in each.test}
         assert not held_out & {row.text.casefold() for row in each.train}
-
-
-@pytest.mark.data
-def test_the_packaged_heads_are_as_good_as_the_card_says(
-    shared_dir: Path, classifier: Classifier
-) -> None:
-    heads = load_topics(registry.packaged_artifact(), classifier.manifest)
-    for rows in load_topic_sets(shared_dir / "data"):
-        head, said = heads[rows.name], classifier.manifest.topics[rows.name].scores
-        chosen = some_rows(LabelledSet(rows.name, two_class=False, train=(), test=rows.test), 300)
-        texts = [row.text for row in chosen]
-        found = head.shares(vectors_of(classifier, texts), texts).argmax(axis=1)
-        accuracy = np.mean(found == [row.label for row in chosen])
-        # Two and a half standard errors of 300 rows.
-        assert accuracy >= said.accuracy - 2.5 * (said.accuracy * (1 - said.accuracy) / 300) ** 0.5

@@ -59,13 +59,15 @@ def test_it_measures_from_the_send_to_the_new_list(
     async def scenario() -> None:
         async with watching(url) as watch:
             write(store, tenant, "known", 1)
+            began = time.monotonic()
             for user, seq in (("known", 2), ("new", 1)):
                 await watch.before_send(tenant, user)
                 await asyncio.sleep(0.05)
                 await asyncio.to_thread(write, store, tenant, user, seq)
             summary = await watch.stop()
+            took_ms = 1_000 * (time.monotonic() - began)
         assert (summary.count, summary.unanswered) == (2, 0)
-        assert 50 <= summary.p50_ms <= summary.p99_ms <= summary.max_ms < 90
+        assert 50 <= summary.p50_ms <= summary.p99_ms <= summary.max_ms < took_ms
 
     asyncio.run(scenario())
 
