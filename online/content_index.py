@@ -138,7 +138,8 @@ class ContentIndex:
             self._count(slots, embeddings)
         self._documents = int(np.count_nonzero((self._v.size > 0) | self._counted))
         if self._documents >= max(GROWN * self._fitted, self._fitted + AT_LEAST):
-            yield from self._beside(self._fit)
+            # An eigendecomposition takes as long for few items as for many.
+            yield from self._beside(self._fit, long=self._axes is not None)
         weigh(slots, self._v)
         if embeddings is not None:
             self._encode(slots, embeddings)
@@ -156,9 +157,9 @@ class ContentIndex:
             yield from self._beside(partial(survey_own, self._top, older, v, s))
             settle_own(older, content(), s)
 
-    def _beside(self, work: Callable[[], None]) -> Steps:
+    def _beside(self, work: Callable[[], None], long: bool = False) -> Steps:
         """Long work in a thread, short work here."""
-        if self._top < ASIDE_FROM:
+        if self._top < ASIDE_FROM and not long:
             work()
             yield None
         else:
