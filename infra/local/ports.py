@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import random
 import socket
+from collections import deque
 
 LOOPBACK = "127.0.0.1"
 # Below the range that the system hands to outgoing connections, which might take a port between
 # our look and the part's start.
 FIRST, LAST = 20_000, 32_000
+# Parts get their ports before any of them listens: two of one stack must not get the same.
+_given: deque[int] = deque(maxlen=1_000)
 
 
 def free_port() -> int:
-    """A TCP port on which nothing listens on the loopback address."""
+    """A TCP port on which nothing listens on the loopback address; each time another."""
     chance = random.SystemRandom()
     for _ in range(200):
         port = chance.randrange(FIRST, LAST)
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.append(port)
             return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))

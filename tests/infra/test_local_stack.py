@@ -261,3 +261,7 @@ def test_a_taken_port_is_one_line(kafka_home: Path, tmp_path: Path) -> None:
         broker = broker_part("kafka", kafka_home, tmp_path, port)
         with pytest.raises(UserError, match=f"kafka ended.*{port}"):
             parts.start(broker.specs[0], broker.ready)
+
+
+def test_no_two_parts_are_given_the_same_port() -> None:
+    assert len({free_port() for _ in range(500)}) == 500
