@@ -12,18 +12,14 @@ import os
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from infra.local.supervisor import ProcessSpec
 from infra.security import kafka_client
 from infra.serving_lists import decode_list, list_key
-from infra.settings import load_settings
 from infra.warehouse import Warehouse
 from streams import dead_letter, topics
 from streams.commands.checkpoints import summarise
@@ -42,22 +38,6 @@ NO_TIME = ("yesterday", "", "2999-01-01T00:00:00Z", "2026-03-01T12:00:00", "0000
 NO_ID = ("", "a" * 129, "课" * 43, *NO_TEXT)
 NO_TENANT = ("Not OK", "ok\n", "", "a" * 65, "{x}", *NO_TEXT)
 Place = tuple[str, int]
-
-
-class _Fragile(Parts):
-    """What ends is not started again."""
-
-    def _spec(self, name: str, command: tuple[str, ...], restarts: int) -> ProcessSpec:
-        return super()._spec(name, command, restarts=0)
-
-
-@pytest.fixture(scope="module")
-def parts(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    folder = tmp_path_factory.mktemp("fuzzed")
-    started = _Fragile(folder, "kafka", load_settings(kafka_home=kafka_home))
-    started.start()
-    yield started
-    started.stop()
 
 
 class Fuzz:

@@ -12,15 +12,11 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 
-from infra.local.supervisor import ProcessSpec
-from infra.settings import load_settings
 from infra.warehouse import Warehouse
 from streams.api_operations import OPERATIONS
 from streams.demo_parts import Parts
@@ -78,22 +74,6 @@ BODIES: tuple[Any, ...] = (
     {"interests": ["x" * 99]}, {"seconds": -1}, {"by": None},
     {"events": {"a": [[[[[]]]]]}}, {"events": "\ud800"},
 )  # fmt: skip
-
-
-class _Fragile(Parts):
-    """What ends is not started again."""
-
-    def _spec(self, name: str, command: tuple[str, ...], restarts: int) -> ProcessSpec:
-        return super()._spec(name, command, restarts=0)
-
-
-@pytest.fixture(scope="module")
-def parts(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    folder = tmp_path_factory.mktemp("fuzzed")
-    started = _Fragile(folder, "kafka", load_settings(kafka_home=kafka_home))
-    started.start()
-    yield started
-    started.stop()
 
 
 def fuzzed(chance: random.Random) -> tuple[bytes, bool]:

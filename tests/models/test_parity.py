@@ -72,7 +72,7 @@ def test_bf16_changes_the_label_of_few_real_comments(trunk: Path, shared_dir: Pa
 def test_int8_changes_the_label_of_one_real_comment_in_a_hundred(
     trunk: Path, classifier: Classifier, shared_dir: Path
 ) -> None:
-    texts = read_texts(shared_dir / "data/stream-en-airline/tweets.csv.gz", "text", 500)
+    texts = read_texts(shared_dir / "data/stream-en-airline/tweets.csv.gz", "text", 1_000)
     fast, exact = Classifier(trunk, engine="openvino"), Classifier(trunk, dtype="float32")
     rows = [each.ids for each in exact.prepare(texts) if each.ids]
     found = compare(batched(fast, rows), batched(exact, rows))
