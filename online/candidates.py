@@ -175,40 +175,34 @@ def add_rows(
 
 @kernel()
 def _add_wanted(mark: int, seen: I64, available: U8, p: Popularity, pool: Pool) -> None:
-    place, slots, base, n = pool.place, pool.slots, mark * MARKS, pool.size[0]
     for at in range(pool.wants[0]):
-        i = pool.wanted[at]
-        a = place[i] - base
-        if 0 <= a < OUTSIDE or seen[i] == mark or available[i] == 0 or p.counts[i] <= 0:
-            continue
-        place[i] = base + n
-        slots[n] = i
-        pool.c_sum[n] = 0
-        pool.t_sum[n] = 0
-        n += 1
-    pool.size[0] = n
+        _add(pool.wanted[at], mark, seen, available, p, pool)
 
 
 @kernel()
 def _add_popular(
     wanted: int, mark: int, seen: I64, available: U8, p: Popularity, pool: Pool
 ) -> None:
-    place, slots, base, n = pool.place, pool.slots, mark * MARKS, pool.size[0]
     leaders = p.leaders
     for c in range(leaders.shape[0]):
         for b in range(wanted):
             i = leaders[c, b]
-            if i < 0 or n >= CAPACITY:
+            if i < 0 or pool.size[0] >= CAPACITY:
                 break
-            a = place[i] - base
-            if 0 <= a < OUTSIDE or seen[i] == mark or available[i] == 0 or p.counts[i] <= 0:
-                continue
-            place[i] = base + n
-            slots[n] = i
-            pool.c_sum[n] = 0
-            pool.t_sum[n] = 0
-            n += 1
-    pool.size[0] = n
+            _add(i, mark, seen, available, p, pool)
+
+
+@kernel()
+def _add(i: int, mark: int, seen: I64, available: U8, p: Popularity, pool: Pool) -> None:
+    """Put an item into the pool that nothing leads to, unless it is there or may not be listed."""
+    place, base, n = pool.place, mark * MARKS, pool.size[0]
+    if 0 <= place[i] - base < OUTSIDE or seen[i] == mark or available[i] == 0 or p.counts[i] <= 0:
+        return
+    place[i] = base + n
+    pool.slots[n] = i
+    pool.c_sum[n] = 0
+    pool.t_sum[n] = 0
+    pool.size[0] = n + 1
 
 
 @kernel()
