@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping, Sequence
@@ -171,12 +172,12 @@ class Warehouse:
         return Warehouse(parts._replace(path=f"/{database}").geturl())
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close the connections of all threads; a call under way in another thread fails."""
         with self._lock:
             clients, self._clients = self._clients, []
             self._local = threading.local()
         for client in clients:
-            client.disconnect()
+            _hang_up(client)
 
     def _execute(self, sql: str, data: Any = None, **options: Any) -> Any:
         from clickhouse_driver import errors
@@ -187,10 +188,10 @@ class Warehouse:
         except errors.ServerException as error:
             _refused(error)
         except (errors.NetworkError, errors.SocketTimeoutError, EOFError, OSError) as error:
-            client.disconnect()
+            _hang_up(client)
             raise TransientError(f"{self.address}: {_reason(error)}") from None
         except errors.Error as error:
-            client.disconnect()  # mid-protocol: the connection is of no more use
+            _hang_up(client)  # mid-protocol: the connection is of no more use
             raise WarehouseError(str(error)) from error
 
     def _client(self) -> Any:
@@ -208,6 +209,12 @@ class Warehouse:
             with self._lock:
                 self._clients.append(client)
         return client
+
+
+def _hang_up(client: Any) -> None:
+    """Disconnect, where another thread may be doing the same: the driver's sockets know no locks."""
+    with contextlib.suppress(AttributeError):  # it found its socket gone between two of its lines
+        client.disconnect()
 
 
 def _reason(error: Exception) -> str:
