@@ -212,7 +212,7 @@ class Warehouse:
 
 
 def _hang_up(client: Any) -> None:
-    """Disconnect, where another thread may be doing the same: the driver's sockets know no locks."""
+    """Disconnect, where another thread may do the same: the driver's sockets know no locks."""
     with contextlib.suppress(AttributeError):  # it found its socket gone between two of its lines
         client.disconnect()
 
