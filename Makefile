@@ -53,7 +53,7 @@ nightly: install ## what is too long for every commit: the benchmarks and the re
 
 SEEDS ?= 0-199
 chaos: install ## kill, pause and cut off parts, a seed a run; goes on where it stopped
-	$(BIN)/springtide chaos --seeds $(SEEDS) --out tests/faults/outcomes.jsonl
+	$(BIN)/springtide chaos --seeds $(SEEDS) --rounds 10 --out tests/faults/outcomes.jsonl
 
 readme: install ## rewrite the README's tables and file map from the code
 	$(BIN)/python docs/generate.py

@@ -66,9 +66,15 @@ class Recorder(Sender):
             self.sent.kinds[fields.id] = fields.type
             user = outbound.tenant, outbound.user
             self.sent.recent.setdefault(user, deque(maxlen=RECENT)).append(fields.item_id)
-        elif outbound.topic == topics.USERS and not fields.personalise:
-            tenant = outbound.key.decode().partition("/")[0]
-            self.sent.shy.add((tenant, fields.user_id))
+        elif outbound.topic == topics.USERS:
+            self._profile((outbound.key.decode().partition("/")[0], fields.user_id), fields)
+
+    def _profile(self, user: tuple[str, str], fields: _Fields) -> None:
+        if not fields.personalise:
+            self.sent.shy.add(user)
+        elif user in self.sent.shy:  # what he took meanwhile was not learned
+            self.sent.shy.remove(user)
+            self.sent.recent.pop(user, None)
 
 
 class Verdict(Struct, frozen=True):
@@ -91,9 +97,14 @@ class Verdict(Struct, frozen=True):
     alerts: int
     alerts_doubled: int
 
+    @property
+    def harms(self) -> bool:
+        """Whether anything is not as it should be."""
+        return any((self.lost, self.doubled, self.stale, self.dead_lettered, self.alerts_doubled))
+
 
 def verdict(parts: Parts, sender: Recorder) -> Verdict:
-    """Look at everything that a stopped worker left."""
+    """Look at everything that is in a checkpoint, in ClickHouse, in Redis and on Kafka."""
     kinds = sender.sent.kinds
     kept = final_checkpoint(parts)
     warehouse = Warehouse(parts.stack.clickhouse_url)

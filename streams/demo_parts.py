@@ -32,6 +32,7 @@ class Parts:
         port: of the page; 0: a free one.
         worker: the command of the worker.
         workers: how many of them share the partitions; "worker", "worker-2", …
+        nodes: of a real Kafka that is started here.
 
     Raises:
         UserError: the port is taken.
@@ -49,6 +50,7 @@ class Parts:
         port: int = 0,
         worker: tuple[str, ...] = WORKER,
         workers: int = 1,
+        nodes: int = 1,
     ) -> None:
         if port and not is_free(port):
             raise UserError(
@@ -56,7 +58,7 @@ class Parts:
             )
         self.data_dir = data_dir.absolute()
         self.checkpoints = str(self.data_dir / "checkpoints")
-        self.stack = LocalStack(self.data_dir, broker, settings.kafka_home, given=settings)
+        self.stack = LocalStack(self.data_dir, broker, settings.kafka_home, settings, nodes)
         # Processes of their own supervisors: they end before the parts on which the books stand.
         self._models = Supervisor(self.data_dir / "logs")
         self._apps = Supervisor(self.data_dir / "logs")
@@ -103,6 +105,11 @@ class Parts:
         supervisor = self._apps if ours else self.stack.supervisor
         supervisor.kill(name, number)
 
+    def forgive(self) -> None:
+        """Exits until now, which were meant, no longer count against the restarts."""
+        for supervisor in (self._apps, self._models, self.stack.supervisor):
+            supervisor.forgive()
+
     def pids(self) -> dict[str, int]:
         """Name → process id, of our own processes and the parts that we started."""
         found: dict[str, int] = {}
@@ -132,7 +139,7 @@ class Parts:
         from streams import topics
 
         tables = threads.submit(warehouse.migrate, self.stack.clickhouse_url)
-        topics.apply(self.stack.kafka_url)
+        topics.apply(self.stack.kafka_url, replication=self.stack.replication)
         if self.stack.broker == "given":
             self._require_empty()
         tables.result()

@@ -88,6 +88,11 @@ class Supervisor:
         """Send a signal. An exit that follows counts as unexpected."""
         self._children[name].signal(signal)
 
+    def forgive(self) -> None:
+        """Count restarts from here on: the exits until now were meant."""
+        for child in self._children.values():
+            child.starts = min(child.starts, 1)
+
     def failed(self) -> list[str]:
         """Names of those that ended unexpectedly and are out of restarts."""
         return list(self._failed)

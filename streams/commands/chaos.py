@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,19 +18,29 @@ from streams.commands.bench_run import AsJson, Broker
 from streams.commands.progress import with_share_bar
 
 if TYPE_CHECKING:
-    from infra.settings import Settings
     from streams.chaos import ChaosOptions
+
+Told = Callable[[dict[str, Any]], None]
 
 
 def chaos(
     seeds: Annotated[str, typer.Option(help="Such as 7, 0-199 or 3,5,8-10.")] = "0",
     events: Annotated[int, typer.Option(min=1_000, help="Of each run, at least.")] = 20_000,
     rate: Annotated[float, typer.Option(min=10, max=5_000, help="Events a second.")] = 500.0,
+    rounds: Annotated[
+        int,
+        typer.Option(min=1, max=50, help="Seeds that one house lives through before a new one."),
+    ] = 1,
     out: Annotated[
         Path | None, typer.Option(help="One JSON line a seed; seeds that it holds are left out.")
     ] = None,
     keep: Annotated[bool, typer.Option(help="Keep the folder of a run that failed.")] = True,
     broker: Broker = "kafka",
+    nodes: Annotated[int, typer.Option(min=1, max=3, help="Of the Kafka.")] = 1,
+    faults: Annotated[
+        str,
+        typer.Option(help="In place of a seed's: 'kill kafka-2 at 5, pause worker at 8 for 3'."),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run everything on this machine and disturb it: 3 to 6 faults a run, decided by a seed.
@@ -44,23 +54,27 @@ def chaos(
     Example: springtide chaos --seeds 0-9 --out outcomes.jsonl
     """
     from infra import telemetry
-    from infra.settings import load_settings
     from streams.chaos import ChaosOptions
+    from streams.chaos_plan import spoken
 
     telemetry.configure(level="ERROR")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    options = ChaosOptions(rate=rate, events=events, broker=broker)
-    wanted = parse_seeds(seeds)
-    done = _done(out)
-    failed = 0
-    for number in (one for one in wanted if one not in done):
-        outcome = _run(number, options, load_settings(), keep)
+    said = tuple(spoken(faults, nodes)) if faults else ()
+    options = ChaosOptions(rate=rate, events=events, broker=broker, nodes=nodes, faults=said)
+    done, failed = _done(out), 0
+
+    def told(outcome: dict[str, Any]) -> None:
+        nonlocal failed
         failed += not outcome["ok"]
         line = json.dumps(outcome)
         if out is not None:
             with out.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         print(line if as_json else in_words(outcome), flush=True)
+
+    left = [one for one in parse_seeds(seeds) if one not in done]
+    while left:
+        del left[: _house(left[:rounds], options, keep, told)]
     if failed:
         raise typer.Exit(1)
 
@@ -88,27 +102,28 @@ def _done(out: Path | None) -> set[int]:
     return {json.loads(line)["seed"] for line in out.read_text("utf-8").splitlines() if line}
 
 
-def _run(seed: int, options: ChaosOptions, settings: Settings, keep: bool) -> dict[str, Any]:
+def _house(seeds: list[int], options: ChaosOptions, keep: bool, told: Told) -> int:
+    """How many of the seeds were run; the house stands until one does not hold."""
     import msgspec
 
-    from streams.chaos import run_seed
+    from infra.settings import load_settings
+    from streams.chaos import Outcome, run_seeds
 
-    folder = Path(tempfile.mkdtemp(prefix=f"springtide-chaos-{seed}-"))
-    outcome = with_share_bar(
-        lambda progress: run_seed(
-            seed,
-            options,
-            settings,
-            folder,
-            lambda doing, share: progress(f"{seed}: {doing}", share),
-        )
+    folder = Path(tempfile.mkdtemp(prefix=f"springtide-chaos-{seeds[0]}-"))
+    outcomes: list[Outcome] = []
+
+    def one(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        told(msgspec.to_builtins(outcome))
+
+    with_share_bar(
+        lambda progress: run_seeds(seeds, options, load_settings(), folder, progress, one)
     )
-    if outcome.ok or not keep:
+    if not keep or all(outcome.ok for outcome in outcomes):
         shutil.rmtree(folder, ignore_errors=True)
     else:
         print(f"kept in {folder}", file=sys.stderr)
-    found: dict[str, Any] = msgspec.to_builtins(outcome)
-    return found
+    return len(outcomes)
 
 
 def in_words(outcome: dict[str, Any]) -> str:

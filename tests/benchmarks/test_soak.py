@@ -1,4 +1,4 @@
-"""Half an hour at 1,000 events a second: memory stays, and lists stay as fresh; and a backlog."""
+"""Half an hour at 1,000 events a second; a backlog; a node of three lost at 2,000 a second."""
 
 from __future__ import annotations
 
@@ -39,3 +39,16 @@ def test_a_backlog_of_a_million_is_caught_up_and_newcomers_wait_no_longer_than_i
     assert found["kept"], found["worst_beyond"]
     assert found["lag_at_end"] == 0
     assert found["per_second"] >= 20_000
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(600)
+def test_a_node_of_three_is_lost_and_lists_are_fresh_again_within_30_seconds(
+    kafka_home: Path,
+) -> None:
+    sizes = ("--nodes", "3", "--rate", "2000", "--events", "60000")
+    found = springtide(
+        kafka_home, "chaos", "--seeds", "0", *sizes, "--faults", "kill kafka-2 at 10", timeout=580
+    )
+    assert found["ok"], found
+    assert found["fresh_ms"] <= 100, "it was not fresh before"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from infra.local.proxy import Proxies
 from infra.settings import UserError
-from streams.chaos_plan import FEWEST, LONGEST, MOST, TARGETS, plan
+from streams.chaos_plan import FEWEST, LONGEST, MOST, TARGETS, Fault, plan, spoken
 from streams.commands.chaos import parse_seeds
 
 OUTCOMES = Path(__file__).with_name("outcomes.jsonl")
@@ -41,6 +41,26 @@ def test_a_seed_is_a_plan(seed: int) -> None:
 def test_every_target_is_hit_in_every_way() -> None:
     met = {(fault.target, fault.kind) for seed in range(200) for fault in plan(seed, 30)}
     assert met == {(target, kind) for target, kinds in TARGETS.items() for kind in kinds}
+
+
+def test_the_nodes_of_a_cluster_are_hit_one_by_one() -> None:
+    met = {fault.target for seed in range(100) for fault in plan(seed, 30, nodes=3)}
+    assert met == (TARGETS.keys() - {"kafka"}) | {"kafka-1", "kafka-2", "kafka-3"}
+
+
+def test_faults_can_be_said() -> None:
+    assert spoken("pause worker at 8 for 3.5, kill kafka-2 at 5", nodes=3) == [
+        Fault(5.0, "kafka-2", "kill", 0.0),
+        Fault(8.0, "worker", "pause", 3.5),
+    ]
+    for wrong in (
+        "kill kafka-2 at 5",
+        "pause worker at 8",
+        "kill worker at 5 for 2",
+        "stall worker",
+    ):
+        with pytest.raises(UserError, match="say 'kill worker at 5'"):
+            spoken(wrong)
 
 
 def test_seeds_are_numbers_and_ranges() -> None:
@@ -108,26 +128,27 @@ def held(outcome: dict[str, Any]) -> bool:
     )  # fmt: skip
 
 
-@pytest.mark.kafka
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_nothing_is_lost_or_doubled(seed: int, kafka_home: Path, tmp_path: Path) -> None:
+def chaos(kafka_home: Path, *arguments: str, timeout: float = 580) -> list[dict[str, Any]]:
     done = subprocess.run(
-        [sys.executable, "-m", "streams.cli", "chaos", "--seeds", str(seed), "--json", "--rate",
-         "800", "--out", str(tmp_path / "outcomes.jsonl")],
-        capture_output=True, text=True, check=False, timeout=580,
+        [sys.executable, "-m", "streams.cli", "chaos", "--json", *arguments],
+        capture_output=True, text=True, check=False, timeout=timeout,
         env={**os.environ, "KAFKA_HOME": str(kafka_home)},
     )  # fmt: skip
-    outcome = json.loads(done.stdout)
-    assert outcome["verdict"]["events"] >= 20_000
-    # How soon lists are fresh is a time, and times are held where the machine is quiet.
-    assert held(outcome), outcome
-    again = subprocess.run(
-        [sys.executable, "-m", "streams.cli", "chaos", "--seeds", str(seed), "--json",
-         "--out", str(tmp_path / "outcomes.jsonl")],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    assert again.stdout == "", "a seed that was run is not run again"
+    assert done.returncode in (0, 1), done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_or_doubled(kafka_home: Path, tmp_path: Path) -> None:
+    seeds = ("--seeds", "1,2", "--rounds", "2", "--out", str(tmp_path / "outcomes.jsonl"))
+    outcomes = chaos(kafka_home, *seeds, "--rate", "800")
+    assert [(outcome["seed"], outcome["round"]) for outcome in outcomes] == [(1, 0), (2, 1)]
+    for outcome in outcomes:
+        assert outcome["verdict"]["events"] >= 20_000
+        # How soon lists are fresh is a time, and times are held where the machine is quiet.
+        assert held(outcome), outcome
+    assert chaos(kafka_home, *seeds, timeout=60) == [], "a seed that was run is not run again"
 
 
 def test_every_outcome_that_is_kept_held() -> None:

@@ -106,6 +106,16 @@ def test_a_killed_process_is_started_again_until_it_has_had_its_turns(
     assert eventually(lambda: supervisor.failed() == ["a"])
 
 
+def test_exits_that_were_meant_do_not_use_up_its_turns(supervisor: Supervisor) -> None:
+    supervisor.start(python("a", SLEEP, restarts=1))
+    for _ in range(3):
+        old = supervisor.pid("a")
+        supervisor.kill("a")
+        assert eventually(lambda old=old: supervisor.pid("a") != old)  # type: ignore[misc]
+        supervisor.forgive()
+    assert supervisor.failed() == []
+
+
 def test_stopping_leaves_nothing_not_even_the_deaf_and_their_children(tmp_path: Path) -> None:
     supervisor = Supervisor(tmp_path)
     nested = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {DEAF + SLEEP!r}]); "
