@@ -70,9 +70,8 @@ def spoken(text: str, nodes: int = 1) -> list[Fault]:
         kinds = {kind: kind for kind in known.get(found[2], ())} if found else {}
         if not found or found[1] not in kinds or (found[1] == "kill") == bool(found[4]):
             ways = "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in known.items())
-            raise UserError(
-                f"--faults: {part!r} is none; say 'kill worker at 5', 'pause valkey at 8 for 3' ({ways})"
-            )
+            example = "'kill worker at 5', 'pause valkey at 8 for 3'"
+            raise UserError(f"--faults: {part!r} is none; say {example} ({ways})")
         faults.append(Fault(float(found[3]), found[2], kinds[found[1]], float(found[4] or 0)))
     return sorted(faults, key=lambda fault: fault.at)
 
