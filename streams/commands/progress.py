@@ -33,6 +33,21 @@ def progress_bar(extra: str = "") -> Progress:
     )
 
 
+def sent_bar() -> Progress:
+    """A bar that counts events in its field `sent`, and vanishes at the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.fields[sent]:,} events"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
 def with_share_bar(work: Callable[[Callable[[str, float], None]], Found]) -> Found:
     """What `work` finds; it tells (what it does, share done), for stages that cannot be counted."""
     from rich.console import Console

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.settings import UserError, load_settings
+from streams.commands.progress import sent_bar
 
 SHOW_EVERY = 200  # events between two looks at the bar
 
@@ -84,7 +85,7 @@ async def _send(source: Any, rows: Any, kafka_url: str, speed: float) -> dict[st
     began = time.monotonic()
     await sender.start()
     try:
-        with _bar() as bar:
+        with sent_bar() as bar:
             task = bar.add_task("replay", total=rows.size, sent=0)
             async for outbound in iterate(source, speed):
                 await sender.send(outbound)
@@ -106,18 +107,3 @@ async def _send(source: Any, rows: Any, kafka_url: str, speed: float) -> dict[st
         "seconds": round(seconds, 2),
         "per_second": round(sender.events_in / seconds),
     }
-
-
-def _bar() -> Any:
-    """A progress bar over the file's bytes, on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.fields[sent]:,} events"),
-        BarColumn(),
-        TextColumn("{task.percentage:.0f} %"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )

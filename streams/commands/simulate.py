@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.settings import UserError, load_settings
+from streams.commands.progress import sent_bar
 
 SHOW_EVERY = 50  # events between two looks at the bar
 DEFAULT_SECONDS = 90.0
@@ -92,7 +93,7 @@ def _write(config: Any, path: Path) -> int:
     from streams.simulate_file import check_name, write_events
 
     check_name(path)
-    with _bar() as bar:
+    with sent_bar() as bar:
         task = bar.add_task("", total=config.rate * config.seconds, sent=0)
         return write_events(
             platform.simulate(config),
@@ -122,7 +123,7 @@ async def _send(config: Any, kafka_url: str, pace: float) -> Any:
     total = None if math.isinf(config.seconds) else config.rate * config.seconds
     count = 0
     try:
-        with _bar() as bar:
+        with sent_bar() as bar:
             task = bar.add_task("", total=total, sent=0)
             async for outbound in iterate(platform.simulate(config), pace):
                 await sender.send(outbound)
@@ -147,19 +148,4 @@ def _truth(config: Any) -> str:
     return (
         f"the scandal: {scandal.title} ({scandal.item_id}), {scandal.cause}, "
         f"from {starts:%Y-%m-%d %H:%M} UTC"
-    )
-
-
-def _bar() -> Any:
-    """A progress bar over the events, on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.fields[sent]:,} events"),
-        BarColumn(),
-        TextColumn("{task.percentage:.0f} %"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
     )

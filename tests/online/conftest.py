@@ -100,6 +100,19 @@ def read_statistics(learner: Learner) -> dict[tuple[str, ...], float]:
     return {key: value for key, value in found.items() if value}
 
 
+def list_agreement(learner: Learner, users: int) -> float:
+    """Share of the users' ten best by a scan of all items that stand among those by candidates."""
+    switches, same = learner._shared.model.switches, 0
+    before = switches[0]
+    for u in range(users):
+        switches[0] = 100_000  # scan
+        scanned = learner.top_k(f"u{u}", 10).items
+        switches[0] = 0
+        same += len(set(scanned) & set(learner.top_k(f"u{u}", 10).items))
+    switches[0] = before
+    return same / (10 * users)
+
+
 @pytest.fixture
 def stream() -> Stream:
     """1,500 interactions of 30 users with 150 items."""
@@ -134,3 +147,9 @@ def learn() -> Callable[..., Learned]:
 def statistics() -> Callable[[Learner], dict[tuple[str, ...], float]]:
     """Reads the additive statistics."""
     return read_statistics
+
+
+@pytest.fixture(scope="session")
+def agreement() -> Callable[..., float]:
+    """Lists by candidates against lists by a scan."""
+    return list_agreement

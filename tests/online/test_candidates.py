@@ -27,18 +27,13 @@ def test_candidates_keep_the_quality_of_the_scan(make_learner: Any, new_stream: 
     assert candidates >= 0.99 * scan
 
 
-def test_lists_of_candidates_agree_with_the_scan(make_learner: Any, new_stream: Any) -> None:
+def test_lists_of_candidates_agree_with_the_scan(
+    make_learner: Any, new_stream: Any, agreement: Any
+) -> None:
     stream = new_stream(6_000, users=100, items=400)
     learner = make_learner(scan_up_to=100_000)
     stream.learn(learner)
-    switches = learner._shared.model.switches
-    same = 0
-    for u in range(100):
-        scanned = learner.top_k(f"u{u}", 10).items
-        switches[0] = 0
-        same += len(set(scanned) & set(learner.top_k(f"u{u}", 10).items))
-        switches[0] = 100_000
-    assert same >= 0.97 * 1000
+    assert agreement(learner, users=100) >= 0.97
 
 
 def test_one_at_a_time_equals_many_with_candidates(make_learner: Any, stream: Any) -> None:

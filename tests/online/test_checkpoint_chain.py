@@ -32,6 +32,18 @@ def whole(learner: Learner) -> dict[str, Any]:
     return {f"t/{name}": array for name, array in learner.partition_state(0).items()}
 
 
+def chain_of(
+    pieces: int, learner: Learner, stream: Any, folder: Path
+) -> tuple[CheckpointStore, Chain]:
+    """A stream of 900 events, learned and appended piece by piece."""
+    store = CheckpointStore(str(folder))
+    chain = Chain(store, "partition-0", 1)
+    for piece in range(pieces):
+        stream.where(np.arange(900) * pieces // 900 == piece).learn(learner)
+        chain.append(of(learner), "{}")
+    return store, chain
+
+
 def live(learner: Learner, stream: Any, seed: int) -> None:
     """Learn a piece; now and then somebody is forgotten, opts out, or declares interests."""
     stream.learn(learner)
@@ -126,12 +138,8 @@ def test_a_new_owner_goes_on_by_himself(make_learner: Any, stream: Any, tmp_path
 def test_a_crash_while_merging_leaves_the_state(
     make_learner: Any, new_stream: Any, tmp_path: Path, monkeypatch: Any, place: str
 ) -> None:
-    learner, stream = make_learner(), new_stream(900)
-    store = CheckpointStore(str(tmp_path))
-    chain = Chain(store, "partition-0", 1)
-    for piece in range(9):
-        stream.where(np.arange(900) // 100 == piece).learn(learner)
-        chain.append(of(learner), "{}")
+    learner = make_learner()
+    store, chain = chain_of(9, learner, new_stream(900), tmp_path)
 
     def power_cut(*_: Any, **__: Any) -> None:
         raise OSError("no power")
@@ -150,12 +158,8 @@ def test_a_crash_while_merging_leaves_the_state(
 def test_a_reader_does_not_mind_an_owner_who_merges(
     make_learner: Any, new_stream: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    learner, stream = make_learner(), new_stream(900)
-    store = CheckpointStore(str(tmp_path))
-    chain = Chain(store, "partition-0", 1)
-    for piece in range(9):
-        stream.where(np.arange(900) // 100 == piece).learn(learner)
-        chain.append(of(learner), "{}")
+    learner = make_learner()
+    _, chain = chain_of(9, learner, new_stream(900), tmp_path)
     reader = CheckpointStore(str(tmp_path))
     listed = reader._files
 
@@ -172,12 +176,8 @@ def test_a_reader_does_not_mind_an_owner_who_merges(
 def test_a_listing_that_a_merge_tore_is_not_believed(
     make_learner: Any, new_stream: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    learner, stream = make_learner(), new_stream(900)
-    store = CheckpointStore(str(tmp_path))
-    chain = Chain(store, "partition-0", 1)
-    for piece in range(3):
-        stream.where(np.arange(900) // 300 == piece).learn(learner)
-        chain.append(of(learner), "{}")
+    learner = make_learner()
+    store, _ = chain_of(3, learner, new_stream(900), tmp_path)
     listed = store._files
 
     def torn(name: str | None = None) -> Any:  # neither the merged file nor those it took in

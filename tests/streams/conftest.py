@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,6 +29,7 @@ from infra.warehouse import Warehouse
 from online.learner import Kind, Learner
 from streams import api_openapi, topics
 from streams.api_operations import OPERATIONS
+from streams.cli import load
 
 SPRINGTIDE = str(Path(sys.executable).with_name("springtide"))
 
@@ -146,3 +147,22 @@ def running_api(stack: LocalStack, api_environment: dict[str, str]) -> Iterator[
     running.close()
     process.send_signal(signal.SIGTERM)
     assert process.wait(15) == 0
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a command keeps goes here."""
+    monkeypatch.setenv("SPRINGTIDE_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def evaluated(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """Run `springtide evaluate …` in this process; its JSON object."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        load("evaluate").main(args=[*arguments, "--json"], standalone_mode=False)
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    return run

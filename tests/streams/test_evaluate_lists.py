@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,7 @@ from streams.cli import load
 from streams.lists_file import Filters, read_stream
 from streams.lists_run import chosen_peers, left_out
 
-
-def evaluated(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    """Run the command in this process; its JSON object."""
-    load("evaluate").main(args=["lists", *arguments, "--json"], standalone_mode=False)
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
-
-
-@pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a run keeps goes here."""
-    monkeypatch.setenv("SPRINGTIDE_DATA_DIR", str(tmp_path / "data"))
-    return tmp_path / "data"
+pytestmark = pytest.mark.usefixtures("data_dir")
 
 
 @pytest.fixture
@@ -54,11 +41,9 @@ def test_filters_come_first_then_repeats_then_the_limit(ratings: Path) -> None:
         assert skipped == (0 if limit else 1)
 
 
-def test_json_is_one_object_and_the_rest_goes_to_stderr(
-    ratings: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_is_one_object_and_the_rest_goes_to_stderr(ratings: Path, evaluated: Any) -> None:
     found = evaluated(
-        capsys, "--data", str(ratings), "--map", "user=who,item=what,time=at", "--repeat"
+        "lists", "--data", str(ratings), "--map", "user=who,item=what,time=at", "--repeat"
     )
     assert found["events"] == 5
     assert found["repeats"] == 1
@@ -124,11 +109,11 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.data
 def test_digital_music_is_as_good_as_the_design_asks_and_no_peer_is_weaker(
-    shared_dir: Path, capsys: pytest.CaptureFixture[str]
+    shared_dir: Path, evaluated: Any
 ) -> None:
     data = shared_dir / "data/rec-amazon-digmusic/stream.csv.gz"
     peers = "decayed-popularity,eals,item-cosine,markov,ease-fresh"
-    found = evaluated(capsys, "--data", str(data), "--peers", peers)
+    found = evaluated("lists", "--data", str(data), "--peers", peers)
     last = {name: method["last_half"] for name, method in found["methods"].items()}
     for name, hr10, ndcg10 in (
         ("springtide", 0.114, 0.083), ("popularity", 0.097, 0.072),
@@ -143,12 +128,10 @@ def test_digital_music_is_as_good_as_the_design_asks_and_no_peer_is_weaker(
 
 
 @pytest.mark.data
-def test_films_leave_popularity_far_behind(
-    shared_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_films_leave_popularity_far_behind(shared_dir: Path, evaluated: Any) -> None:
     data = shared_dir / "data/rec-ml1m-half/stream.csv.gz"
     found = evaluated(
-        capsys, "--data", str(data), "--map", "user=user_id,item=item_id,time=timestamp",
+        "lists", "--data", str(data), "--map", "user=user_id,item=item_id,time=timestamp",
         "--rating", "rating", "--min-rating", "4", "--limit", "20000",
     )["methods"]  # fmt: skip
     ours, popularity = found["springtide"]["last_half"], found["popularity"]["last_half"]

@@ -14,21 +14,8 @@ from infra.settings import UserError
 from streams.cli import load
 from streams.lists_items import ItemColumns, chosen_vectors, read_items, spoken
 
+pytestmark = pytest.mark.usefixtures("data_dir")
 THEMES = [f"theme{n}" for n in range(40)]
-
-
-def evaluated(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    """Run the command in this process; its JSON object."""
-    load("evaluate").main(args=["lists", *arguments, "--json"], standalone_mode=False)
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
-
-
-@pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a run keeps goes here."""
-    monkeypatch.setenv("SPRINGTIDE_DATA_DIR", str(tmp_path / "data"))
-    return tmp_path / "data"
 
 
 @pytest.fixture
@@ -53,11 +40,11 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_what_items_say_helps_those_that_few_have_taken(
-    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    files: tuple[Path, Path], evaluated: Any
 ) -> None:
     stream, items = files
     found = evaluated(
-        capsys, "--data", str(stream), "--items", str(items), "--item-tags", "topics",
+        "lists", "--data", str(stream), "--items", str(items), "--item-tags", "topics",
         "--item-vectors", "tfidf,none", "--peers", "none",
     )  # fmt: skip
     methods = found["methods"]
@@ -66,16 +53,16 @@ def test_what_items_say_helps_those_that_few_have_taken(
     assert young["springtide"]["ndcg10"] > 1.05 * young["springtide:none"]["ndcg10"]
     assert methods["springtide"]["by_item_events"]["0"]["hr10"] == 0  # published with their event
     assert found["ratios"]["best_peer"] == "popularity"
-    plain = evaluated(capsys, "--data", str(stream), "--peers", "none")["methods"]["springtide"]
+    plain = evaluated("lists", "--data", str(stream), "--peers", "none")["methods"]["springtide"]
     assert plain["last_half"] == methods["springtide:none"]["last_half"]
 
 
 def test_in_an_open_catalogue_the_first_event_of_an_item_can_be_foreseen(
-    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    files: tuple[Path, Path], evaluated: Any
 ) -> None:
     stream, items = files
     found = evaluated(
-        capsys, "--data", str(stream), "--items", str(items), "--item-text", "title",
+        "lists", "--data", str(stream), "--items", str(items), "--item-text", "title",
         "--item-tags", "topics", "--item-vectors", "tfidf", "--catalogue", "open",
     )  # fmt: skip
     ours = found["methods"]["springtide"]["by_item_events"]["0"]

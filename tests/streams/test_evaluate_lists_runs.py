@@ -17,14 +17,8 @@ from streams.lists_kept import Kept, fingerprint
 from streams.lists_plot import check_plots, colour, draw, running_curves, spread
 from streams.lists_run import chosen_peers
 
+pytestmark = pytest.mark.usefixtures("data_dir")
 NAMED = "popularity,markov,ease-fresh"
-
-
-@pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a run keeps goes here."""
-    monkeypatch.setenv("SPRINGTIDE_DATA_DIR", str(tmp_path / "data"))
-    return tmp_path / "data"
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,6 @@ from streams.cli import load
 from streams.commands.evaluate_sessions import parse_sample, read_sessions
 
 VISITS = 110_000  # of DIGINETICA: the first period, the second, and a little of the third
-
-
-def evaluated(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    load("evaluate").main(args=["sessions", *arguments, "--json"], standalone_mode=False)
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
 
 
 @pytest.fixture
@@ -43,9 +36,9 @@ def diginetica(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return file
 
 
-def test_columns_of_any_name(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_columns_of_any_name(small: Path, evaluated: Any) -> None:
     columns = "period=week,session=visit,item=course"
-    found = evaluated(capsys, "--data", str(small), "--map", columns)
+    found = evaluated("sessions", "--data", str(small), "--map", columns)
     assert (found["visits"], found["sessions"], found["items"], found["skipped"]) == (20, 10, 2, 1)
     assert found["methods"]["springtide"]["recall20"] == 1.0
 
@@ -74,9 +67,9 @@ def test_what_cannot_be_used_is_said(small: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_the_start_of_diginetica(diginetica: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_start_of_diginetica(diginetica: Path, evaluated: Any) -> None:
     frozen, day = (
-        evaluated(capsys, "--data", str(diginetica), "--mode", mode, "--sample", "1/10")
+        evaluated("sessions", "--data", str(diginetica), "--mode", mode, "--sample", "1/10")
         for mode in ("frozen", "day")
     )
     for found in (frozen, day):
