@@ -30,6 +30,9 @@ from streams.simulate import START, SimulationConfig, simulate
 PROBES_PER_SECOND = 100.0
 LATE_SECONDS = 20.0  # what a living house owes may come as late as this after the last checkpoint
 BETWEEN_SECONDS = 30 * 86_400.0  # of the platform's clock, from one round's start to the next one's
+# Users of another round would come back with another profile, and topics keep no order among them:
+# what is taken at the moment of opting in may be ignored.
+STRANGERS = 50_000  # more than come in a round
 LINES = {
     "valkey": "SPRINGTIDE_REDIS_URL",
     "clickhouse": "SPRINGTIDE_CLICKHOUSE_URL",
@@ -162,8 +165,8 @@ class _House:
         began, before = time.monotonic(), len(self._sender.sent.kinds)
         options, faults = self._options, self._options.plan(seed)
         config = SimulationConfig(
-            rate=options.rate, seconds=math.inf, seed=seed, users=2_000, run=f"chaos-{seed}",
-            start=START + number * BETWEEN_SECONDS,
+            rate=options.rate, seconds=math.inf, seed=seed, run=f"chaos-{seed}", users=2_000,
+            first_user=number * STRANGERS, start=START + number * BETWEEN_SECONDS,
         )  # fmt: skip
         run = Round(
             self._parts, self._proxies, self._sender, self._watch, simulate(config), faults,

@@ -66,15 +66,9 @@ class Recorder(Sender):
             self.sent.kinds[fields.id] = fields.type
             user = outbound.tenant, outbound.user
             self.sent.recent.setdefault(user, deque(maxlen=RECENT)).append(fields.item_id)
-        elif outbound.topic == topics.USERS:
-            self._profile((outbound.key.decode().partition("/")[0], fields.user_id), fields)
-
-    def _profile(self, user: tuple[str, str], fields: _Fields) -> None:
-        if not fields.personalise:
-            self.sent.shy.add(user)
-        elif user in self.sent.shy:  # what he took meanwhile was not learned
-            self.sent.shy.remove(user)
-            self.sent.recent.pop(user, None)
+        elif outbound.topic == topics.USERS and not fields.personalise:
+            tenant = outbound.key.decode().partition("/")[0]
+            self.sent.shy.add((tenant, fields.user_id))
 
 
 class Verdict(Struct, frozen=True):

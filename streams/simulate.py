@@ -48,6 +48,7 @@ class SimulationConfig(Struct, frozen=True, kw_only=True):
 
     Attributes:
         users: at any time; who leaves is replaced by somebody new.
+        first_user: number of the first of them.
         items: courses.
         rate: interactions per second of the wall clock, on average.
         speed: seconds of the platform's clock per second of the wall clock.
@@ -61,6 +62,7 @@ class SimulationConfig(Struct, frozen=True, kw_only=True):
     """
 
     users: int = 500
+    first_user: int = 0
     items: int = 240
     rate: float = 150.0
     speed: float = SPEED
@@ -157,7 +159,7 @@ class _Simulation:
         self._config = config
         self._courses = _courses(config)
         self._hit, self._scandal = _scandal(config, self._courses)
-        self._population = Population(config.users, self._courses, config.seed)
+        self._population = Population(config.users, self._courses, config.seed, config.first_user)
         self._random = Random(f"events/{config.seed}")
         self._count = 0
 

@@ -88,9 +88,10 @@ class Population:
     Args:
         users: how many there are at any time.
         courses: the catalogue; what is not available is never chosen.
+        first: number of the first user; the others follow.
     """
 
-    def __init__(self, users: int, courses: Sequence[Course], seed: int) -> None:
+    def __init__(self, users: int, courses: Sequence[Course], seed: int, first: int = 0) -> None:
         self.random = Random(f"users/{seed}")
         self._courses = courses
         self._offered = [course.item.available for course in courses]
@@ -100,8 +101,8 @@ class Population:
             topic: Shelf(courses, [i for i in offered if topic in courses[i].item.topics])
             for topic in TOPICS
         }
-        self._born = users
-        self.users = [User(number, self.random) for number in range(users)]
+        self._born = first + users
+        self.users = [User(number, self.random) for number in range(first, first + users)]
         self._activity = list(accumulate(self.random.lognormvariate(0, 0.6) for _ in range(users)))
 
     def offer(self, course: Course) -> None:
