@@ -3,12 +3,13 @@
 `migrate` makes the tables (`infra/clickhouse/*.sql`), `ArchiveWriter` fills them, `Warehouse` asks.
 
     TransientError   away or overloaded: try again
+    UncertainError   one of them: the writer may not be the owner of its rows any more
     WarehouseError   refused: trying again will not help
     UserError        of `migrate` and `Warehouse.check`: one line that says what to do
 """
 
 from infra.warehouse_archive import ArchiveWriter
-from infra.warehouse_client import TransientError, Warehouse, WarehouseError
+from infra.warehouse_client import TransientError, UncertainError, Warehouse, WarehouseError
 from infra.warehouse_migrations import migrate
 from infra.warehouse_tables import TABLES
 
@@ -16,6 +17,7 @@ __all__ = [
     "TABLES",
     "ArchiveWriter",
     "TransientError",
+    "UncertainError",
     "Warehouse",
     "WarehouseError",
     "migrate",

@@ -2,7 +2,8 @@
 
 First belt: on assignment the writer reads which offsets of the partition are there, and skips
 them. Second belt: a block that must be sent again after a lost answer is the same block with the
-same token, which ClickHouse counts once.
+same token, which ClickHouse counts once. And nothing is sent but by an owner who is certain to be
+one: two who both believe it would look up the same offsets, and write the same rows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import chain, compress
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from infra.warehouse_client import TransientError, Warehouse
+from infra.warehouse_client import TransientError, UncertainError, Warehouse
 from infra.warehouse_offsets import WINDOW, ArchivedOffsets
 from infra.warehouse_tables import TABLES, unix_ms
 
@@ -51,11 +52,15 @@ class ArchiveWriter:
     Args:
         warehouse: where to write, or its URL; nothing connects before it must.
         max_rows: what may wait. A last line: whoever appends should stop long before.
+
+    Attributes:
+        certain: whether the Kafka partitions that rows came from are still ours, for sure.
     """
 
     def __init__(self, warehouse: Warehouse | str, max_rows: int = MAX_ROWS) -> None:
         self._warehouse = Warehouse(warehouse) if isinstance(warehouse, str) else warehouse
         self._max_rows = max_rows
+        self.certain: Callable[[], bool] = lambda: True
         self._lock = threading.Lock()  # guards what follows, never held while ClickHouse works
         self._flushing = threading.Lock()  # held for a whole flush
         self._waiting: dict[Stream, list[Columns]] = {}
@@ -113,6 +118,16 @@ class ArchiveWriter:
             except TransientError:
                 return
 
+    def drop(self) -> None:
+        """Forget all rows of Kafka records: their partitions are not ours, and they come again."""
+        with self._flushing, self._lock:
+            for stream in [stream for stream in self._waiting if TABLES[stream.table].kafka]:
+                self._pending -= sum(map(_length, self._waiting.pop(stream)))
+            for block in [block for block in self._blocks if TABLES[block.stream.table].kafka]:
+                self._blocks.remove(block)
+                self._pending -= _length(block.columns)
+            self._archived.clear()
+
     def flush(self) -> int:
         """Write all rows that were appended before the call; one flush at a time.
 
@@ -121,6 +136,7 @@ class ArchiveWriter:
 
         Raises:
             TransientError: ClickHouse is away or overloaded; the rows wait for the next flush.
+            UncertainError: they wait until it is certain that they are ours, or for `drop`.
             WarehouseError: it refuses a block, which can only be our own mistake.
         """
         with self._flushing:
@@ -178,6 +194,8 @@ class ArchiveWriter:
         sent = 0
         while self._blocks:
             block = self._blocks[0]
+            if TABLES[block.stream.table].kafka and not self.certain():
+                raise UncertainError("Kafka has not confirmed lately that the partitions are ours")
             sent += self._warehouse.insert(*block.stream, block.columns, block.token)
             with self._lock:
                 self._blocks.pop(0)

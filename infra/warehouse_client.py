@@ -28,6 +28,10 @@ class TransientError(Exception):
     """ClickHouse is away or overloaded: the same call may be made again, without harm."""
 
 
+class UncertainError(TransientError):
+    """Nothing was sent: somebody else may own these rows by now."""
+
+
 class WarehouseError(Exception):
     """ClickHouse refuses the query or the rows; making the call again will not help."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import faust
@@ -34,12 +35,14 @@ from streams.fallback import NGramFallback
 from streams.holds import Holds
 from streams.lag import Lag
 from streams.learn import CHUNK, Learn
+from streams.membership import Membership
 from streams.monitor import Monitor
 from streams.outlet import Outlet
 from streams.popular import Popular
 from streams.recommend import Recommend
 from streams.river import River, agent, fatal, one_by_one
 from streams.score import AT_ONCE, Score
+from streams.sinks import NotOursError
 from streams.warm_start import WarmStart
 
 log = get_logger("worker")
@@ -107,6 +110,8 @@ class App:
         self.faust = _faust_app(settings)
         self._tasks: list[asyncio.Task[None]] = []
         self._assigned = asyncio.Event()
+        self.membership = Membership(self.faust)
+        self.river.certain = self.river.archive.certain = self.membership.certain
         self.lag = Lag(self.river, self.faust, self._assigned)
         _wire(self)
 
@@ -143,7 +148,8 @@ class App:
 
     async def stop(self) -> None:
         """A last checkpoint, then everything down."""
-        await self.checkpointer.checkpoint(last=True)
+        with suppress(NotOursError):
+            await self.checkpointer.checkpoint(last=True)
         await self.faust.stop()
         for task in self._tasks:
             task.cancel()
@@ -161,11 +167,16 @@ class App:
         numbers = {tp.partition for tp in given if tp.topic == topics.CLICKS}
         for number in sorted(set(self.river.partitions) - numbers):
             await self.checkpointer.lost(number)
-        for number in sorted(numbers):
-            await self.checkpointer.assigned(number)
         owns_monitor = any(tp.topic == topics.SENTIMENT for tp in given)
-        if owns_monitor and not self.monitor.owned:
-            await self.checkpointer.monitor_assigned()
+        async with self.membership.kept():
+            for number in sorted(numbers):
+                await self.checkpointer.assigned(number)
+            if owns_monitor and not self.monitor.owned:
+                await self.checkpointer.monitor_assigned()
+        # After the epochs were taken: the epoch of whoever is given the partitions next is higher.
+        if not await self.membership.confirm():
+            log.warning("partitions.lost", partitions=sorted(numbers), reason="while assigned")
+            await self.revoked(given)
         self._assigned.set()
 
     async def revoked(self, partitions: Iterable[Any]) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from infra.telemetry import get_logger
-from infra.warehouse import TransientError
 from online.changes import of_tenant
 from online.checkpoint import Checkpoint, CheckpointStore
 from online.checkpoint_chain import Chain
@@ -21,6 +20,7 @@ from streams.monitor import Monitor
 from streams.partition import FORMAT, PartitionMeta, PartitionState, decode_meta, encode_meta
 from streams.recommend import Recommend
 from streams.river import River
+from streams.sinks import NotOursError, Sinks
 from streams.topics import CLICKS
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = get_logger("checkpoint")
 
 MONITOR = "monitor"
-RETRY_SECONDS = 1.0
 SHARED_SECONDS = 10.0  # the shared model is as large after a quiet interval as after a busy one
 
 
@@ -62,6 +61,9 @@ class Checkpointer:
     A crash before 2 replays the events from the former checkpoint; its rows are known by their
     offsets, its lists by their epoch. A crash between 2 and 3 replays events that the checkpoint
     already holds: they are skipped by offset.
+
+    Partitions that Kafka may have given to others (`Membership`) are let go without a
+    checkpoint: what it would hold comes to their owners again.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Checkpointer:
         self._deltas = deltas
         self._start = start
         self._lock = asyncio.Lock()
+        self._sinks = Sinks(river, recommend)
         self._chains: dict[int, Chain] = {}
         self._written: dict[int, dict[str, int]] = {}  # offsets
         self._shared_at = 0.0
@@ -92,11 +95,19 @@ class Checkpointer:
             with suppress(TimeoutError):
                 await asyncio.wait_for(due.wait(), self._river.settings.checkpoint_seconds)
             due.clear()
-            await self.checkpoint()
+            with suppress(NotOursError):
+                await self.checkpoint()
 
     async def checkpoint(self, last: bool = False) -> None:
-        """Take one checkpoint; one at a time. The `last` one has the shared model in any case."""
+        """Take one checkpoint; one at a time. The `last` one has the shared model in any case.
+
+        Raises:
+            NotOursError: partitions are being let go, and may be others' already.
+        """
+        self._sinks.leaving |= last
         async with self._lock:
+            if self._sinks.abandoned:
+                raise NotOursError("an earlier checkpoint was given up")
             events, self._river.unacknowledged = self._river.unacknowledged, []
             if not events and not last:
                 return
@@ -104,8 +115,7 @@ class Checkpointer:
             self._deltas.cut()
             journals = self._deltas.positions()
             taken = await self._take(events, last)
-            await self._recommend.flushed()
-            await self._flush_archive()
+            await self._sinks.flushed()
             # A partition's copy may hold more than was cut above, never more than was sent now.
             self._deltas.cut()
             await self._deltas.flushed()
@@ -204,15 +214,6 @@ class Checkpointer:
                 self._river.metrics.checkpoint_bytes.inc(size)
                 return
 
-    async def _flush_archive(self) -> None:
-        while True:
-            try:
-                await asyncio.to_thread(self._river.archive.flush)
-                return
-            except TransientError as error:
-                log.warning("clickhouse.retry", error=str(error), wait_seconds=RETRY_SECONDS)
-                await asyncio.sleep(RETRY_SECONDS)
-
     async def assigned(self, partition: int) -> None:
         """Take over a user partition: a new epoch, then the last owner's checkpoint."""
         if partition in self._river.partitions:
@@ -256,13 +257,21 @@ class Checkpointer:
         self._monitor.take_over(epoch, found)
 
     async def revoked(self, partitions: set[int], monitor: bool) -> None:
-        """Hand partitions over: a last checkpoint while they are still ours, then let go."""
-        await self.checkpoint(last=True)
+        """Hand partitions over: a last checkpoint while they are still ours, then let go.
+
+        What came after it was taken comes to their next owners again, its rows too.
+        """
+        try:
+            await self.checkpoint(last=True)
+        except NotOursError as reason:
+            log.warning("partitions.lost", partitions=sorted(partitions), reason=str(reason))
+        self._sinks.leaving = self._sinks.abandoned = False
         self._river.new_generation()
         for partition in partitions:
             await self.lost(partition)
         if monitor:
             self._monitor.let_go()
+        await asyncio.to_thread(self._river.archive.drop)
 
     async def lost(self, partition: int) -> None:
         """Let a partition go, and what it added to the statistics."""

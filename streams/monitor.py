@@ -198,9 +198,12 @@ class Monitor:
                 await self._tell()
 
     async def _tell(self) -> None:
-        """Tell the alarms in order; each leaves the checkpoint once it has been told."""
+        """Tell the alarms in order; each leaves the checkpoint once it has been told.
+
+        While another monitor may have been given the stream, none is: it tells them too.
+        """
         await self._pager.recall()
-        while self._untold:
+        while self._untold and self._river.certain():
             epoch, first = self.epoch, self._untold[0]
             await self._pager.tell(first, self._watermark)
             if epoch != self.epoch:

@@ -72,6 +72,7 @@ class River:
         self.unacknowledged: list[tuple[Any, int]] = []
         self.checkpoint_due = asyncio.Event()
         self.generation = 0
+        self.certain: Callable[[], bool] = lambda: True  # see `Membership`
         self._next_offsets: dict[tuple[str, int], int] = {}
         self.on_learner: Callable[[str, Learner], None] | None = None
         self._partition_ready: dict[int, asyncio.Event] = defaultdict(asyncio.Event)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from infra.warehouse import ArchiveWriter, Warehouse
+import pytest
+
+from infra.warehouse import ArchiveWriter, UncertainError, Warehouse
 
 NOW_MS = int(time.time() * 1000)  # old rows would be gone at once: the tables have a TTL
 MONTH_MS = 31 * 86_400_000
@@ -38,3 +40,24 @@ def test_rows_of_two_months_come_in_two_blocks(url: str) -> None:
     writer.append_columns("interactions", "clicks.v1", 0, rows(3, 5, NOW_MS - MONTH_MS))
     writer.append("list_writes", "", 1, {"tenant": "default", "received_at": NOW_MS, "seq": 7})
     assert writer.flush() == 6 and writer.pending_rows == 0
+
+
+def test_who_is_not_certain_to_own_rows_sends_none_of_them(url: str) -> None:
+    former, owner = ArchiveWriter(url), ArchiveWriter(url)
+    for writer in (former, owner):  # both looked up the same offsets, and hold the same rows
+        writer.assigned("interactions", "clicks.v1", 3)
+        writer.append_columns("interactions", "clicks.v1", 3, rows(0, 50))
+    owner.append_columns("interactions", "clicks.v1", 3, rows(50, 60))
+    former.certain = lambda: False
+    former.append("list_writes", "", 1, {"tenant": "default", "received_at": NOW_MS, "seq": 7})
+    with pytest.raises(UncertainError, match="not confirmed"):
+        former.flush()
+    assert owner.flush() == 60
+    former.drop()
+    former.certain = lambda: True
+    assert former.pending_rows == 1  # no record of Kafka brings it again
+    assert former.flush() == 1
+    found = Warehouse(url).query(
+        "SELECT count() AS n, uniqExact(offset) AS o FROM interactions WHERE partition = 3"
+    )
+    assert found == [{"n": 60, "o": 60}]
