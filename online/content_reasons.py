@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from online.arrays import I32, I64
+from online.candidates import MARKS, OUTSIDE
 from online.content import NEAREST, ON
 from online.held import Held
 from online.histories import Histories
@@ -37,20 +38,28 @@ def led_by_content(held: Held, h: Histories, users: I64, items: I32, found: I64,
 
 @kernel()
 def _led(m: Model, h: Histories, user: int, items: I32, found: int, by: I32) -> bool:
-    count, _ = find_context(m.scratch, h, user)
-    context, c, any_led = m.scratch.context, m.content, False
-    for at in range(found):
-        if m.popularity.counts[items[at]] >= CONTENT_PRIOR:
-            continue
-        best, decay = np.float32(0), np.float32(1)
-        for k in range(min(count, TRANSITIONS)):
-            mine = context[k]
-            for e in range(NEAREST):
-                if c.near[mine, e] == items[at]:
-                    x = np.float32(c.cosine[mine, e])
-                    q = decay * x * x * x / c.total[mine]
-                    if q > best:
-                        best, any_led = q, True
-                        by[at] = mine
-            decay *= np.float32(DECAY)
+    s, c = m.scratch, m.content
+    count, _ = find_context(s, h, user)
+    base, place, nearest, few = s.mark[0] * MARKS, s.pool.place, s.weights, False
+    for at in range(min(found, OUTSIDE)):
+        if m.popularity.counts[items[at]] < CONTENT_PRIOR:
+            place[items[at]] = base + at
+            nearest[at] = 0
+            few = True
+    if not few:
+        return False
+    any_led, decay = False, np.float32(1)
+    for k in range(min(count, TRANSITIONS)):
+        mine = s.context[k]
+        for e in range(NEAREST):
+            i = c.near[mine, e]
+            if i < 0:
+                break
+            at = place[i] - base
+            if at >= 0:
+                x = np.float32(c.cosine[mine, e])
+                q = decay * x * x * x / c.total[mine]
+                if q > nearest[at]:
+                    nearest[at], by[at], any_led = q, mine, True
+        decay *= np.float32(DECAY)
     return any_led

@@ -21,12 +21,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from online.arrays import F64, I64
+from online.arrays import F64
+from online.exploration_slots import DRAWS, choose, fill_slots
 from online.topk import TopK
 
 STRENGTH = 20.0  # k, views that the prior counts as
-NEARNESS = 4.0
-DRAWS = 64
 NEAR = 10  # neighbours of a new item that are looked for in lists
 MOST = 32  # items explored at a time, those published first
 USUAL_RATE = 0.05  # clicks a view, while nothing was seen
@@ -73,14 +72,15 @@ class Plan(NamedTuple):
     """What lists explore until the next plan.
 
     Attributes:
-        items: ids; numbers: item → number; draws: float64[64, items], θ.
-        near: an item of a list → the new items near to it, by number, and how near.
+        items: ids; draws: float64[items, 64], θ.
+        rows: an item that is new, or has new ones near → its row; the new ones come first.
+        near: float64[rows, items], how near the new items are to it.
     """
 
     items: tuple[str, ...]
-    numbers: dict[str, int]
     draws: F64
-    near: dict[str, list[tuple[int, float]]]
+    rows: dict[str, int]
+    near: F64
 
 
 class Explored(NamedTuple):
@@ -95,7 +95,7 @@ class Explored(NamedTuple):
     slots: list[tuple[int, float]]
 
 
-NO_PLAN = Plan((), {}, np.zeros((DRAWS, 0)), {})
+NO_PLAN = Plan((), np.zeros((0, DRAWS)), {}, np.zeros((0, 0)))
 
 
 def finished(new: New, rules: Rules) -> bool:
@@ -128,12 +128,14 @@ def make_plan(news: Iterable[New], rules: Rules, now: float, rate: float, seed: 
     draws = random.beta(
         STRENGTH * prior + clicks, STRENGTH * (1 - prior) + views - clicks, (DRAWS, len(some))
     )
-    near: dict[str, list[tuple[int, float]]] = {}
+    items = tuple(n.item for n in some)
+    others = [other for new in some for other in new.near]
+    rows = {item: row for row, item in enumerate(dict.fromkeys([*items, *others]))}
+    near = np.zeros((len(rows), len(some)))
     for number, new in enumerate(some):
         for other, weight in new.near.items():
-            near.setdefault(other, []).append((number, weight))
-    items = tuple(n.item for n in some)
-    return Plan(items, {item: number for number, item in enumerate(items)}, draws, near)
+            near[rows[other], number] = weight
+    return Plan(items, np.ascontiguousarray(draws.T), rows, near)
 
 
 def seed_of(*of: object) -> int:
@@ -151,31 +153,23 @@ def explore(
         items: ids, best first.
         has: whether the user has an item already.
     """
-    out, slots = list(items), []
     if not plan.items:
-        return Explored(out, [])
-    weights = _weights(items, plan)
-    for block in range(0, len(items), rules.every):
-        place, draw = _chances(seed, block, rules.every)
-        if block + place >= len(items):
-            break
-        for item in out[: block + place]:
-            if item in plan.numbers:
-                weights[plan.numbers[item]] = -1.0
-        chosen = _chosen(plan, weights)
-        while weights[chosen[draw]] >= 0 and has(plan.items[chosen[draw]]):
-            weights[chosen[draw]] = -1.0
-            chosen = _chosen(plan, weights)
-        number = int(chosen[draw])
-        if weights[number] < 0:
-            break
-        item = plan.items[number]
-        if item in out:
-            out.remove(item)
-        out.insert(block + place, item)
-        slots.append((block + place, float(np.mean(chosen == number))))
-        weights[number] = -1.0
-    return Explored(out[: len(items)], slots)
+        return Explored(list(items), [])
+    row = plan.rows.get
+    rows = np.array([row(item, -1) for item in items], np.int64)
+    owned, order = np.zeros(len(plan.items), np.uint8), np.empty(len(rows), np.int64)
+    places = np.empty(len(rows) // rules.every + 1, np.int64)
+    shares = np.empty(len(places))
+    mine = [0]
+    while mine:  # few have a new item, so they are asked about what was chosen, not about all
+        found = fill_slots(
+            rows, plan.near, plan.draws, owned, rules.every, seed, order, places, shares
+        )  # fmt: skip
+        chosen = [~order[place] for place in places[:found].tolist()]
+        mine = [number for number in chosen if has(plan.items[number])]
+        owned[mine] = 1
+    out = [items[at] if at >= 0 else plan.items[~at] for at in order.tolist()]
+    return Explored(out, list(zip(places[:found].tolist(), shares[:found].tolist(), strict=True)))
 
 
 def propensities(plan: Plan, weights: F64) -> F64:
@@ -184,29 +178,9 @@ def propensities(plan: Plan, weights: F64) -> F64:
     Args:
         weights: float64[items], what θ is multiplied with; below 0: not to be chosen.
     """
-    return np.bincount(_chosen(plan, weights), minlength=len(weights)) / DRAWS
-
-
-def _chosen(plan: Plan, weights: F64) -> I64:
-    chosen: I64 = (plan.draws * weights).argmax(axis=1)
-    return chosen
-
-
-def _weights(items: Sequence[str], plan: Plan) -> F64:
-    weights = np.ones(len(plan.items))
-    for item in items:
-        for number, weight in plan.near.get(item, ()):
-            weights[number] += NEARNESS * weight
-    return weights
-
-
-def _chances(seed: int, block: int, every: int) -> tuple[int, int]:
-    """The slot's place in its block, and its draw: SplitMix64 (Steele et al. 2014) of the seed."""
-    z = (seed + (block + 1) * 0x9E3779B97F4A7C15) & MASK
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-    z ^= z >> 31
-    return (z & 0xFFFFFFFF) % every, (z >> 32) % DRAWS
+    chosen = np.empty(DRAWS, np.int64)
+    choose(plan.draws, weights, np.empty(DRAWS), chosen)
+    return np.bincount(chosen, minlength=len(weights)) / DRAWS
 
 
 def gain_tables(every: int) -> tuple[list[float], list[float]]:

@@ -14,6 +14,7 @@ from online import popularity as po
 from online.arrays import F32, I32, I64
 from online.content_reasons import led_by_content
 from online.interests import NOTHING, Nearest, fading
+from online.kernels import kernel
 from online.partition import Partition
 from online.shared import Shared
 from online.topk import TopK, no_items
@@ -52,10 +53,22 @@ def _own_lists(shared: Shared, part: Partition, slots: I64, k: int) -> list[TopK
 
 def has(part: Partition, slot: int, item: int) -> bool:
     """Whether the item is in the user's history."""
-    n = int(part.histories.length[slot])
-    items = np.zeros(n, np.int32)
-    hi.read(part.histories, slot, 0, items, np.zeros(n, np.int64), np.zeros(n, np.uint8))
-    return item >= 0 and bool((items == item).any())
+    h = part.histories
+    return item >= 0 and bool(_holds(h.last, h.length, h.before, h.items, slot, item))
+
+
+@kernel()
+def _holds(last: I32, length: I32, before: I32, items: I32, user: int, item: int) -> bool:
+    """Four arrays of eleven, because to look at an array costs more than the search."""
+    n, chunk = length[user], last[user]
+    while n > 0:
+        held = (n - 1) % hi.CHUNK + 1
+        for entry in range(chunk * hi.CHUNK, chunk * hi.CHUNK + held):
+            if items[entry] == item:
+                return True
+        n -= held
+        chunk = before[chunk]
+    return False
 
 
 def popular_list(shared: Shared, k: int) -> TopK:

@@ -10,6 +10,7 @@ import numpy as np
 from online.changes import merged
 from online.content_items import ItemContent
 from online.content_terms import terms_of
+from online.exploration import USUAL_RATE, New, Rules, explore, make_plan
 from online.interactions import Kind
 from online.learner import Learner
 from online.siphash import hash_strings
@@ -60,6 +61,10 @@ def _learner() -> None:
     learner.top_k("user", 10)
     learner.top_k("nobody", 10)
     learner.similar(items[0], 10)
+    learner.has("user", items[0])
+    rules = Rules(every=2)
+    plan = make_plan([New("new", 0.0, 0, 0.0, {items[0]: 1.0})], rules, 1.0, USUAL_RATE, 0)
+    explore(items, plan, rules, 0, lambda item: False)
     whole = learner.partition_changes(0)
     learner.learn(0, ["other"], [items[1]], kinds[:1], np.zeros(1))
     learner.load_partition(1, merged(whole, learner.partition_changes(0)))

@@ -115,11 +115,11 @@ class Exploration:
         seed = seed_of(tenant, user, *stored.version)
         found = explore(stored.items, plan, self.rules, seed, lambda item: learner.has(user, item))
         score = dict(zip(stored.items, stored.scores, strict=True))
-        scores, slots = [stored.scores[0]], {place for place, _ in found.slots}
-        for place, item in enumerate(found.items):
-            scores.append(scores[-1] if place in slots else score[item])
+        for place, _ in found.slots:
+            score[found.items[place]] = score[found.items[place - 1]] if place else stored.scores[0]
+        scores = [score[item] for item in found.items]
         filled = structs.replace(
-            stored, items=found.items, scores=scores[1:], seed=seed, explored=found.slots
+            stored, items=found.items, scores=scores, seed=seed, explored=found.slots
         )
         return ListWrite(tenant, user, filled)
 

@@ -68,8 +68,8 @@ def test_propensities_sum_to_one_and_say_how_often() -> None:
         for place, propensity in found.slots:
             item = found.items[place]
             shown.append(item)
-            assert propensity == pytest.approx(shares[made.numbers[item]])
-    for item, number in made.numbers.items():
+            assert propensity == pytest.approx(shares[made.items.index(item)])
+    for number, item in enumerate(made.items):
         assert shown.count(item) / len(shown) == pytest.approx(shares[number], abs=0.05)
     assert shares[1] > shares[2]  # near to the list's best, and not yet shown in vain
 
@@ -116,10 +116,10 @@ def test_those_published_first_are_explored_first() -> None:
 def test_content_and_clicks_tell_what_is_worth_it() -> None:
     liked = New("liked", -DAY, 0, 0, {}, relative=4.0)
     clicked, ignored = new("clicked", 60, 15), new("ignored", 60, 0)
-    shares = propensities(plan(liked, clicked, ignored), np.ones(3))
-    order = plan(liked, clicked, ignored).numbers
-    assert shares[order["clicked"]] > 0.5
-    assert shares[order["ignored"]] < 0.1
+    made = plan(liked, clicked, ignored)
+    shares = propensities(made, np.ones(3))
+    assert shares[made.items.index("clicked")] > 0.5
+    assert shares[made.items.index("ignored")] < 0.1
     popular = TopK(["x", "y"], np.array([0.0, -3.0], np.float32), "popular")
     assert relative_popularity({"x": 1.0}, popular) > 1 > relative_popularity({"y": 1.0}, popular)
     assert relative_popularity({}, popular) == 1
