@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from online.arrays import F32, F64, I32, I64, U8, grown
 from online.config import Compared
@@ -54,6 +55,7 @@ class ContentIndex:
 
     Attributes:
         changes: how often items said something new.
+        turned: how often axes were made of embeddings.
     """
 
     def __init__(self, items: int, compared: Compared = "both") -> None:
@@ -65,7 +67,7 @@ class ContentIndex:
         self._axes: Axes | None = None
         self._whole: dict[int, F32] = {}
         self._counted = np.zeros(items, bool)
-        self.changes = 0
+        self.changes = self.turned = 0
         self._documents = 0
         self._fitted = -AT_LEAST
         self._end = 0  # of the terms in use
@@ -84,6 +86,20 @@ class ContentIndex:
         """Items that have an embedding."""
         return int(np.count_nonzero(self._v.inverse))
 
+    def embedded(self, slots: I64) -> npt.NDArray[np.bool_]:
+        """Which of the items have an embedding; bool[n]."""
+        inverse = self._v.inverse
+        known = slots < len(inverse)
+        known[known] = inverse[slots[known]] > 0
+        return known
+
+    def directions(self, slots: I64) -> F32:
+        """Coordinates of items that have an embedding on the axes, of length 1; float32[n, width].
+
+        As they were rounded to be compared.
+        """
+        return self._v.dense[slots] * self._v.inverse[slots, None]
+
     def reserve(self, items: int) -> None:
         """Room for more items, from the next `putting` on: a thread may be at work here."""
         self._wanted = max(self._wanted, items)
@@ -97,6 +113,7 @@ class ContentIndex:
     def forget_embeddings(self) -> None:
         """Those of another model follow. The lists stay as they are until items come again."""
         self._axes = None
+        self.turned = 0
         self._whole.clear()
         self._counted[:] = False
         v = self._v
@@ -218,6 +235,7 @@ class ContentIndex:
         weigh(np.arange(self._top), self._v)
         if self._axes is None or not self._axes.count:
             return
+        self.turned += 1
         turn, offset = self._axes.fit()
         v, at = self._v, np.flatnonzero(self._v.inverse[: self._top])
         self._store(at, (v.dense[at] * v.unit[at, None]) @ turn + offset[v.script[at]])

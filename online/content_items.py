@@ -62,6 +62,7 @@ class ItemContents:
         known = np.flatnonzero(slots >= 0)
         slots, items = slots[known], items.some(known)
         yield from shared.content.putting(self._content, slots, *items[1:])
+        yield from shared.start.starting(slots)
         if listed:
             c = self._content()
             c.listed[slots] = 1
@@ -70,6 +71,7 @@ class ItemContents:
     def forget_embeddings(self) -> None:
         """Embeddings of another model follow; until an item has its own, words and tags speak."""
         self._shared.content.forget_embeddings()
+        self._shared.start.forget()
 
     def _content(self) -> Content:
         return self._shared.model.content

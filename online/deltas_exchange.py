@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from online.deltas_factors import FactorExchange
+from online.deltas_factors import MATRICES, FactorExchange
 from online.deltas_journal import Journal, Kept, Remote, Run
 from online.partition import Partition
 from online.shared import Shared
@@ -44,6 +44,7 @@ class Exchange:
         self._partitions = partitions
         self._epoch_of = epoch_of
         self._started = 0
+        shared.on_new_items, shared.on_started = self.start_rows, self.factors.set_start
 
     def journal(self, partition: int, position: int = 0) -> Journal:
         """The journal of a partition that is ours from now on."""
@@ -125,13 +126,16 @@ class Exchange:
 
     def start_rows(self) -> None:
         """Give new items the start values that every worker gives them, by their names."""
-        names, size = self._shared.items, self._shared.items.size
+        names, new = self._shared.items, np.arange(self._started, self._shared.items.size)
         f = self._shared.model.factors
-        for slot in range(self._started, size):
+        if not len(new):
+            return
+        for slot in new.tolist():
             drawn = start_of(names.name(slot), f.e_in.shape[1], self._shared.config.seed)
             f.e_in[slot], f.e_out[slot] = drawn
-            self.factors.set_start(slot)
-        self._started = size
+        for name in MATRICES:
+            self.factors.set_start(name, new)
+        self._started += len(new)
 
     def rebuild(self, load: Callable[[int], int | None], taking: int | None = None) -> None:
         """Build the statistics anew: from the histories here, and others' checkpoints.

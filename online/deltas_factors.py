@@ -63,12 +63,11 @@ class FactorExchange:
         self._base = {name: array.copy() for name, array in self._arrays().items()}
         self.set_workers(self.workers)
 
-    def set_start(self, slot: int) -> None:
-        """The item's start values are in the model: nothing that anyone moved."""
+    def set_start(self, name: str, slots: I64) -> None:
+        """Start values of rows of one of MATRICES are in the model: nothing that anyone moved."""
         if self._base:
             self._grow()
-            for name in MATRICES:
-                self._base[name][slot] = self._arrays()[name][slot]
+            self._base[name][slots] = self._arrays()[name][slots]
 
     def cut(self) -> list[FactorDelta]:
         """What moved since the last cut; nothing where there is nobody to tell."""

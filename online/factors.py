@@ -21,6 +21,8 @@ from online.kernels import kernel
 
 LENGTH = 20  # items of history that make the user
 MIN_RECENT = 10  # interactions before the first replay
+FIRST_G = np.float32(0.01)  # of a row that nothing has moved
+GIVEN_G = np.float32(0.0101)  # of one that nothing has moved and whose start is better than chance
 
 
 class Factors(NamedTuple):
@@ -90,7 +92,7 @@ def with_items(f: Factors, items: int, seed: int) -> Factors:
         e_in[block : block + rows] = drawn[0, :rows]
         e_out[block : block + rows] = drawn[1, :rows]
     g_in, g_out = grown(f.g_in, items), grown(f.g_out, items)
-    g_in[have:] = g_out[have:] = 0.01
+    g_in[have:] = g_out[have:] = FIRST_G
     return f._replace(e_in=e_in, e_out=e_out, bias=grown(f.bias, items), g_in=g_in, g_out=g_out)
 
 

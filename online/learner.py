@@ -49,7 +49,6 @@ class Learner:
         `epoch_of`: the epoch of a partition that we own, greater with every owner.
         """
         self.exchange = Exchange(self._shared, self._partitions, epoch_of)
-        self._shared.on_new_items = self.exchange.start_rows
         return self.exchange
 
     def learn(

@@ -21,6 +21,7 @@ from online.catalogue import Catalogue
 from online.changes import item_names
 from online.config import LearnerConfig
 from online.content_index import ContentIndex
+from online.content_start import ContentStart
 from online.held import Held, hold
 from online.ids import Ids
 from online.interests import Interests
@@ -37,11 +38,12 @@ class Shared:
     Attributes:
         items: slots of the items.
         catalogue: availability and topics of the items; content: what is near to what;
-            interests: which items are what users declared.
+            start: first factors of new items; interests: which items are what users declared.
         model: the arrays that the kernels work on; another tuple whenever something has grown.
         held: the same as one object.
         items_refused: how often an item found no slot because max_items was reached.
         on_new_items: called when items may have been added, before anything is learned from them.
+        on_started: called when rows of "e_in" or "e_out" have other first values.
     """
 
     def __init__(self, config: LearnerConfig) -> None:
@@ -49,8 +51,10 @@ class Shared:
         self.items = Ids()
         self.items_refused = 0
         self.on_new_items: Callable[[], None] | None = None
+        self.on_started: Callable[[str, I64], None] | None = None
         self.catalogue = Catalogue(FIRST_ROOM)
         self.content = ContentIndex(FIRST_ROOM, config.compared)
+        self.start = ContentStart(self)
         self.interests = Interests()
         self.model = learning.Model(
             self.catalogue.available,

@@ -18,7 +18,7 @@ import numpy as np
 
 from online.arrays import F32, F64, I32
 from online.checkpoint import Checkpoint, CheckpointStore
-from online.factors import new_factors
+from online.factors import GIVEN_G, new_factors
 from online.shared import Shared
 
 Model = Literal["als", "bpr"]
@@ -167,9 +167,10 @@ def take_over(shared: Shared, factors: ItemFactors) -> int:
     fresh = slots >= 0
     if not factors.forget:
         fresh[fresh] = model.popularity.counts[slots[fresh]] < KNOWN_FROM
-    at = slots[fresh]
-    model.factors.e_in[at] = model.factors.e_out[at] = factors.vectors[fresh]
-    model.factors.bias[at] = factors.bias[fresh]
+    at, f = slots[fresh], model.factors
+    f.e_in[at] = f.e_out[at] = factors.vectors[fresh]
+    f.bias[at] = factors.bias[fresh]
+    f.g_in[at], f.g_out[at] = np.maximum(f.g_in[at], GIVEN_G), np.maximum(f.g_out[at], GIVEN_G)
     return len(at)
 
 
@@ -180,3 +181,4 @@ def _begin_anew(shared: Shared) -> None:
     start = new_factors(items, d, len(held.p) - 1, 1, shared.config.seed)
     for name in LEARNED:
         getattr(held, name)[:] = getattr(start, name)
+    shared.start.forget()

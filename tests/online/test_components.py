@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from online.content_items import ItemContent
+from online.content_terms import terms_of
 from online.cooccurrence import add_row
 from online.learner import Learner
 from online.sessions import SessionConfig, SessionLearner
@@ -73,6 +75,17 @@ def embeddings(learner: Learner) -> Values:
     return {"in": f.e_in[at], "out": f.e_out[at], "bias": f.bias[at], "attention": f.attention}
 
 
+def content_start(learner: Learner) -> Values:
+    """What the factors make of vectors, once the items have some."""
+    names = [learner._shared.items.name(slot) for slot in slots(learner)]
+    vectors = np.random.default_rng(5).normal(size=(150, 12)).astype(np.float32)
+    said = [terms_of("", []) for _ in names]
+    mine = vectors[[int(name[1:]) for name in names]]
+    learner.put_content(ItemContent(names, said, mine))
+    found = learner._shared.start.map
+    return {"map": np.zeros(1) if found is None else found}
+
+
 def blend(learner: Learner) -> Values:
     b = learner._shared.model.blend
     return {"weights": b.weights, "squared": b.squared}
@@ -88,6 +101,7 @@ COMPONENTS = [
     Component("recency", recency, True),
     Component("transitions", transitions, True),
     Component("embeddings", embeddings, False),
+    Component("content-start", content_start, False),
     Component("blend", blend, False),
     Component("candidates", lists, False),
 ]
