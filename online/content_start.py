@@ -68,7 +68,8 @@ def solved(s: Sums) -> F32:
     found = np.linalg.solve(penalised, s.xy.reshape(w, 2 * d)).reshape(w, 2, d)
     length = (found * np.tensordot(s.xx, found, (1, 0))).sum(axis=(0, 2))
     scale = np.sqrt(s.yy / np.maximum(length, 1e-12))
-    return (found * scale[:, None]).astype(np.float32)
+    scaled: F32 = (found * scale[:, None]).astype(np.float32)
+    return scaled
 
 
 class ContentStart:
