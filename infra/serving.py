@@ -175,9 +175,12 @@ class AsyncRedisTopKStore:
         connects: how often a connection was made: after one more, Redis may be another one.
     """
 
-    def __init__(self, connect: Callable[..., Any]) -> None:
+    def __init__(self, connect: Callable[..., Any], timeout_seconds: float) -> None:
+        from infra.serving_pipe import Pipe
+
         self.connects = 0
         self._client = connect(redis_connect_func=self._connected)
+        self._pipe = Pipe(self._client, timeout_seconds)
         self.transient_errors = transient_errors()
 
     @classmethod
@@ -194,7 +197,7 @@ class AsyncRedisTopKStore:
 
         arguments = _client_arguments(timeout_seconds, Retry)
         try:
-            store = cls(partial(async_redis_client, url, **arguments))
+            store = cls(partial(async_redis_client, url, **arguments), timeout_seconds)
             await store._client.ping()
         except (RedisError, OSError, ValueError) as error:
             unreachable(url, error)
@@ -206,24 +209,18 @@ class AsyncRedisTopKStore:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._pipe.close()
         await self._client.aclose()
 
     async def _run(self, request: Request[Answer]) -> Answer:
-        answers = await self._send(request.commands)
+        answers = await self._pipe.send(request.commands)
         unloaded = _unloaded(answers)
         if unloaded:
-            await self._send(LOAD_SCRIPTS)
-            again = await self._send([request.commands[i] for i in unloaded])
+            await self._pipe.send(LOAD_SCRIPTS)
+            again = await self._pipe.send([request.commands[i] for i in unloaded])
             for i, answer in zip(unloaded, again, strict=True):
                 answers[i] = answer
         return request.meaning(_checked(answers))
-
-    async def _send(self, commands: Sequence[Command]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        return answers
 
     async def write_many(self, writes: Sequence[ListWrite], ttl_seconds: float) -> list[bool]:
         return await self._run(ask.write_many(writes, ttl_seconds))

@@ -26,8 +26,8 @@ from faust.serializers import codecs
 from faust.types.tuples import ConsumerMessage
 from msgspec import Struct
 
+from streams import fetch_plan
 from streams.consumer_loop import InLoop, drain
-from streams.fetch_wire import quick
 
 MAX_BATCH = 500
 MAX_BATCH_BYTES = 8_000_000
@@ -153,8 +153,7 @@ class _InLoop(InLoop):
         if type(fetcher._records) is not _Unpacked:
             # Nothing was read from it yet: results unpack their records when they are asked.
             fetcher._records = _Unpacked(fetcher._records)
-            planned = fetcher._get_actions_per_node
-            fetcher._get_actions_per_node = lambda assignment: quick(planned(assignment))
+            fetch_plan.install(fetcher)
         return await super()._fetch_records(consumer, active_partitions, timeout, None)
 
 

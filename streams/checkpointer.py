@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = get_logger("checkpoint")
 
 MONITOR = "monitor"
+BEHIND_INTERVALS = 5
 SHARED_SECONDS = 10.0  # the shared model is as large after a quiet interval as after a busy one
 
 
@@ -89,11 +90,18 @@ class Checkpointer:
         self._durable: dict[int, dict[str, int]] = {}  # offsets that are on disk
 
     async def run(self) -> None:
-        """Checkpoint at the interval of the settings, or once much waits for it."""
-        due = self._river.checkpoint_due
+        """Checkpoint at the interval of the settings, or once much waits for it.
+
+        Behind a backlog nearly every user is touched between two of them, and each writes all their
+        lists: there they are fewer.
+        """
+        due, seconds = self._river.checkpoint_due, self._river.settings.checkpoint_seconds
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(due.wait(), self._river.settings.checkpoint_seconds)
+            for _ in range(BEHIND_INTERVALS):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(due.wait(), seconds)
+                if due.is_set() or not self._recommend.behind:
+                    break
             due.clear()
             with suppress(NotOursError):
                 await self.checkpoint()

@@ -39,7 +39,7 @@ class Parts:
 
     Attributes:
         stack: the embedded parts; their URLs are known once started.
-        page_url: where the ops page is.
+        page_url: where the ops page is; worker_url: health and metrics of the first worker.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Parts:
         self._ports = {name: free_port() for name in ("classifier", *self._workers)}
         self._ports["api"] = port or free_port()
         self.page_url = f"http://{LOOPBACK}:{self._ports['api']}"
+        self.worker_url = f"http://{LOOPBACK}:{self._ports['worker']}"
 
     def start(self) -> None:
         """Start everything; returns once all of it is ready.

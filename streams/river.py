@@ -124,13 +124,23 @@ class River:
         self.partitions.pop(number, None)
         self._partition_ready.pop(number, None)
 
+    @property
+    def unacknowledged(self) -> list[tuple[Any, int]]:
+        """Faust's events and how many records each holds, in order."""
+        return self._unacknowledged
+
+    @unacknowledged.setter
+    def unacknowledged(self, events: list[tuple[Any, int]]) -> None:
+        self._unacknowledged = events
+        self._records = sum(count for _, count in events)  # asked for at every batch
+
     async def admit(self) -> None:
         """Back-pressure: wait while too much is unacknowledged or not yet archived."""
         async with self._room:
             await self._room.wait_for(self._has_room)
 
     def _has_room(self) -> bool:
-        waiting = sum(count for _, count in self.unacknowledged)
+        waiting = self._records
         if waiting >= MANY_UNACKNOWLEDGED:
             self.checkpoint_due.set()
         return waiting < MAX_UNACKNOWLEDGED and self.archive.pending_rows < MAX_ARCHIVE_ROWS
@@ -148,6 +158,7 @@ class River:
         """
         if generation == self.generation:
             self.unacknowledged.append((event, len(batch.offsets)))
+            self._records += len(batch.offsets)
             self._next_offsets[batch.topic, batch.partition] = batch.offsets[-1] + 1
 
     def next_offset(self, topic: str, partition: int) -> int:
@@ -235,7 +246,11 @@ def agent(
     async def work(waiting: asyncio.Queue[Taken]) -> None:
         while True:
             taken = [await waiting.get()]
-            while not waiting.empty() and sum(len(e.value.offsets) for e, _ in taken) < most:
+            while sum(len(event.value.offsets) for event, _ in taken) < most:
+                if waiting.empty():
+                    await asyncio.sleep(0)  # Faust gives one batch at each turn of the loop
+                    if waiting.empty():
+                        break
                 taken.append(waiting.get_nowait())
             await river.admit()
             generation = river.generation

@@ -1,0 +1,108 @@
+"""What is fetched next: as aiokafka plans it, and not too often."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.structs import TopicPartition
+
+from streams import fetch_plan
+
+KAFKA = {1: (4, 18)}
+LEADERS = {TopicPartition("clicks.v1", n): n % 2 for n in range(4)}
+
+
+class State(SimpleNamespace):
+    """As much of a partition's state as a plan asks for."""
+
+    resume_fut = None
+
+    @property
+    def has_valid_position(self) -> bool:
+        return self.position is not None
+
+
+def fetcher(**states: Any) -> tuple[Any, Any]:
+    """A fetcher of aiokafka's that was never started, and an assignment of four partitions."""
+    found: Any = Fetcher.__new__(Fetcher)
+    cluster = SimpleNamespace(leader_for_partition=LEADERS.get)
+    found.__dict__ |= {
+        "_client": SimpleNamespace(cluster=cluster), "_client_rack": None, "_fetch_max_wait_ms": 10,
+        "_fetch_min_bytes": 1, "_fetch_max_bytes": 10**6, "_isolation_level": 0,
+        "_max_partition_fetch_bytes": 10**5, "_fetcher_timeout": 0.2, "_records": {},
+        "_in_flight": set(), "_preferred_read_replica": {},
+    }  # fmt: skip
+    of = {tp: State(position=7 + tp.partition, paused=False) for tp in LEADERS}
+    for name, values in states.items():
+        of[TopicPartition("clicks.v1", int(name[1:]))].__dict__.update(values)
+    return found, SimpleNamespace(tps=list(LEADERS), state_value=of.__getitem__)
+
+
+def asked(actions: Any) -> list[Any]:
+    """Nodes and what they are asked for, in one order."""
+    found = []
+    for node, request in actions[0]:
+        (topic, partitions), *others = request.prepare(KAFKA).topics
+        assert not others
+        found.append((node, topic, sorted(partitions)))
+    return sorted(found)
+
+
+def waiting(seconds: float) -> Any:
+    return SimpleNamespace(calculate_backoff=lambda: seconds)
+
+
+@pytest.mark.parametrize(
+    ("records", "in_flight"),
+    [({}, set()), ({}, {1}), ({0: 0.05}, set()), ({0: 0.0, 1: 0.05, 3: 0.02}, set())],
+)
+def test_it_asks_for_what_aiokafka_asks_for(records: dict[int, float], in_flight: set[int]) -> None:
+    found, assignment = fetcher()
+    found._in_flight = in_flight
+    found._records = {
+        TopicPartition("clicks.v1", number): waiting(wait) for number, wait in records.items()
+    }
+    usual = found._get_actions_per_node(assignment)
+    fetch_plan.install(found)
+    ours = found._get_actions_per_node(assignment)
+    assert asked(ours) == asked(usual)
+    assert ours[1:] == (dict(usual[1]), *usual[2:])
+
+
+@pytest.mark.parametrize("state", [{"position": None}, {"paused": True}])
+def test_whatever_is_out_of_the_ordinary_is_aiokafkas(state: dict[str, Any]) -> None:
+    found, assignment = fetcher(p2=state)
+    fetch_plan.install(found)
+    fetches, resets, _, _, resumed = found._get_actions_per_node(assignment)
+    assert dict(resets) == ({0: [TopicPartition("clicks.v1", 2)]} if "position" in state else {})
+    assert len(resumed) == ("paused" in state)
+    assert [node for node, _ in fetches] == ([1] if "position" in state else [0, 1])
+
+
+def test_fetches_of_a_node_are_spaced() -> None:
+    async def scenario() -> list[tuple[int, float]]:
+        sent = []
+
+        async def fetch(_assignment: Any, node: int, _request: Any) -> bool:
+            sent.append((node, time.monotonic()))
+            return True
+
+        later = fetch_plan.spaced(fetch, 0.02)
+        for node in (0, 1, 0, 0):
+            assert await later(None, node, None)
+        task = asyncio.ensure_future(later(None, 0, None))
+        await asyncio.sleep(0)
+        task.cancel()
+        assert await task is False  # as aiokafka's own does, whose caller awaits it
+        return sent
+
+    sent = asyncio.run(scenario())
+    times = [at for node, at in sent if node == 0]
+    assert all(b - a >= 0.019 for a, b in pairwise(times))
+    assert sent[1][1] - sent[0][1] < 0.01, "another node is asked at once"
