@@ -24,7 +24,8 @@ from streams.river import River
 log = get_logger("archive")
 
 FLUSH_ROWS = 10_000
-FLUSH_SECONDS = 1.0  # an insert costs ClickHouse some 20 ms of CPU, whatever it holds
+FLUSH_SECONDS = 2.0  # an insert costs ClickHouse some 20 ms of CPU, whatever it holds
+LOOK_SECONDS = 0.2
 
 
 class Archive:
@@ -66,8 +67,8 @@ class Archive:
         """Flush by size or age; ClickHouse away only means that rows wait (bounded)."""
         waited = 0.0
         while True:
-            await asyncio.sleep(FLUSH_SECONDS / 5)
-            waited += FLUSH_SECONDS / 5
+            await asyncio.sleep(LOOK_SECONDS)
+            waited += LOOK_SECONDS
             pending = self._river.archive.pending_rows
             self._river.metrics.queue.labels("archive_rows").set(pending)
             if not pending or (pending < FLUSH_ROWS and waited < FLUSH_SECONDS):

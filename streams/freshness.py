@@ -1,8 +1,8 @@
 """The independent witness of freshness: from the producer's send to the new list read in Redis.
 
-It shares nothing with the worker but the list's public form: just before an interaction is sent it
-notes the version of the user's list, and then reads the list until the version is greater. The
-reading costs time too, about a millisecond, and counts against us.
+It shares nothing with the worker but the list's public form and the way to Redis: just before an
+interaction is sent it notes the version of the user's list, and then reads the list until the
+version is greater. The reading costs time too, about a millisecond, and counts against us.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from random import Random
 from typing import Any
 
@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from infra.serving_connect import async_redis_client
 from infra.serving_lists import decode_list, decode_profile, list_key, profile_key
+from infra.serving_pipe import Pipe
 from infra.telemetry import get_logger
 
 log = get_logger("freshness")
@@ -75,10 +76,12 @@ class FreshnessWatch:
         self._share = share
         self._random = Random(redis_url)
         self._client: Any = None
+        self._pipe: Any = None
         self._away: tuple[type[Exception], ...] = (OSError,)
         self._task: asyncio.Task[None] | None = None
         self._pending: dict[Key, _Probe] = {}
-        self._latest: dict[Key, float] = {}  # a user's latest event, oldest first
+        # A user's latest event, oldest first; the oldest of a dict is slow to find where many left.
+        self._latest: OrderedDict[Key, float] = OrderedDict()
         self._milliseconds: deque[float] = deque(maxlen=MAX_SAMPLES)
         self._unanswered = 0
         self._wake = asyncio.Event()
@@ -96,7 +99,8 @@ class FreshnessWatch:
 
         self._away = (OSError, RedisError)
         self._client = async_redis_client(self._url, socket_timeout=None)
-        await self._client.ping()
+        self._pipe = Pipe(self._client, TIMEOUT_SECONDS)
+        await self._pipe.send([("PING",)])
         self._task = asyncio.create_task(self._poll())
 
     async def stop(self, patience_seconds: float = 1.0) -> FreshnessSummary:
@@ -107,6 +111,7 @@ class FreshnessWatch:
         if self._task is not None:
             await self._task
         if self._client is not None:
+            await self._pipe.close()
             await self._client.aclose()
         self._unanswered += len(self._pending)
         self._pending.clear()
@@ -165,8 +170,9 @@ class FreshnessWatch:
             self._wake.set()
 
     def _is_quiet(self, key: Key, now: float) -> bool:
-        before = self._latest.pop(key, -math.inf)
+        before = self._latest.get(key, -math.inf)
         self._latest[key] = now
+        self._latest.move_to_end(key)
         oldest = next(iter(self._latest))
         if self._latest[oldest] < now - QUIET_SECONDS:  # one out for one in: bounded by the rate
             del self._latest[oldest]
@@ -186,11 +192,11 @@ class FreshnessWatch:
             self._idle.set()
 
     async def _read(self, keys: list[str]) -> list[bytes | None]:
-        # The timeout is our own: redis-py's goes through asyncio.wait_for, which in Python 3.11
-        # swallows a cancellation that comes as it ends, and the sender could not be stopped.
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            values: list[bytes | None] = await self._client.mget(keys)
-            return values
+        (values,) = await self._pipe.send([("MGET", *keys)])
+        if isinstance(values, Exception):
+            raise values
+        found: list[bytes | None] = values
+        return found
 
     async def _read_lists(self) -> None:
         keys = list(self._pending)

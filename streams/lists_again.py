@@ -7,6 +7,7 @@ second. Lists are made from the learner's state: whoever got one lately simply g
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 
 SECONDS = 10.0  # before the connection was lost: a replica that lags more is not promoted
 MOST = 20_000
@@ -18,15 +19,16 @@ class Lately:
     """Who got a list in the last 10 s, at most 20,000, and of which partition."""
 
     def __init__(self) -> None:
-        self._written: dict[Who, tuple[float, int]] = {}  # oldest first
+        # Oldest first; a dict would go over all that left it, every time the oldest is asked for.
+        self._written: OrderedDict[Who, tuple[float, int]] = OrderedDict()
 
     def note(self, who: Who, partition: int) -> None:
         """He has his list now."""
         now = time.monotonic()
-        self._written.pop(who, None)
         self._written[who] = now, partition
+        self._written.move_to_end(who)
         while len(self._written) > MOST or self._oldest() < now - SECONDS:
-            del self._written[next(iter(self._written))]
+            self._written.popitem(last=False)
 
     def take(self) -> list[tuple[Who, int]]:
         """All of them, (who, partition); they are forgotten here."""
