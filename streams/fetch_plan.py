@@ -1,30 +1,20 @@
-"""What to fetch next, found with one look at each partition, and when.
+"""What to fetch next, found with one look at each partition.
 
 aiokafka goes over all partitions twice a fetch, with a log line for each: a tenth of a millisecond
-of CPU every time. And a fetch costs worker and broker half a millisecond each, whatever it brings,
-while a thousand events a second come one by one: fetches are spaced, so that what is appended
-meanwhile comes with the next one. Where events are rare, or a backlog is worked off, more time
-passes between two fetches anyway, and nobody waits.
+of CPU every time, some hundred times a second.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka.protocol.fetch import FetchRequest
 
 from streams.fetch_wire import QuickFetch, quick
 
-PACE_SECONDS = 0.003
 
-Fetch = Callable[[Any, Any, Any], Awaitable[bool]]
-
-
-def install(fetcher: Any, pace_seconds: float = PACE_SECONDS) -> None:
-    """Make aiokafka's fetcher plan and space its fetches like this."""
+def install(fetcher: Any) -> None:
+    """Make aiokafka's fetcher plan like this."""
     usual = fetcher._get_actions_per_node
 
     def planned(assignment: Any) -> Any:
@@ -32,7 +22,6 @@ def install(fetcher: Any, pace_seconds: float = PACE_SECONDS) -> None:
         return quick(usual(assignment)) if found is None else found
 
     fetcher._get_actions_per_node = planned
-    fetcher._proc_fetch_request = spaced(fetcher._proc_fetch_request, pace_seconds)
 
 
 def _planned(fetcher: Any, assignment: Any) -> Any:
@@ -74,20 +63,3 @@ def _request(fetcher: Any, topics: dict[str, list[tuple[int, int, int]]]) -> Fet
         list(topics.items()),
         rack_id=fetcher._client_rack or "",
     )
-
-
-def spaced(fetch: Fetch, seconds: float) -> Fetch:
-    """aiokafka's `_proc_fetch_request`, not sooner than `seconds` after a node's last one."""
-    sent: dict[Any, float] = {}
-
-    async def later(assignment: Any, node: Any, request: Any) -> bool:
-        wait = sent.get(node, 0.0) + seconds - time.monotonic()
-        if wait > 0:
-            try:
-                await asyncio.sleep(wait)
-            except asyncio.CancelledError:  # as the original: the result is of no interest
-                return False
-        sent[node] = time.monotonic()
-        return await fetch(assignment, node, request)
-
-    return later

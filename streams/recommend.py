@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,6 @@ from streams.river import River
 log = get_logger("recommend")
 
 WRITE_AT_ONCE = 32
-ON_THEIR_WAY = 4  # writes whose answer may be outstanding while the next lists are made
 MAX_WAITING = 20_000
 BACKLOG_SECONDS = 1.0
 RECENT_SECONDS = 0.25
@@ -43,15 +42,6 @@ class Touched(NamedTuple):
 
 Key = tuple[str, str, int]  # tenant, user, and which of his lists: 0 where they coalesce
 Taken = list[tuple[Key, Touched]]
-
-
-class Sent(NamedTuple):
-    """Lists on their way: of how many users who waited, for whom, and Redis's answer."""
-
-    users: int
-    writes: list[ListWrite]
-    touched: list[Touched]
-    accepted: Awaitable[list[bool]]
 
 
 class Recommend:
@@ -74,7 +64,6 @@ class Recommend:
         self._connects = 0
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
-        self._sent: asyncio.Queue[Sent] = asyncio.Queue(ON_THEIR_WAY)
 
     def enqueue(
         self, partition: int, tenant: str, users: Sequence[str], received_ms: Sequence[int]
@@ -110,37 +99,24 @@ class Recommend:
 
     async def run(self) -> None:
         """Write lists for as long as the worker lives."""
-        await asyncio.gather(self._make(), self._settle())
-
-    async def _make(self) -> None:
-        """Whoever is touched while lists are on their way to Redis need not wait for them."""
-        made = 0
         while True:
             await self._wake.wait()
             self._wake.clear()
             target = self._enqueued  # who comes meanwhile wakes us again
-            while made < target:
+            while self._written < target:
                 taken = self._take()
-                made += len(taken)
-                await self._sent.put(self._send(taken))
+                await self._write(taken)
+                self._written += len(taken)
+                async with self._changed:
+                    self._changed.notify_all()
+                self._river.metrics.queue.labels("lists").set(len(self._waiting))
                 await asyncio.sleep(0)
-
-    async def _settle(self) -> None:
-        """In the order in which they were made, so that `flushed` may count."""
-        while True:
-            sent = await self._sent.get()
-            accepted = await sent.accepted
-            self._note(sent.writes, sent.touched, accepted)
-            self._written += sent.users
-            async with self._changed:
-                self._changed.notify_all()
-            self._river.metrics.queue.labels("lists").set(len(self._waiting))
 
     def _take(self) -> Taken:
         keys = list(itertools.islice(self._waiting, WRITE_AT_ONCE))
         return [(key, self._waiting.pop(key)) for key in keys]
 
-    def _send(self, taken: Taken) -> Sent:
+    async def _write(self, taken: Taken) -> None:
         together: dict[tuple[str, int], list[int]] = {}
         for at, ((tenant, _, _), touch) in enumerate(taken):
             together.setdefault((tenant, touch.partition), []).append(at)
@@ -150,7 +126,9 @@ class Recommend:
             made = self._lists(tenant, partition, [taken[at][0][1] for at in places])
             writes += made
             touched += [taken[at][1] for at in places] if made else ()
-        return Sent(len(taken), writes, touched, asyncio.create_task(self._until_taken(writes)))
+        if writes:
+            accepted = await self._until_taken(writes)
+            self._note(writes, touched, accepted)
 
     def _lists(self, tenant: str, partition: int, users: Sequence[str]) -> list[ListWrite]:
         state = self._river.partitions.get(partition)
@@ -167,8 +145,6 @@ class Recommend:
 
     async def _until_taken(self, writes: list[ListWrite]) -> list[bool]:
         """Redis away: wait for it. The queue behind is bounded, so Kafka keeps the rest."""
-        if not writes:
-            return []
         ttl = self._river.settings.list_ttl_days * DAY_SECONDS
         attempt = 0
         while True:
@@ -204,8 +180,6 @@ class Recommend:
     def _note(
         self, writes: Sequence[ListWrite], touched: Sequence[Touched], accepted: Sequence[bool]
     ) -> None:
-        if not writes:
-            return
         metrics, now_ms = self._river.metrics, int(time.time() * 1000)
         metrics.lists.inc(sum(accepted))
         metrics.lists_refused.inc(len(accepted) - sum(accepted))

@@ -27,7 +27,6 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
         environment: added to ours.
         announces: it prints one JSON line `{"ready": true, "url": …}` on stdout once ready.
         restarts: how often it is started again after an unexpected exit, with the same command.
-        nice: 1 to 19: others have the processor first.
         stop_seconds: between SIGTERM and SIGKILL.
     """
 
@@ -36,7 +35,6 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str] = {}
     announces: bool = False
     restarts: int = 0
-    nice: int = 0
     stop_seconds: float = 10.0
 
 
@@ -60,9 +58,9 @@ class Child:
 
     def _run(self, output: BinaryIO) -> subprocess.Popen[bytes]:
         # -I -S: the tether needs neither site-packages nor our environment, and starts faster.
-        tied = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), str(self.spec.nice)]
+        tied = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *self.spec.command]
         return subprocess.Popen(
-            [*tied, *self.spec.command],
+            tied,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -28,7 +28,6 @@ from infra.local.ports import LOOPBACK
 from infra.local.supervisor import ProcessSpec
 
 MAX_CLIENTS = 256
-NICE = 5  # an insert takes both of two cores for a moment, and a list is what somebody waits for
 
 
 class Gateway(socketserver.ThreadingTCPServer):
@@ -77,7 +76,6 @@ def clickhouse_part(data_dir: Path, port: int) -> ProcessSpec:
         command=(sys.executable, "-m", __spec__.name, "--path", path, "--port", str(port)),
         announces=True,
         restarts=5,
-        nice=NICE,
     )
 
 

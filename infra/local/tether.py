@@ -1,4 +1,4 @@
-"""Run a command that ends when its owner ends: `python tether.py OWNER_PID NICE COMMAND…`.
+"""Run a command that ends when its owner ends: `python tether.py OWNER_PID COMMAND…`.
 
 A file of its own, run by path, so that a supervisor with threads needs no code between fork and
 exec. On Linux the kernel kills the command when its owner is gone, even by kill -9. Elsewhere a
@@ -28,15 +28,6 @@ def tie(owner: int) -> None:
         sys.exit(1)
 
 
-def step_back(nice: int) -> None:
-    """Let others have the processor first: within the session, and the session among others."""
-    os.nice(nice)
-    try:
-        os.write(os.open("/proc/self/autogroup", os.O_WRONLY), str(nice).encode())
-    except OSError:
-        return  # not Linux, or it does not weigh sessions against each other
-
-
 def _watch(owner: int, child: int) -> None:
     while _alive(owner):
         if os.getppid() != child:
@@ -58,9 +49,7 @@ def _alive(pid: int) -> bool:
 
 if __name__ == "__main__":
     tie(int(sys.argv[1]))
-    if int(sys.argv[2]):
-        step_back(int(sys.argv[2]))
-    command = sys.argv[3:]
+    command = sys.argv[2:]
     try:
         os.execvpe(command[0], command, os.environ)
     except OSError as error:

@@ -1,10 +1,7 @@
-"""What is fetched next: as aiokafka plans it, and not too often."""
+"""What is fetched next is what aiokafka would fetch."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,26 +80,3 @@ def test_whatever_is_out_of_the_ordinary_is_aiokafkas(state: dict[str, Any]) -> 
     assert dict(resets) == ({0: [TopicPartition("clicks.v1", 2)]} if "position" in state else {})
     assert len(resumed) == ("paused" in state)
     assert [node for node, _ in fetches] == ([1] if "position" in state else [0, 1])
-
-
-def test_fetches_of_a_node_are_spaced() -> None:
-    async def scenario() -> list[tuple[int, float]]:
-        sent = []
-
-        async def fetch(_assignment: Any, node: int, _request: Any) -> bool:
-            sent.append((node, time.monotonic()))
-            return True
-
-        later = fetch_plan.spaced(fetch, 0.02)
-        for node in (0, 1, 0, 0):
-            assert await later(None, node, None)
-        task = asyncio.ensure_future(later(None, 0, None))
-        await asyncio.sleep(0)
-        task.cancel()
-        assert await task is False  # as aiokafka's own does, whose caller awaits it
-        return sent
-
-    sent = asyncio.run(scenario())
-    times = [at for node, at in sent if node == 0]
-    assert all(b - a >= 0.019 for a, b in pairwise(times))
-    assert sent[1][1] - sent[0][1] < 0.01, "another node is asked at once"

@@ -79,6 +79,31 @@ def test_batches_gather_while_the_agent_is_busy() -> None:
     assert max(rounds) == 8 and len(rounds) <= 5
 
 
+class OneATurn(Stream):
+    """Lets the loop turn before each batch, as Faust's own stream does."""
+
+    async def events(self) -> AsyncIterator[Any]:
+        for each in self._batches:
+            await asyncio.sleep(0)
+            yield SimpleNamespace(value=each)
+        await asyncio.Event().wait()
+
+
+def test_what_a_poll_brought_is_handled_at_once() -> None:
+    async def scenario() -> list[int]:
+        river, rounds, done = new_river(), [], asyncio.Event()
+
+        async def handle(batches: Sequence[Batch]) -> None:
+            rounds.append(len(batches))
+            done.set()
+
+        stream = OneATurn([batch(at) for at in range(4)])
+        await run(agent(river, handle, most=128, gathered=4)(stream), done)
+        return rounds
+
+    assert asyncio.run(scenario()) == [4]
+
+
 def test_nothing_of_an_earlier_assignment_is_handled_or_acknowledged() -> None:
     async def scenario() -> tuple[list[int], int]:
         river, handled, done = new_river(), [], asyncio.Event()
