@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = get_logger("checkpoint")
 
 MONITOR = "monitor"
-BEHIND_INTERVALS = 5
 SHARED_SECONDS = 10.0  # the shared model is as large after a quiet interval as after a busy one
 
 
@@ -90,18 +89,11 @@ class Checkpointer:
         self._durable: dict[int, dict[str, int]] = {}  # offsets that are on disk
 
     async def run(self) -> None:
-        """Checkpoint at the interval of the settings, or once much waits for it.
-
-        Behind a backlog nearly every user is touched between two of them, and each writes all their
-        lists: there they are fewer.
-        """
-        due, seconds = self._river.checkpoint_due, self._river.settings.checkpoint_seconds
+        """Checkpoint at the interval of the settings, or once much waits for it."""
+        due = self._river.checkpoint_due
         while True:
-            for _ in range(BEHIND_INTERVALS):
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(due.wait(), seconds)
-                if due.is_set() or not self._recommend.behind:
-                    break
+            with suppress(TimeoutError):
+                await asyncio.wait_for(due.wait(), self._river.settings.checkpoint_seconds)
             due.clear()
             with suppress(NotOursError):
                 await self.checkpoint()

@@ -45,20 +45,16 @@ Taken = list[tuple[Key, Touched]]
 
 
 class Recommend:
-    """The recommend agent: takes touched users, writes lists.
-
-    Attributes:
-        behind: a backlog is being worked off, and lists wait for the next checkpoint.
-    """
+    """The recommend agent: takes touched users, writes lists."""
 
     def __init__(self, river: River, exploration: Exploration | None = None) -> None:
         self._river = river
         self._exploration = exploration or Exploration(river)
         self._waiting: dict[Key, Touched] = {}
-        self.behind = False
         self._enqueued = 0
         self._written = 0
         self._each = itertools.count(1) if river.components.lists == "each" else itertools.repeat(0)
+        self._flushing = 0
         self._recent_at = 0.0
         self._lately = Lately()
         self._connects = 0
@@ -82,8 +78,7 @@ class Recommend:
     async def wake(self, lag_seconds: float = 0.0) -> None:
         """Let the writer run, unless we are so far behind; wait while too many users wait."""
         full = len(self._waiting) >= MAX_WAITING
-        self.behind = lag_seconds > BACKLOG_SECONDS
-        if not self._waiting or (self.behind and not full):
+        if not self._waiting or (lag_seconds > BACKLOG_SECONDS and not full and not self._flushing):
             return
         self._wake.set()
         if full:
@@ -93,9 +88,13 @@ class Recommend:
     async def flushed(self) -> None:
         """Return once every user waiting now has his list in Redis."""
         target = self._enqueued
-        self._wake.set()
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._written >= target)
+        self._flushing += 1
+        try:
+            self._wake.set()
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._written >= target)
+        finally:
+            self._flushing -= 1
 
     async def run(self) -> None:
         """Write lists for as long as the worker lives."""
