@@ -63,7 +63,8 @@ class Classifier:
             as fast there), fp32 on other CPUs, which emulate bf16 slowly.
         threads: torch's threads, None leaves torch's choice.
         engine: "torch", or "openvino": eight-bit weights on a CPU, the quickest for one comment.
-        packed: None packs on CUDA only; elsewhere packed attention goes text by text, for tests.
+        packed: None packs on CUDA and with AMX; elsewhere packed attention goes text by text, for
+            tests.
         beside: another version in this process: both then hold one trunk in memory.
 
     Raises:
@@ -101,7 +102,6 @@ class Classifier:
         self.dtype = dtype or best_dtype(self.device)
         on_gpu = self.device.startswith("cuda")
         self.budget = GPU_BUDGET if on_gpu else CPU_BUDGET
-        self.packed = on_gpu if packed is None else packed
         shape, weights = read_trunk(trunk)
         self._pad_id = shape.pad_token_id
         self._of_trunk = trunk, self.device, self.dtype
@@ -113,7 +113,7 @@ class Classifier:
         read = tuned(folder, self.manifest, shape, weights)
         self._reader: Forward | OpenVino = self._trunk
         if engine == "openvino":
-            self.device, self.dtype, self.packed = "cpu", "int8", False
+            self.device, self.dtype = "cpu", "int8"
             self._reader = OpenVino(read, threads or torch.get_num_threads())
         elif read.weights is not weights or read.prefix is not None:
             self._reader = Forward(
@@ -124,6 +124,7 @@ class Classifier:
                 embeddings_of=self._trunk,
                 prefix=read.prefix,
             )
+        self.packed = self._reader.packs if packed is None else packed
         heads = registry.read_tensors(folder / registry.HEADS)
         self.ngrams: NGrams | None = None
         self._stack = Stack(0.0, 1.0)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class Layout(Protocol):
     """Where the texts of a batch are."""
 
+    rows: Sequence[Sequence[int]]
+    """Token ids of each text."""
     ids: torch.Tensor
     """Token ids, int64 [tokens]."""
     positions: torch.Tensor
@@ -54,6 +56,7 @@ class Padded:
     def __init__(self, rows: Sequence[Sequence[int]], pad_id: int, device: str) -> None:
         import torch
 
+        self.rows = rows
         ids, mask = pad(rows, pad_id)
         self._shape = ids.shape
         self._rectangle = ids, mask
@@ -110,6 +113,7 @@ class Packed:
     def __init__(self, rows: Sequence[Sequence[int]], device: str) -> None:
         import torch
 
+        self.rows = rows
         self._lengths = [len(row) for row in rows]
         self.ids = torch.tensor([*itertools.chain.from_iterable(rows)], device=device)
         self.positions = torch.cat([torch.arange(each) for each in self._lengths]).to(device)

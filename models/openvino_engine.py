@@ -30,9 +30,14 @@ INSTALL = "the engine openvino is not installed: pip install 'springtide[openvin
 class OpenVino:
     """Stands for `Forward`: `vectors` is all it does.
 
+    Attributes:
+        packs: never: it reads rectangles.
+
     Raises:
         EngineMissingError: OpenVINO is not installed, or the artifact has a prefix.
     """
+
+    packs = False
 
     def __init__(self, read: Tuned, threads: int) -> None:
         model = _converted(read)

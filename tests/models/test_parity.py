@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models import tiles
 from models.classifier import CANARIES, Classifier
 from models.errors import EngineMissingError
 from models.layouts import Packed, Padded
@@ -49,11 +50,17 @@ def test_fp32_gives_the_logits_of_plain_transformers(
     np.testing.assert_allclose(batched(ours, rows), plain, atol=1e-3)
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+@pytest.mark.parametrize("amx", [False, True], ids=["torch", "amx"])
 def test_bf16_keeps_the_labels(
-    trunk: Path, rows: list[list[int]], plain: NDArray[np.float32], packed: bool
+    trunk: Path,
+    rows: list[list[int]],
+    plain: NDArray[np.float32],
+    amx: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ours = Classifier(trunk, dtype="bfloat16", packed=packed)
+    if not amx:
+        monkeypatch.setattr(tiles, "available", lambda: False)
+    ours = Classifier(trunk, dtype="bfloat16")
     found = compare(batched(ours, rows), plain)
     assert found.largest < 0.15
     assert found.flips == 0

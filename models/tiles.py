@@ -1,0 +1,215 @@
+"""The trunk on a CPU with AMX: weights laid out as tiles, and `tile_forward` called with them.
+
+Twice as fast as torch's own bf16, whose attention and gelu, not its products, take most of the
+time for texts of 30 tokens (`docs/decisions/2026-11-27-tiles-on-amx.md`). One call for some texts,
+without Python's lock, so that other threads answer or compute meanwhile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import platform
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.packing import pack
+from models.tile_attention import HEAD, LONGEST, SCRATCH
+from models.tile_forward import CALL, LAYER, compiled
+from models.tile_products import BLOCK, Sizes
+
+if TYPE_CHECKING:
+    import torch
+
+PART = 512  # tokens that a thread takes at a time
+CHUNK = 8  # blocks of 32 rows whose inner values are kept at a time
+NEEDED = ("amx-tile", "amx-bf16", "avx512bf16", "avx512f", "avx512bw", "avx512dq", "avx512vl")
+ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18  # Linux, x86-64: asm/prctl.h
+
+
+@lru_cache
+def available() -> bool:
+    """Whether this processor has AMX in bf16, and Linux lets this process use it."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    if not all(features.get(each) for each in NEEDED):
+        return False
+    refused: int = ctypes.CDLL(None).syscall(ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA)
+    return refused == 0
+
+
+def fits(width: int, inner: int, heads: int, positions: int) -> bool:
+    """Whether a trunk of these sizes is one that the code can be written for."""
+    return (
+        width == heads * HEAD
+        and width % BLOCK == 0
+        and inner % BLOCK == 0
+        and min(width, inner) > BLOCK
+        and positions <= LONGEST
+    )
+
+
+class Tiles:
+    """Stands for `Forward` where `available` and `fits` say so; any number of threads may ask.
+
+    Args:
+        weights: as `forward.fused` gives them.
+        word: the table of word embeddings, bf16, which others may share.
+        threads: how many compute, each some texts.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        heads: int,
+        epsilon: float,
+        weights: Mapping[str, torch.Tensor],
+        word: torch.Tensor,
+        threads: int,
+    ) -> None:
+        def plain(name: str) -> NDArray[np.float32]:
+            found: NDArray[np.float32] = weights[name].float().numpy()
+            return np.ascontiguousarray(found)
+
+        inner, width = weights["encoder.layer.0.intermediate.dense.weight"].shape
+        self._sizes = Sizes(width, inner, heads, epsilon)
+        self._layers, self._word = layers, word
+        self._compiled = compiled(self._sizes)
+        self._forward = self._compiled.function("forward", 2)
+        kind = plain("embeddings.token_type_embeddings.weight")[0]
+        self._always = {
+            "position": plain("embeddings.position_embeddings.weight") + kind,
+            "gain": plain("embeddings.LayerNorm.weight"),
+            "shift": plain("embeddings.LayerNorm.bias"),
+            "form": _form(),
+        }
+        self._most = len(self._always["position"])
+        pieces = [
+            _laid(weights[name]) if weights[name].dim() == 2 else plain(name)
+            for name in (
+                f"encoder.layer.{layer}.{each}" for layer in range(layers) for each in LAYER
+            )
+        ]
+        self._held, self._table = _together(pieces)
+        self._own = threading.local()
+        self._pool = _pool(threads) if threads > 1 else None
+
+    def vectors(
+        self, rows: Sequence[Sequence[int]], of_ids: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Mean of the last hidden states of each text, fp32 [texts, width].
+
+        Args:
+            rows: token ids of each text.
+            of_ids: weight of each token id in the mean, fp32 [vocabulary]; None: all alike.
+
+        Raises:
+            ValueError: a text has no token or too many, or an id that is no word's.
+        """
+        parts = pack([len(row) for row in rows], PART, padded=False) if self._pool else []
+        if self._pool is None or len(parts) < 2:
+            return self._vectors(rows, of_ids)
+        found = np.empty((len(rows), self._sizes.width), np.float32)
+        given = ([rows[index] for index in part] for part in parts)
+        done = self._pool.map(self._vectors, given, repeat(of_ids))
+        for part, vectors in zip(parts, done, strict=True):
+            found[part] = vectors
+        return found
+
+    def _vectors(
+        self, rows: Sequence[Sequence[int]], of_ids: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        lengths = np.array([len(row) for row in rows], np.int64)
+        if not len(rows) or lengths.min() < 1 or lengths.max() > self._most:
+            raise ValueError(f"a text must have 1 to {self._most} tokens")
+        ends = np.cumsum(lengths)
+        starts, real = ends - lengths, int(ends[-1])
+        padded = -(-real // BLOCK) * BLOCK
+        ids, places = np.zeros((2, padded), np.int64)
+        ids[:real] = np.concatenate([np.asarray(row, np.int64) for row in rows])
+        if ids.min() < 0 or ids.max() >= len(self._word):
+            raise ValueError("a token id that is no word's")
+        places[:real] = np.arange(real) - np.repeat(starts, lengths)
+        shares = np.ones(real, np.float32) if of_ids is None else of_ids[ids[:real]]
+        shares = shares / np.repeat(np.add.reduceat(shares, starts), lengths)
+        vectors = np.empty((len(rows), self._sizes.width), np.float32)
+        arrays: dict[str, NDArray[Any]] = self._always | self._room(padded)
+        arrays |= {"ids": ids, "places": places, "starts": starts, "lengths": lengths}
+        arrays |= {"shares": np.ascontiguousarray(shares, np.float32), "vectors": vectors}
+        told = {name: each.ctypes.data for name, each in arrays.items()}
+        told |= {"rows": padded, "texts": len(rows), "layers": self._layers, "chunk": CHUNK}
+        told["word"] = self._word.data_ptr()
+        call = np.array([told[name] for name in CALL], np.int64)
+        self._forward(call.ctypes.data, self._table.ctypes.data)
+        return vectors
+
+    def _room(self, rows: int) -> dict[str, NDArray[Any]]:
+        """This thread's memory for so many rows."""
+        if getattr(self._own, "rows", 0) < rows:
+            width, inner = self._sizes.width, self._sizes.inner
+            after = rows + BLOCK  # attention reads and writes some rows too many
+            sizes = {"sums": 4 * width, "hidden": 2 * width, "qkv": 6 * width, "mixed": 2 * width}
+            room = {name: _pages(after * each) for name, each in sizes.items()}
+            room["inner"] = _pages(CHUNK * BLOCK * 2 * inner)
+            self._own.room = room | {"scratch": _pages(SCRATCH)}
+            self._own.rows = rows
+        found: dict[str, NDArray[Any]] = self._own.room
+        # Attention looks at the rows after the last text: no number must be left there from others.
+        tail = rows * 6 * self._sizes.width
+        found["qkv"][tail : tail + BLOCK * 6 * self._sizes.width] = 0
+        return found
+
+
+@lru_cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="tiles")
+
+
+def _pages(size: int) -> NDArray[np.uint8]:
+    """Zeros on large pages where Linux has them: a stream of weights then misses no address."""
+    held = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        held.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(held, np.uint8)
+
+
+def _form() -> NDArray[np.uint8]:
+    """Eight tiles of 16 rows of 64 bytes, as `ldtilecfg` reads it."""
+    form = np.zeros(64, np.uint8)
+    form[0] = 1
+    form[16:32].view(np.uint16)[:] = 64
+    form[48:56] = 16
+    return form
+
+
+def _laid(weight: torch.Tensor) -> NDArray[Any]:
+    """A matrix [columns, depth] in bf16 by panels of 32 columns, steps of 32 of the depth, and two
+    tiles, in which two values of one column are side by side.
+    """
+    import torch
+
+    columns, depth = weight.shape
+    halves = weight.to(torch.bfloat16).contiguous().view(torch.int16).numpy()
+    panels = halves.reshape(columns // BLOCK, 2, 16, depth // BLOCK, 16, 2)
+    return np.ascontiguousarray(panels.transpose(0, 3, 1, 4, 2, 5))
+
+
+def _together(pieces: Sequence[NDArray[Any]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All in one memory, and the address of each."""
+    sizes = np.array([-(-each.nbytes // 64) * 64 for each in pieces])
+    places = np.cumsum(sizes) - sizes
+    held = _pages(int(sizes.sum()))
+    for place, each in zip(places.tolist(), pieces, strict=True):
+        held[place : place + each.nbytes] = each.view(np.uint8).ravel()
+    return held, places + held.ctypes.data

@@ -1,0 +1,83 @@
+"""The trunk on AMX: the same vectors as torch's in fp32, whatever stands beside a text."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from models.forward import Forward, fused, read_trunk
+from models.layouts import Padded
+from models.tiles import Tiles, available
+
+LENGTHS = (1, 3, 16, 17, 32, 33, 64, 80, 200, 512)
+
+pytestmark = pytest.mark.skipif(
+    not available(), reason="this processor has no AMX: torch serves here, see test_parity"
+)
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[list[int]]:
+    generator = np.random.default_rng(1)
+    return [generator.integers(5, 250_000, each).tolist() for each in LENGTHS]
+
+
+@pytest.fixture(scope="module")
+def two_layers(trunk: Path) -> tuple[Forward, Tiles]:
+    shape, weights = read_trunk(trunk)
+    shape = msgspec.structs.replace(shape, layers=2)
+    whole = fused(shape, weights)
+    word = whole["embeddings.word_embeddings.weight"].bfloat16()
+    tiles = Tiles(2, shape.num_attention_heads, shape.layer_norm_eps, whole, word, threads=1)
+    return Forward(shape, weights, "cpu", "float32"), tiles
+
+
+def test_vectors_are_those_of_fp32(
+    two_layers: tuple[Forward, Tiles], rows: list[list[int]]
+) -> None:
+    exact, tiles = two_layers
+    weights = np.random.default_rng(2).random(250_037, np.float32)
+    with torch.inference_mode():
+        for of_ids in (None, weights):
+            given = None if of_ids is None else torch.from_numpy(of_ids)
+            expected = exact.vectors(Padded(rows, 1, "cpu"), given).numpy()
+            found = tiles.vectors(rows, of_ids)
+            assert np.abs(found - expected).mean() < 0.01 * np.abs(expected).mean()
+            np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_a_text_has_the_same_vector_in_any_company(
+    two_layers: tuple[Forward, Tiles], rows: list[list[int]]
+) -> None:
+    _, tiles = two_layers
+    alone = np.concatenate([tiles.vectors([row]) for row in rows])
+    orders = [list(np.random.default_rng(each).permutation(len(rows))) for each in range(4)]
+
+    def together(order: list[int]) -> NDArray[np.float32]:
+        return tiles.vectors([rows[index] for index in order])
+
+    with ThreadPoolExecutor(4) as threads:
+        for order, found in zip(orders, threads.map(together, orders), strict=True):
+            np.testing.assert_array_equal(found, alone[order])
+
+
+def test_torch_computes_in_the_same_thread(two_layers: tuple[Forward, Tiles]) -> None:
+    _, tiles = two_layers
+    matrix = torch.randn(256, 256, dtype=torch.bfloat16)
+    before = matrix @ matrix
+    tiles.vectors([[5, 6, 7]])
+    assert torch.equal(matrix @ matrix, before)
+
+
+@pytest.mark.parametrize("bad", [[], [[]], [[5] * 513], [[5, 250_037]], [[-1]]])
+def test_no_memory_but_its_own_is_read(
+    two_layers: tuple[Forward, Tiles], bad: list[list[int]]
+) -> None:
+    with pytest.raises(ValueError, match="token"):
+        two_layers[1].vectors(bad)
