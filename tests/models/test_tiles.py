@@ -34,7 +34,7 @@ def two_layers(trunk: Path) -> tuple[Forward, Tiles]:
     shape = msgspec.structs.replace(shape, layers=2)
     whole = fused(shape, weights)
     word = whole["embeddings.word_embeddings.weight"].bfloat16()
-    tiles = Tiles(2, shape.num_attention_heads, shape.layer_norm_eps, whole, word, threads=1)
+    tiles = Tiles(2, shape.num_attention_heads, shape.layer_norm_eps, whole, word, threads=2)
     return Forward(shape, weights, "cpu", "float32"), tiles
 
 
