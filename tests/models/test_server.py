@@ -15,7 +15,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from models.classifier import CANARIES, Classifier
+from models.classifier import Classifier
+from models.predictions import CANARIES
 from streams.classifier_client import Answer, ClassifierClient
 
 LONG = "The second part repeats the first, and the exercises do not fit the lectures. " * 9
