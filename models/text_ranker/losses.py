@@ -4,9 +4,10 @@ Who is popular is in many batches, and would be pushed down for it. The correcti
 2008; Yi et al., RecSys 2019) takes log Q off every score, Q(j) = how often item j is expected
 among the candidates:
 
-    L = −mean_i log  e^{s(i,t) − α log Q(t)} / Σ_j e^{s(i,j) − α log Q(j)},   Q(j) = min(1, B q(j))
+    L = −mean_i log  e^{s(i,t) − α log Q(t)} / Σ_j e^{s(i,j) − α log Q(j)},  Q(j) = min(1, r + B q(j))
 
-q(j): j's share of all targets, B: targets in the batch; a hard negative was sought out, Q = 1. With
+r: the share of the texts that a step reads, whose pairs are all there; q(j): j's share of all
+targets, B: the step's other pairs; a hard negative was sought out, Q = 1. With
 α = 1 the optimum is s = log p(j|i) + const, popularity contained; with α = 0 it is log p(j|i)/q(j),
 what the text says of the user alone, which is all that is known of an item without an event.
 """
@@ -18,9 +19,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 
-def log_expected(share: Tensor, drawn: int) -> Tensor:
-    """log Q(j) of items with these shares of the targets, float32[k], when so many are drawn."""
-    return (share * drawn).clamp(max=1.0).clamp_min(1e-12).log()
+def log_expected(share: Tensor, drawn: int, read: float = 0.0) -> Tensor:
+    """log Q(j) of items with these shares of the targets, float32[k]; r is `read`, B `drawn`."""
+    return (read + share * drawn).clamp(max=1.0).clamp_min(1e-12).log()
 
 
 def corrected_softmax(

@@ -1,8 +1,9 @@
 """Steps of training: some items' texts at a time, against the pairs that they occur in.
 
 The text costs, not the pair: so a step reads the texts of a few hundred items once, and takes the
-pairs with one of them as the target and others with one among the latest that the user met. The
-vectors of all other items are those of when they were last read (cross-batch memory, 1912.06798).
+pairs with one of them as the target and others with one among the latest that the user met. What
+all other texts say is as it was when they were last read (cross-batch memory, 1912.06798), under
+the projection of now: it costs nothing, and turns faster than the trunk.
 Negatives are the targets of the step's pairs and, hard ones, items near to the user.
 """
 
@@ -31,7 +32,7 @@ class Steps:
     """What training moves, and one pass of it over the texts of all items in the pairs.
 
     Attributes:
-        bank: vectors of all items as last read, fp32[items, width].
+        bank: what the projection reads of every text, as last read, fp32[items, hidden].
         parameters: what is trained; count: steps of a pass.
     """
 
@@ -40,7 +41,7 @@ class Steps:
         self._histories = pairs.histories()
         self._weights = torch.from_numpy(weights(self._histories))
         self._targets = pairs.target
-        self.bank = tower.all()
+        self.bank = tower.means_of_all()
         met = self._histories[self._histories >= 0]
         self.items = np.union1d(met, pairs.target)
         counted = np.bincount(pairs.target, minlength=len(self.bank))
@@ -93,16 +94,19 @@ class Steps:
         return np.concatenate([first, then])[: self._plan.pairs]
 
     def _loss(self, read: I64, chosen: I64, generator: np.random.Generator) -> Tensor:
-        fresh = self._tower(read.tolist(), self._plan.thinning)
-        table = self.bank.index_copy(0, torch.from_numpy(read).to(fresh.device), fresh)
+        fresh = self._tower.means(read.tolist(), self._plan.thinning)
+        table = self._tower(self.bank.index_copy(0, torch.from_numpy(read).to(fresh.device), fresh))
         self.bank[read] = fresh.detach()
         histories = torch.from_numpy(self._histories[chosen]).to(fresh.device)
         users = pooled_users(table, histories, self._weights[chosen].to(fresh.device))
         candidates, own = np.unique(self._targets[chosen], return_inverse=True)
+        others = int((~np.isin(self._targets[chosen], read)).sum())
         sharp = self._sharpness.exp().clamp(max=SHARPEST)
         return corrected_softmax(
             sharp * users @ table[candidates].T,
-            log_expected(self._share[candidates], len(chosen)).to(fresh.device),
+            log_expected(self._share[candidates], others, len(read) / len(self.items)).to(
+                fresh.device
+            ),
             torch.from_numpy(own).to(fresh.device),
             self._had(chosen, candidates).to(fresh.device),
             sharp * self._hard(users, table, chosen, generator),
@@ -126,7 +130,7 @@ class Steps:
         if not self._plan.hard:
             return users.new_zeros(len(users), 0)
         with torch.no_grad():
-            near = users @ self.bank[self.items].T
+            near = users @ table[self.items].T
             place = np.full(len(self.bank) + 1, -1)
             place[self.items] = np.arange(len(self.items))
             not_hard = np.column_stack([self._histories[chosen], self._targets[chosen]])

@@ -115,9 +115,9 @@ class ItemTower(nn.Module):
         summed = (hidden.float() * weights.unsqueeze(-1)).sum(1)
         return normalize(summed)
 
-    def forward(self, items: Sequence[int], thinning: float = 0.0) -> Tensor:
-        """Unit vectors, fp32[len(items), width], of different items; see `means`."""
-        return normalize(self.projection(self.means(items, thinning)))
+    def forward(self, means: Tensor) -> Tensor:
+        """Unit vectors, fp32[n, width], of what the projection reads, fp32[n, hidden]."""
+        return normalize(self.projection(means))
 
     def means_of_all(self) -> Tensor:
         """`means` of every text, without gradients."""
@@ -127,7 +127,7 @@ class ItemTower(nn.Module):
     def all(self) -> Tensor:
         """Unit vectors of every text, without gradients, fp32[texts, width]."""
         with torch.no_grad():
-            return self.forward(range(len(self._ids)))
+            return self.forward(self.means_of_all())
 
     def _start_at_half_whitened(self) -> None:
         with torch.no_grad():

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import torch
 from torch import Tensor
 
 from models.text_ranker import resuming
@@ -67,11 +68,11 @@ def train(
     new = unseen(validation, training)
     watched = new if len(new) >= FEWEST_UNSEEN else validation
     steps = Steps(tower, training, plan)
-    latest = quality(ranks_of(as_numpy(steps.bank), watched))
+    latest = _look(tower, steps, watched)
     state, best = resuming.State(mark, latest, latest), _copied(steps)
     if kept := resuming.read(folder, mark, steps.parameters, steps.optimiser):
         state, best = kept
-        steps.bank = tower.all()
+        steps.bank = tower.means_of_all()
     writer = SummaryWriter(str(folder / "tensorboard"))
     try:
         while state.passes < plan.passes and state.passes - state.best < plan.patience:
@@ -81,8 +82,8 @@ def train(
                 progress(done + step, plan.passes * steps.count, mean, latest)
 
             loss = steps.one_pass(state.passes + 1, told)
-            steps.bank = tower.all()
-            latest = quality(ranks_of(as_numpy(steps.bank), watched))
+            steps.bank = tower.means_of_all()
+            latest = _look(tower, steps, watched)
             state = msgspec.structs.replace(state, passes=state.passes + 1)
             if latest.recall50 > state.validation.recall50:
                 state = msgspec.structs.replace(state, best=state.passes, validation=latest)
@@ -100,6 +101,11 @@ def train(
         own.data.copy_(kept_best)
     seconds = state.seconds + time.perf_counter() - began
     return Trained(tower, state.best, state.passes, state.before, state.validation, seconds)
+
+
+def _look(tower: ItemTower, steps: Steps, watched: Pairs) -> Quality:
+    with torch.no_grad():
+        return quality(ranks_of(as_numpy(tower(steps.bank)), watched))
 
 
 def _copied(steps: Steps) -> list[Tensor]:
