@@ -18,11 +18,11 @@ from online.prequential import Springtide, evaluate
 from online.prequential_groups import OF_ITEMS, earlier
 from online.prequential_items import Publisher
 from online.prequential_metrics import clustered_error, gains, hits, mean
+from online.prequential_stream import Stream
 
 if TYPE_CHECKING:
     from models.text_ranker.artifact import Manifest
     from online.content_items import ItemContent
-    from online.prequential_stream import Stream
 
 Progress = Callable[[int], None]
 
@@ -37,8 +37,8 @@ def measured_on(stream: Stream, manifest: Manifest) -> tuple[Stream, int]:
     first = int(np.sum(stream.times <= manifest.trained_until))
     if first >= end:
         raise UserError("no event of this file is of the time that stopped the ranker's training")
-    cut = {name: getattr(stream, name)[:end] for name in ("users", "items", "times")}
-    return stream._replace(**cut), first
+    arrays = (stream.users[:end], stream.items[:end], stream.times[:end])
+    return Stream(stream.user_ids, stream.item_ids, *arrays, stream.repeats), first
 
 
 def compare(

@@ -4,7 +4,8 @@ Who is popular is in many batches, and would be pushed down for it. The correcti
 2008; Yi et al., RecSys 2019) takes log Q off every score, Q(j) = how often item j is expected
 among the candidates:
 
-    L = −mean_i log  e^{s(i,t) − α log Q(t)} / Σ_j e^{s(i,j) − α log Q(j)},  Q(j) = min(1, r + B q(j))
+    L = −mean_i log  e^{s(i,t) − α log Q(t)} / Σ_j e^{s(i,j) − α log Q(j)}
+    Q(j) = min(1, r + B q(j))
 
 r: the share of the texts that a step reads, whose pairs are all there; q(j): j's share of all
 targets, B: the step's other pairs; a hard negative was sought out, Q = 1. With

@@ -27,7 +27,10 @@ from tests.models.small import ROWS, WORDS, written
 THEMES = list(zip(WORDS[2], WORDS[0], strict=True))
 TEXTS = [f"Lesson {n} was {word}" for theme in THEMES for n in range(30) for word in theme]
 EACH = len(TEXTS) // len(THEMES)
-PLAN = Plan(layers=2, width=16, passes=4, texts=64, pairs=512, rate=5e-3, hard=4, thinning=0.0)
+PLAN = Plan(
+    layers=2, width=16, passes=4, texts=64, pairs=512, rate=5e-3, projection_rate=3e-3, hard=4,
+    thinning=0.0,
+)  # fmt: skip
 
 
 def taken() -> tuple[Pairs, Pairs]:
