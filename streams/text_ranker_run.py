@@ -54,7 +54,7 @@ def run(
     """
     parts = split(told, share)
     tower = ItemTower(trunk, told.texts, plan.layers, plan.width, plan.tokens)
-    frozen = half_whitened(as_numpy(tower.means_of_all()), told.content.scripts)
+    frozen = half_whitened(as_numpy(tower.frozen), told.content.scripts)
     trained = train(tower, parts.training, parts.validation, plan, out, told.mark, progress)
     words, ranker = tfidf(told.content), as_numpy(tower.all())
     vectors = {

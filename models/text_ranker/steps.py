@@ -41,7 +41,7 @@ class Steps:
         self._histories = pairs.histories()
         self._weights = torch.from_numpy(weights(self._histories))
         self._targets = pairs.target
-        self.bank = tower.means_of_all()
+        self.bank = tower.frozen.clone()
         met = self._histories[self._histories >= 0]
         self.items = np.union1d(met, pairs.target)
         counted = np.bincount(pairs.target, minlength=len(self.bank))

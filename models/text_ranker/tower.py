@@ -36,6 +36,7 @@ class ItemTower(nn.Module):
     Attributes:
         trunk: the transformers model, LoRA beside its layers.
         projection: W and b.
+        frozen: what the projection reads before anything is trained, fp32[texts, hidden].
 
     Args:
         texts: as the trunk reads them, its prefix included; cut at `tokens`.
@@ -63,6 +64,7 @@ class ItemTower(nn.Module):
         self._lower = self._computed_once()
         hidden = int(whole.config.hidden_size)
         self.projection = nn.Linear(hidden, min(width, hidden)).to(self.device)
+        self.frozen = self.means_of_all()
         self._start_at_half_whitened()
 
     def _computed_once(self) -> list[Tensor]:
@@ -131,7 +133,7 @@ class ItemTower(nn.Module):
 
     def _start_at_half_whitened(self) -> None:
         with torch.no_grad():
-            x = self.means_of_all().double()
+            x = self.frozen.double()
             mean = x.mean(0)
             values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
             best = slice(len(values) - self.projection.out_features, None)
