@@ -29,7 +29,8 @@ def half_whitened(embeddings: F32, scripts: U8 | None) -> F32:
     axes.fit()
     found = axes.project(embeddings, of)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
-    return (found / np.maximum(lengths, 1e-9)).astype(np.float32)
+    unit: F32 = (found / np.maximum(lengths, 1e-9)).astype(np.float32)
+    return unit
 
 
 def tfidf(content: ItemContent) -> Any:
