@@ -98,6 +98,10 @@ class Settings(BaseSettings):
         1000.0, ge=0, description="of a token to an API process; more are answered 429; 0: no limit"
     )
     model: Path | None = Field(None, description="classifier artifact in place of the packaged one")
+    text_ranker: Path | None = Field(
+        None,
+        description="text ranker, or a folder of versions, that the classifier embeds items by",
+    )
     pseudonym_key_file: Path | None = Field(
         None, description="key of the user pseudonyms; default: made in DATA_DIR"
     )

@@ -35,12 +35,13 @@ T = TypeVar("T")
 
 
 class Ask(Struct, frozen=True):
-    """How a caller wants it: a deadline on `time.perf_counter`, topic heads, `tokens` to embed."""
+    """A deadline on `time.perf_counter`, topic heads, `tokens` to embed, `items`: by the ranker."""
 
     priority: Priority = Priority.NORMAL
     deadline: float = float("inf")
     topics: bool = False
     tokens: int = EMBEDDING_TOKENS
+    items: bool = False
 
 
 PLAIN = Ask()
@@ -140,14 +141,14 @@ class Batcher:
             DeadlineError: a text was not on the device in time.
             RuntimeError, ArithmeticError: the device itself failed.
         """
-        model = self._classifier
+        model, task = self._classifier, Task.EMBED_ITEMS if ask.items else Task.EMBED
         with _Room(self, len(texts)):
             step = partial(model.prepare_embedding, texts, ask.tokens)
             prepared = await self._prepare(step, len(texts))
             vectors = await _all(
-                [self._enqueue(Task.EMBED, model, Prepared(ids), ask) for ids in prepared]
+                [self._enqueue(task, model, Prepared(ids), ask) for ids in prepared]
             )
-        self._metrics.texts.labels(Task.EMBED).inc(len(texts))
+        self._metrics.texts.labels(task).inc(len(texts))
         return Vectors([each for each in vectors if not isinstance(each, Answer)], model)
 
     def admit(self, texts: int) -> None:
@@ -239,8 +240,9 @@ class Batcher:
         return [entry for entry in live if entry.deadline >= now]
 
     def _on_device(self, task: Task, model: Classifier, rows: list[Prepared]) -> Sequence[Result]:
-        if task is Task.EMBED:
-            return list(model.embed([row.ids for row in rows]))
+        if task is not Task.PREDICT:
+            embed = model.embed if task is Task.EMBED else model.embed_items
+            return list(embed([row.ids for row in rows]))
         try:
             return [Answer(each) for each in model.score(rows)]
         except (RuntimeError, ArithmeticError):

@@ -23,10 +23,11 @@ from models.hygiene import clean
 from models.layouts import Layout, Packed, Padded
 from models.ngrams import NGrams, softmax
 from models.openvino_engine import OpenVino
-from models.packing import TOKEN_BUDGET, pack
-from models.predictions import UNREADABLE, Prediction, Prepared
+from models.packing import TOKEN_BUDGET, pack, shortened
+from models.predictions import CANARIES, UNREADABLE, Prediction, Prepared
 from models.rarity import token_weights
 from models.registry import Stack
+from models.text_ranker.artifact import TextRanker
 from models.topics import load_topics
 from models.tuned import tuned
 from models.versions import resolved
@@ -36,15 +37,6 @@ if TYPE_CHECKING:
 
 EMBEDDING_TOKENS = 512
 CPU_BUDGET, GPU_BUDGET = TOKEN_BUDGET, 8 * TOKEN_BUDGET
-# Texts that every model version can answer: for warm-up, and to tell a bad text from a bad device.
-CANARIES = (
-    "The lessons are clear and the teacher is wonderful.",
-    "Terrible support, I want my money back.",
-    "It starts on Monday at nine.",
-    "课程内容很充实，老师讲得很好。",
-    "质量太差了，浪费钱。",
-    "El curso dura tres semanas.",
-)
 
 
 class Classifier:
@@ -63,12 +55,12 @@ class Classifier:
             as fast there), fp32 on other CPUs, which emulate bf16 slowly.
         threads: torch's threads, None leaves torch's choice.
         engine: "torch", or "openvino": eight-bit weights on a CPU, the quickest for one comment.
-        packed: None packs on CUDA and with AMX; elsewhere packed attention goes text by text, for
-            tests.
+        packed: None packs on CUDA and with AMX; elsewhere attention goes text by text, for tests.
         beside: another version in this process: both then hold one trunk in memory.
+        text_ranker: a text ranker's folder, or one of versions, for `embed_items`; None: none.
 
     Raises:
-        ArtifactError: the artifact is absent, altered, or made on another trunk.
+        ArtifactError: an artifact is absent, altered, or made on another trunk.
         EngineMissingError: the engine's library is not installed.
     """
 
@@ -83,6 +75,7 @@ class Classifier:
         engine: str = "torch",
         packed: bool | None = None,
         beside: Classifier | None = None,
+        text_ranker: Path | None = None,
     ) -> None:
         folder = resolved(artifact)
         self.manifest = registry.read_manifest(folder)
@@ -133,6 +126,9 @@ class Classifier:
         self._weight = heads["sentiment.weight"].to(self.device)
         self._bias = heads["sentiment.bias"].to(self.device)
         self.topics = load_topics(folder, self.manifest)
+        self.text_ranker: TextRanker | None = None
+        if text_ranker is not None:
+            self.text_ranker = TextRanker(text_ranker, weights, *self._of_trunk, self._trunk)
 
     @property
     def model_version(self) -> str:
@@ -143,6 +139,11 @@ class Classifier:
     def embedding_version(self) -> str:
         """Names what `embed` answers: the trunk, and how a text's tokens are averaged."""
         return f"{self.manifest.trunk}+rarity"
+
+    @property
+    def items_version(self) -> str:
+        """Names what `embed_items` answers: the text ranker's, or the trunk's as it is."""
+        return self.text_ranker.manifest.version if self.text_ranker else self.embedding_version
 
     @property
     def width(self) -> int:
@@ -255,7 +256,8 @@ class Classifier:
         longest = max(len(row.ids) for row in rows)
         for batch in (rows[:1], rows, rows * (self.budget // (len(rows) * longest))):
             self.score(batch)
-        self.embed([row.ids for row in rows])
+        for embed in (self.embed, self.embed_items):
+            embed([row.ids for row in rows])
 
     def works(self) -> bool:
         """Whether the device still answers a text that it could answer at start."""
@@ -291,7 +293,8 @@ class Classifier:
             unit: NDArray[np.float32] = torch.nn.functional.normalize(vectors).cpu().numpy()
         return unit
 
-
-def shortened(ids: list[int], most: int) -> list[int]:
-    """At most `most` tokens; the last one stays, it ends the text."""
-    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+    def embed_items(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """As `embed`, for what items say: the text ranker's vectors where there is one."""
+        if self.text_ranker is None:
+            return self.embed(rows)
+        return self.text_ranker.embed(self._layout(self.text_ranker.cut(rows)), self._rarity)

@@ -13,7 +13,7 @@ import msgspec
 from models import protocols
 from models.classifier import EMBEDDING_TOKENS
 from models.waiting import Priority
-from models.wire import FEWEST_TOKENS
+from models.wire import FEWEST_TOKENS, ITEMS, TRUNK
 
 TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {}}]}
 LABELS = {
@@ -45,6 +45,11 @@ EMBED = {
             "maximum": EMBEDDING_TOKENS,
             "default": EMBEDDING_TOKENS,
             "description": "Of every text only so many count; fewer are quicker.",
+        },
+        "head": {
+            "enum": [TRUNK, ITEMS],
+            "default": TRUNK,
+            "description": "items: by the text ranker, where the server has one.",
         },
     },
 }

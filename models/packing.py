@@ -59,3 +59,8 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[NDArray[np.int64], 
         ids[index, : len(row)] = row
         mask[index, : len(row)] = 1
     return ids, mask
+
+
+def shortened(ids: list[int], most: int) -> list[int]:
+    """At most `most` tokens; the last one stays, it ends the text."""
+    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]

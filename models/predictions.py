@@ -38,3 +38,13 @@ class Prepared(Struct, frozen=True):
 
 
 UNREADABLE = Prediction(negative=0.0, neutral=1.0, positive=0.0, label="neutral", flagged=True)
+
+# Texts that every model version can answer: for warm-up, and to tell a bad text from a bad device.
+CANARIES = (
+    "The lessons are clear and the teacher is wonderful.",
+    "Terrible support, I want my money back.",
+    "It starts on Monday at nine.",
+    "课程内容很充实，老师讲得很好。",
+    "质量太差了，浪费钱。",
+    "El curso dura tres semanas.",
+)

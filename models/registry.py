@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -99,13 +99,33 @@ class Manifest(Struct, frozen=True):
     @property
     def version(self) -> str:
         """Names the model in scored comments: `sentiment-` and 12 digits of the files' hash."""
-        parts = "".join(f"{name}:{digest}\n" for name, digest in sorted(self.sha256.items()))
-        return "sentiment-" + hashlib.sha256(parts.encode()).hexdigest()[:12]
+        return f"sentiment-{of_files(self.sha256)}"
+
+
+def of_files(sha256: Mapping[str, str]) -> str:
+    """12 digits that stand for these files: name → digest."""
+    parts = "".join(f"{name}:{digest}\n" for name, digest in sorted(sha256.items()))
+    return hashlib.sha256(parts.encode()).hexdigest()[:12]
 
 
 def packaged_artifact() -> Path:
     """The artifact that comes with the package."""
     return Path(__file__).parent / "artifact"
+
+
+M = TypeVar("M", bound="Checked")
+
+
+class Checked(Protocol):
+    """What every manifest says."""
+
+    @property
+    def format(self) -> int:
+        """Of the artifact."""
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """File name → digest."""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -114,12 +134,35 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         ArtifactError: absent, of another format, or a file is missing or altered.
     """
+    return read_checked(folder, Manifest, "sentiment")
+
+
+class Files(Struct, frozen=True):
+    """What the manifests of all kinds of artifacts say alike; `kind`: what it was trained to be."""
+
+    format: int
+    sha256: dict[str, str]
+    kind: str = "sentiment"
+
+
+def version_of(folder: Path) -> str:
+    """The version of an artifact of any kind.
+
+    Raises:
+        ArtifactError: as `read_manifest`.
+    """
+    manifest = read_checked(folder, Files, "sentiment")
+    return f"{manifest.kind}-{of_files(manifest.sha256)}"
+
+
+def read_checked(folder: Path, kind: type[M], trained: str) -> M:
+    """As `read_manifest`, of an artifact that `springtide train TRAINED` makes."""
     path = folder / MANIFEST
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError:
         raise ArtifactError(
-            f"{folder} holds no {MANIFEST}: make an artifact with `springtide train sentiment`"
+            f"{folder} holds no {MANIFEST}: make an artifact with `springtide train {trained}`"
         ) from None
     except msgspec.DecodeError as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from None
@@ -196,7 +239,7 @@ def _in_eight_bits(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
     return small
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: Struct) -> None:
     """Write `manifest.json`, last of all: without it the folder is no artifact."""
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     (folder / MANIFEST).write_bytes(encoded + b"\n")

@@ -5,7 +5,7 @@ routes answer 503 until the model is loaded, 429 with `Retry-After` while the qu
 422 with a message for a body that cannot be used, 424 when the device fails, 504 when the caller's
 deadline passed. Two headers are understood everywhere: `x-priority` (high, normal, low) and
 `x-timeout-ms`, counted from the request's arrival. `x-model-version` says who answered: the
-artifact, and for `/embed`, where no adapter is on, the trunk.
+artifact; for `/embed` the trunk, whose adapter is off, or what made the vectors of items.
 """
 
 from __future__ import annotations
@@ -93,11 +93,13 @@ class Server:
     async def _embed(self, request: Request) -> Response:
         ready, ask = self._ready(), _ask(request)
         asked = wire.read_texts(await _body(request), ready.most)
-        wanted = Ask(ask.priority, ask.deadline, tokens=asked.max_tokens)
+        wanted = Ask(ask.priority, ask.deadline, False, asked.max_tokens, asked.by_ranker)
         work = ready.batcher.embed(asked.items, wanted)
         found = await _unless_hung_up(request, work)
         answer = self._answer([vector.tolist() for vector in found.items])
-        answer.headers["x-model-version"] = found.model.embedding_version
+        model = found.model
+        made_by = model.items_version if asked.by_ranker else model.embedding_version
+        answer.headers["x-model-version"] = made_by
         return answer
 
     async def _infer(self, request: Request) -> Response:

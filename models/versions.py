@@ -125,7 +125,7 @@ def roll_back(folder: Path) -> str:
     if not pointer.previous:
         raise ArtifactError(f"{folder} has had one version only: nothing to go back to")
     *earlier, version = pointer.previous
-    registry.read_manifest(folder / version)
+    registry.version_of(folder / version)
     _point(folder, Pointer(version, tuple(earlier), pointer.shadow))
     return version
 
@@ -154,14 +154,14 @@ def _taken_in(folder: Path, name: str) -> str:
         ]
         if len(fitting) != 1:
             raise ArtifactError(f"{name!r} is no artifact and no one version of {folder}: {known}")
-        registry.read_manifest(folder / fitting[0])
+        registry.version_of(folder / fitting[0])
         return fitting[0]
-    version = registry.read_manifest(artifact).version
+    version = registry.version_of(artifact)
     if not (folder / version).exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".taking-in-") as scratch:
             copied = Path(shutil.copytree(artifact, Path(scratch) / version))
-            registry.read_manifest(copied)
+            registry.version_of(copied)
             copied.rename(folder / version)
     return version
 

@@ -29,6 +29,7 @@ class Task(StrEnum):
 
     PREDICT = "predict"
     EMBED = "embed"
+    EMBED_ITEMS = "embed-items"
 
 
 class Priority(IntEnum):

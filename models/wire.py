@@ -3,7 +3,7 @@
 `/predict` takes `{"inputs": "text"}`, `{"inputs": ["text", …]}` or `{"inputs": [["text"], …]}` and
 answers a list of `{"label", "score"}`, or a list of such lists for the two batched forms; with
 `"head": NAME` the labels are those of a topic head. `/embed` takes the first two forms and, if
-wanted, `"max_tokens": N`, which TEI does not know and does not mind. An item
+wanted, `"max_tokens": N` and `"head": "items"`, which TEI does not know and does not mind. An item
 that holds no text (null, a number) is no reason to refuse its neighbours: it is answered neutral
 and flagged. A body of another shape is refused whole.
 """
@@ -22,6 +22,7 @@ from models.predictions import Prediction
 
 MAX_TEXTS = 1_024  # of one request
 SENTIMENT = "sentiment"
+TRUNK, ITEMS = "trunk", "items"  # what /embed answers
 FEWEST_TOKENS = 3  # the start, one of the text, the end
 
 
@@ -67,17 +68,21 @@ def read_inputs(body: bytes, most: int = MAX_TEXTS) -> Inputs:
 
 
 class Texts(Struct, frozen=True):
-    """What an embedding request asks for; of every text the first `max_tokens` count."""
+    """What an embedding request asks for; of every text the first `max_tokens` count.
+
+    `by_ranker`: they are what items say, and the text ranker's vectors are wanted, if there is one.
+    """
 
     items: list[str]
     max_tokens: int
+    by_ranker: bool = False
 
 
 def read_texts(body: bytes, most: int = MAX_TEXTS) -> Texts:
     """Texts of an embedding request, where every item must be one.
 
     Raises:
-        BadRequestError: as `read_inputs`, an item is no text, or `max_tokens` is none.
+        BadRequestError: as `read_inputs`, an item is no text, `max_tokens` or `head` is none.
     """
     items = read_inputs(body, most).items
     texts = [each for each in items if isinstance(each, str)]
@@ -89,7 +94,10 @@ def read_texts(body: bytes, most: int = MAX_TEXTS) -> Texts:
         raise BadRequestError(
             422, f"`max_tokens` must be a whole number, {FEWEST_TOKENS} to {EMBEDDING_TOKENS}"
         )
-    return Texts(texts, wanted)
+    head = decode(body).get("head", TRUNK)
+    if head not in {TRUNK, ITEMS}:
+        raise BadRequestError(422, f"`head` must be {TRUNK} or {ITEMS}")
+    return Texts(texts, wanted, head == ITEMS)
 
 
 def as_labels(prediction: Prediction, error: str = "") -> list[dict[str, object]]:

@@ -31,7 +31,7 @@ COMMANDS: dict[str, str] = {
     "warehouse": "Make the ClickHouse tables.",
     "dashboards": "Grafana's dashboards, data sources and alert rules, from the code.",
     "evaluate": "Measure quality on a file of yours.",
-    "train": "Train the classifier, start values for the learner, or classic baselines.",
+    "train": "Train the classifier, a text ranker, start values for the learner, or baselines.",
     "chaos": "Kill, pause and cut off the parts of a running platform; count what is lost.",
     "soak": "A steady load for long: does memory grow, does latency drift?",
     "models": "Which version of the classifier serves: promote, roll back, shadow.",

@@ -72,7 +72,7 @@ class EmbeddingClient:
             AwayError, RefusedError: there are none.
         """
         inputs = [PREFIX + text[:MOST_CHARACTERS] for text in texts]
-        body = msgspec.json.encode({"inputs": inputs, "max_tokens": TOKENS})
+        body = msgspec.json.encode({"inputs": inputs, "max_tokens": TOKENS, "head": "items"})
         headers = {
             "content-type": "application/json",
             "x-priority": "normal" if urgent else "low",

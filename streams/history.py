@@ -94,21 +94,24 @@ def from_clickhouse(warehouse: Warehouse, tenant: str) -> History:
     """
     warehouse.check()
     taken, events = _Taken(), 0
-    for row in _pairs(warehouse, tenant):
+    for row in pairs_in_pages(warehouse, tenant, f"sum({WEIGHT}) AS weight, count() AS events"):
         taken.add(row["user_key"], row["item_id"], float(row["weight"]))
         events += row["events"]
     return taken.history(f"ClickHouse, tenant {tenant!r}", events, 0)
 
 
-def _pairs(warehouse: Warehouse, tenant: str) -> Iterator[dict[str, Any]]:
-    """A few users at a time, so that no answer is larger than memory."""
+def pairs_in_pages(warehouse: Warehouse, tenant: str, what: str) -> Iterator[dict[str, Any]]:
+    """`user_key`, `item_id` and what is said of the two, in SQL, by user and item.
+
+    A few users at a time, so that no answer is larger than memory.
+    """
     counted = warehouse.query(
         f"SELECT count() AS rows FROM interactions WHERE {POSITIVE}", {"tenant": tenant}
     )[0]["rows"]
     pages = 1 + counted // PAIRS_AT_ONCE
     for page in range(pages):
         yield from warehouse.query(
-            f"SELECT user_key, item_id, sum({WEIGHT}) AS weight, count() AS events"
+            f"SELECT user_key, item_id, {what}"
             f" FROM interactions WHERE {POSITIVE} AND cityHash64(user_key) %% %(pages)s = %(page)s"
             " GROUP BY user_key, item_id ORDER BY user_key, item_id",
             {"tenant": tenant, "pages": pages, "page": page},

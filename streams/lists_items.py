@@ -53,11 +53,14 @@ def chosen_vectors(option: str) -> list[Compared]:
     return [name for name in there if name in names_in(option)]
 
 
-def read_items(data: Path, columns: ItemColumns, embeddings: Path | None) -> ItemContent:
+def read_items(
+    data: Path, columns: ItemColumns, embeddings: Path | None, text_ranker: Path | None = None
+) -> ItemContent:
     """The items of a file; of rows of one item the last counts.
 
     Args:
         embeddings: folder that keeps embeddings of the texts; None: none are made.
+        text_ranker: what makes them; None: the frozen trunk.
 
     Raises:
         UserError: the file or a column cannot be used, or nothing makes embeddings.
@@ -78,7 +81,8 @@ def read_items(data: Path, columns: ItemColumns, embeddings: Path | None) -> Ite
     ids = list(described)
     vectors = None
     if columns.text and embeddings is not None:
-        vectors = embedded([spoken(text, tags) for text, tags in described.values()], embeddings)
+        texts = [spoken(text, tags) for text, tags in described.values()]
+        vectors = embedded(texts, embeddings, text_ranker)
     terms = [terms_of(text, tags) for text, tags in described.values()]
     scripts = np.array([script_of(text) for text, _ in described.values()], np.uint8)
     return ItemContent(ids, terms, vectors, scripts)
@@ -95,6 +99,18 @@ def read_tags(data: Path, columns: ItemColumns) -> dict[str, list[str]]:
     with RowFile(data) as rows:
         described = dict(_described(rows, columns))
     return {item: [t.partition("=")[2] for t in tags] for item, (_, tags) in described.items()}
+
+
+def read_spoken(data: Path, columns: ItemColumns) -> dict[str, str]:
+    """Item → what a language model reads of it.
+
+    Raises:
+        UserError: the file or a column cannot be used.
+    """
+    from streams.replay_rows import RowFile
+
+    with RowFile(data) as rows:
+        return {item: spoken(*told) for item, told in _described(rows, columns)}
 
 
 def spoken(text: str, tags: Sequence[str]) -> str:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 LIBRARIES = ("implicit", "numba", "numpy", "scipy")
 
 
-def fingerprint(stream: Stream, items: ItemContent | None = None, how: str = "") -> str:
+def fingerprint(stream: Stream, how: str = "", *told: ItemContent | None) -> str:
     """A digest of everything that the figures depend on.
 
     Args:
         how: what else the learner does with the items.
+        told: the items, in every form that the learner is told them in.
     """
     import online
 
@@ -35,7 +36,7 @@ def fingerprint(stream: Stream, items: ItemContent | None = None, how: str = "")
         digest.update(array.tobytes())
     for ids in (stream.user_ids, stream.item_ids):
         digest.update("\0".join(ids).encode("utf-8", "surrogatepass"))
-    if items is not None:
+    for items in filter(None, told):
         digest.update(f"{how} ".encode())
         digest.update("\0".join(items.ids).encode("utf-8", "surrogatepass"))
         for terms in items.terms:

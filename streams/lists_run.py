@@ -75,22 +75,33 @@ class Catalogue(NamedTuple):
         items: what they say.
         at_start: they are published before the stream begins.
         compared: the learner runs once with each of these item vectors, first by its own name.
+        ranked: the items with a text ranker's embeddings, for one more run; None: none.
     """
 
     items: ItemContent
     at_start: bool
     compared: list[Compared]
+    ranked: ItemContent | None = None
+
+    @property
+    def variants(self) -> dict[str, tuple[Compared, ItemContent]]:
+        """What the learner's other runs are told, by their names."""
+        from online.prequential import VARIANT
+
+        found = {f"{VARIANT}{each}": (each, self.items) for each in self.compared[1:]}
+        if self.ranked is not None:
+            found[f"{VARIANT}text-ranker"] = ("both", self.ranked)
+        return found
 
 
 def run(
     stream: Stream, peers: list[str], kept: Kept, catalogue: Catalogue | None = None
 ) -> dict[str, Evaluated]:
     """The learner, then the peers, each over the whole stream, with progress bars on stderr."""
-    from online.prequential import VARIANT, evaluate
+    from online.prequential import evaluate
     from online.warm_up import warm_up
 
-    others = catalogue.compared[1:] if catalogue else []
-    names = ["springtide", *(f"{VARIANT}{each}" for each in others), *peers]
+    names = ["springtide", *(catalogue.variants if catalogue else []), *peers]
     if done := [name for name in names if name in kept.finished]:
         print(f"going on from {kept.file}: {', '.join(done)} done", file=sys.stderr)
     with _one_thread(), _bars() as bars:
@@ -120,16 +131,16 @@ def _method(name: str, stream: Stream, catalogue: Catalogue | None) -> Method:
     from online.config import LearnerConfig
     from online.peers.contest import Contest
     from online.peers.roster import ROSTER
-    from online.prequential import VARIANT, Springtide
+    from online.prequential import Springtide
     from online.prequential_items import Publisher
 
     if name in ROSTER:
         return Contest(stream, ROSTER[name].settings(stream))
     if catalogue is None:
         return Springtide(stream)
-    compared = {f"{VARIANT}{each}": each for each in catalogue.compared}
-    config = LearnerConfig(compared=compared.get(name, catalogue.compared[0]))
-    return Springtide(stream, config, Publisher(stream, catalogue.items, catalogue.at_start))
+    compared, items = catalogue.variants.get(name, (catalogue.compared[0], catalogue.items))
+    publisher = Publisher(stream, items, catalogue.at_start)
+    return Springtide(stream, LearnerConfig(compared=compared), publisher)
 
 
 @contextlib.contextmanager

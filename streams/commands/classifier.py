@@ -40,6 +40,9 @@ def classifier(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch; default: half of the processors.")
     ] = None,
+    text_ranker: Annotated[
+        Path | None, typer.Option(help="A text ranker, or a folder of versions; default: none.")
+    ] = None,
     queue: Annotated[int, typer.Option(min=1, help="Texts that may wait; more get 429.")] = 4_096,
     tokens_file: Annotated[
         Path | None, typer.Option(help="A line each: token tenant scope[,scope]; read is enough.")
@@ -50,7 +53,7 @@ def classifier(
 
     Also in KServe's, OpenAI's and Perspective's shapes: see /openapi.json.
     It asks no other machine for anything. The first start unpacks the trunk (3 s). Once warm it
-    prints one line, {"ready": true, "url": …}. Reads SPRINGTIDE_MODEL and
+    prints one line, {"ready": true, "url": …}. Reads SPRINGTIDE_MODEL, SPRINGTIDE_TEXT_RANKER and
     SPRINGTIDE_API_TOKENS_FILE: with it all but health and metrics ask for a token of the scope
     read, and workers show theirs, SPRINGTIDE_CLASSIFIER_TOKEN.
 
@@ -63,7 +66,7 @@ def classifier(
     from infra import telemetry
 
     telemetry.configure()
-    settings = load_settings(model=model, api_tokens_file=tokens_file)
+    settings = load_settings(model=model, text_ranker=text_ranker, api_tokens_file=tokens_file)
     asyncio.run(
         _main(
             host,
@@ -132,7 +135,14 @@ async def _main(
         first = service.classifier
         own = threads if first is None else None
         return Classifier(
-            trunk, folder, device=device, dtype=dtype, threads=own, engine=name, beside=first
+            trunk,
+            folder,
+            device=device,
+            dtype=dtype,
+            threads=own,
+            engine=name,
+            beside=first,
+            text_ranker=settings.text_ranker,
         )
 
     service = Service(ClassifierMetrics(), queue)

@@ -7,6 +7,7 @@ from streams.commands.lazy_group import lazy_group
 WHAT = {
     "lists": "Top-K lists, test-then-learn, against conventional recommenders.",
     "new-users": "What declared interests bring to users with little history.",
+    "text-ranker": "A text ranker in the learner's lists, with and without; promoted if it helps.",
     "sessions": "The next item of anonymous sessions, by the ADER protocol.",
     "workers": "What several workers lose against one that sees every event at once.",
     "spikes": "The spike detectors: false alarms, recall and delay, against conventional rules.",

@@ -52,6 +52,12 @@ ItemVectors = Annotated[
         "the learner runs with each, the first is its own row."
     ),
 ]
+Ranker = Annotated[
+    Path | None,
+    typer.Option(
+        "--text-ranker", help="One more run, with the item vectors of this `train text-ranker`."
+    ),
+]
 Open = Annotated[
     Literal["seen", "open"],
     typer.Option(
@@ -72,6 +78,7 @@ def lists(
     item_text: ItemText = "",
     item_tags: ItemTags = "",
     item_vectors: ItemVectors = "both",
+    text_ranker: Ranker = None,
     catalogue: Open = "seen",
     peers: Peers = "popularity",
     plot: Plot = None,
@@ -118,10 +125,17 @@ def lists(
             names_in(item_text), names_in(item_tags), parse_map(map).get("item", "")
         )
         said = read_items(items, columns, None if set(compared) <= PLAIN else folder)
-        told = Catalogue(said, catalogue == "open", compared)
-    elif item_text or item_tags or catalogue == "open" or item_vectors != "both":
-        raise UserError("--item-text, --item-tags, --item-vectors, --catalogue need --items FILE")
-    mark = fingerprint(stream, told and told.items, f"{catalogue} {compared[0]}")
+        if text_ranker and not columns.text:
+            raise UserError("--text-ranker reads words: name their columns with --item-text")
+        ranked = read_items(items, columns, folder, text_ranker) if text_ranker else None
+        told = Catalogue(said, catalogue == "open", compared, ranked)
+    elif item_text or item_tags or text_ranker or catalogue == "open" or item_vectors != "both":
+        raise UserError(
+            "--item-text, --item-tags, --item-vectors, --text-ranker, --catalogue need --items FILE"
+        )
+    mark = fingerprint(
+        stream, f"{catalogue} {compared[0]}", *([told.items, told.ranked] if told else [])
+    )
     kept = Kept(resume or folder / f"{mark}.npz", mark)
     evaluated = run(stream, [name for name in chosen if name not in without], kept, told)
 

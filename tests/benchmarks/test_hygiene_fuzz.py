@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from models.classifier import CANARIES, Classifier
+from models.classifier import Classifier
+from models.predictions import CANARIES
 from models.trunk import default_cache_dir, trunk_folder
 
 INPUTS, AT_ONCE = 100_000, 2_000

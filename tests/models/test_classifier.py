@@ -7,10 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.classifier import CANARIES, Classifier, shortened
+from models.classifier import Classifier
 from models.encoder import as_tensors, load_tokenizer, load_trunk, pooled
 from models.forward import Forward, read_trunk
 from models.layouts import Padded
+from models.packing import shortened
+from models.predictions import CANARIES
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=40)
 

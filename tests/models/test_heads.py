@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from models import registry, wire
-from models.classifier import CANARIES, Classifier
+from models.classifier import Classifier
+from models.predictions import CANARIES
 from models.registry import Scores, Topic
 from models.topics import TopicHead, save_topics
 

@@ -13,11 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from models import tiles
-from models.classifier import CANARIES, Classifier
+from models.classifier import Classifier
 from models.errors import EngineMissingError
 from models.layouts import Packed, Padded
 from models.parity import compare, read_texts
 from models.peer_pipeline import plain_logits
+from models.predictions import CANARIES
 
 LONG = "The second part repeats the first, and the exercises do not fit the lectures. " * 9
 WORDS = ("good", "boring and much too long for what it says", "很一般")

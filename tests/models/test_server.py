@@ -12,10 +12,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from models.classifier import CANARIES, Classifier
+from models.classifier import Classifier
+from models.predictions import CANARIES
 from streams.classifier_client import Answer, ClassifierClient
 
 LONG = "The second part repeats the first, and the exercises do not fit the lectures. " * 9
@@ -80,6 +82,12 @@ def test_embeddings_are_of_so_many_tokens_and_say_which_trunk_made_them(
     for wrong in (0, 513, 16.0, True, "16", None):
         refused = httpx.post(f"{server_url}/embed", json={"inputs": "a", "max_tokens": wrong})
         assert refused.status_code == 422
+    # Without a text ranker the trunk speaks for items, too.
+    of_items = httpx.post(f"{server_url}/embed", json=body | {"head": "items"})
+    assert of_items.headers["x-model-version"] == classifier.items_version
+    np.testing.assert_allclose(of_items.json(), answer.json(), atol=1e-3)
+    refused = httpx.post(f"{server_url}/embed", json={"inputs": "a", "head": "sentiment"})
+    assert refused.status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ import pytest
 
 from models import registry
 from models.card import CARD
-from models.classifier import CANARIES, Classifier
+from models.classifier import Classifier
 from models.data import Comment
 from models.errors import ArtifactError, DataError
+from models.predictions import CANARIES
 from models.topic_data import TOPIC_SOURCES, TopicSet, load_topic_sets, read_topic_file
 from models.topic_training import train_head, vectors_of
 from models.topics import load_topics, save_topics

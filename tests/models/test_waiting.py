@@ -12,10 +12,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from models.batching import Ask, Batcher
-from models.classifier import CANARIES, Classifier
+from models.classifier import Classifier
 from models.errors import DeadlineError
 from models.metrics import ClassifierMetrics
-from models.predictions import Prepared
+from models.predictions import CANARIES, Prepared
 from models.shadow import KEPT, Shadow
 from models.waiting import STARVED_SECONDS, Answer, Entry, Priority, Task, Waiting
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.classifier import CANARIES
+from models.predictions import CANARIES
 
 SPRINGTIDE = str(Path(sys.executable).with_name("springtide"))
 

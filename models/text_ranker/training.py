@@ -1,0 +1,112 @@
+"""Training of a text ranker, with early stopping on the pairs that come next in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.text_ranker import resuming
+from models.text_ranker.evaluation import Quality, quality, ranks_of
+from models.text_ranker.pairs import Pairs
+from models.text_ranker.plan import Plan
+from models.text_ranker.steps import Steps
+from models.text_ranker.tower import ItemTower, as_numpy
+
+FEWEST_UNSEEN = 100  # pairs of new items, to stop by these alone
+
+
+class Trained(NamedTuple):
+    """A tower with the weights of its best pass, 0: as it started.
+
+    `before`, `validation`: the recall at the start and of the best pass.
+    """
+
+    tower: ItemTower
+    best: int
+    passes: int
+    before: Quality
+    validation: Quality
+    seconds: float
+
+
+def unseen(pairs: Pairs, training: Pairs) -> Pairs:
+    """Those whose item is in no pair of the training, neither taken nor met."""
+    known = np.union1d(training.target, training.histories())
+    return pairs.some(~np.isin(pairs.target, known))
+
+
+def train(
+    tower: ItemTower,
+    training: Pairs,
+    validation: Pairs,
+    plan: Plan,
+    folder: Path,
+    mark: str,
+    progress: Callable[[int, int, float, Quality], None],
+) -> Trained:
+    """Train; TensorBoard reads loss and validation from `folder`/tensorboard.
+
+    It stops when recall@50 of the validation has not risen for so many passes: of its pairs with
+    items that training knows nothing of, where these are a hundred. A run that was interrupted goes
+    on after its last whole pass.
+
+    Args:
+        mark: of the texts and the pairs; a run goes on only with the same ones and the same plan.
+        progress: called after every step with (steps done, of, mean loss, latest validation).
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    began = time.perf_counter()
+    mark = f"{mark} {msgspec.json.encode(plan).decode()}"
+    new = unseen(validation, training)
+    watched = new if len(new) >= FEWEST_UNSEEN else validation
+    steps = Steps(tower, training, plan)
+    latest = _look(tower, steps, watched)
+    state, best = resuming.State(mark, latest, latest), _copied(steps)
+    if kept := resuming.read(folder, mark, steps.parameters, steps.optimiser):
+        state, best = kept
+        steps.bank = tower.means_of_all()
+    writer = SummaryWriter(str(folder / "tensorboard"))
+    try:
+        while state.passes < plan.passes and state.passes - state.best < plan.patience:
+            done = state.passes * steps.count
+
+            def told(step: int, mean: float, done: int = done, latest: Quality = latest) -> None:
+                progress(done + step, plan.passes * steps.count, mean, latest)
+
+            loss = steps.one_pass(state.passes + 1, told)
+            steps.bank = tower.means_of_all()
+            latest = _look(tower, steps, watched)
+            state = msgspec.structs.replace(state, passes=state.passes + 1)
+            if latest.recall50 > state.validation.recall50:
+                state = msgspec.structs.replace(state, best=state.passes, validation=latest)
+                best = _copied(steps)
+            writer.add_scalar("loss/train", loss, state.passes)
+            writer.add_scalar("validation/recall50", latest.recall50, state.passes)
+            writer.add_scalar("validation/ndcg10", latest.ndcg10, state.passes)
+            spent = msgspec.structs.replace(
+                state, seconds=state.seconds + time.perf_counter() - began
+            )
+            resuming.write(folder, spent, steps.parameters, best, steps.optimiser)
+    finally:
+        writer.close()
+    for own, kept_best in zip(steps.parameters, best, strict=True):
+        own.data.copy_(kept_best)
+    seconds = state.seconds + time.perf_counter() - began
+    return Trained(tower, state.best, state.passes, state.before, state.validation, seconds)
+
+
+def _look(tower: ItemTower, steps: Steps, watched: Pairs) -> Quality:
+    with torch.no_grad():
+        return quality(ranks_of(as_numpy(tower(steps.bank)), watched))
+
+
+def _copied(steps: Steps) -> list[Tensor]:
+    return [each.detach().clone() for each in steps.parameters]

@@ -1,0 +1,91 @@
+"""`springtide train text-ranker`, its gate, and its vectors in `evaluate lists`; a real trunk."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infra.settings import UserError
+from streams.cli import load
+
+THEMES = ("painting", "python", "marketing", "guitar", "yoga")
+COLUMNS = ("--item-text", "title", "--item-tags", "level")
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The options that name a catalogue of five themes and 60 users who keep to one each."""
+    monkeypatch.setenv("SPRINGTIDE_DATA_DIR", str(tmp_path / "data"))
+    rng = np.random.default_rng(0)
+    stream, items = tmp_path / "stream.csv", tmp_path / "items.csv"
+    with items.open("w", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["item_id", "title", "level"])
+        rows.writerows([f"i{n}", f"{THEMES[n % 5]} lesson {n}", "all|beginner"] for n in range(100))
+    with stream.open("w", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["user_id", "item_id", "timestamp"])
+        for event in range(600):
+            user, newest = int(rng.integers(60)), 20 + event * 80 // 600
+            rows.writerow([f"u{user}", f"i{int(rng.integers(newest)) // 5 * 5 + user % 5}", event])
+    return ["--data", str(stream), "--items", str(items)]
+
+
+def told(capsys: pytest.CaptureFixture[str], group: str, *arguments: str) -> dict[str, Any]:
+    load(group).main(args=[*arguments, "--json"], standalone_mode=False)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+def test_a_ranker_is_trained_measured_tried_in_the_lists_and_promoted_if_they_get_better(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, kept = tmp_path / "ranker", tmp_path / "rankers"
+    made = told(
+        capsys, "train", "text-ranker", *files, *COLUMNS, "--out", str(out), "--share", "0.6",
+        "--layers", "1", "--passes", "2", "--threads", "1",
+    )  # fmt: skip
+    assert made["version"].startswith("text-ranker-")
+    assert made["passes"] in {1, 2}
+    assert set(made["report"]) == {"all", "new in training", "no event yet"}
+    measured = made["report"]["all"]
+    assert list(measured) == ["tfidf", "frozen", "tfidf+frozen", "text-ranker", "tfidf+text-ranker"]
+    assert all(0.5 < each["recall50"] <= 1 for each in measured.values())
+    assert sum(f.stat().st_size for f in out.glob("*.safetensors")) < 3_000_000
+    assert list((out / "tensorboard").iterdir())
+    found = told(
+        capsys, "evaluate", "lists", *files, *COLUMNS, "--text-ranker", str(out), "--peers", "none"
+    )
+    assert list(found["methods"]) == ["springtide", "springtide:text-ranker", "popularity"]
+    arguments = ["text-ranker", str(out), *files, *COLUMNS, "--promote", str(kept), "--json"]
+    ended = load("evaluate").main(args=arguments, standalone_mode=False)
+    gate = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert gate["events"] == gate["all"]["n"] == pytest.approx(0.15 * 0.6 * 600, abs=20)
+    assert gate["rises"] is gate["promoted"] is (kept / "pointer.json").exists() is (ended != 1)
+
+
+def test_what_cannot_be_trained_on_is_told(files: list[str], tmp_path: Path) -> None:
+    out = ("--out", str(tmp_path / "out"))
+    few = tmp_path / "few.csv"
+    few.write_text("user,item\na,i1\nb,i2\n")
+    for arguments, match in (
+        ([*files, "--from-clickhouse"], "--data, or say --from-clickhouse"),
+        ([*files, "--item-text", ""], "--item-text"),
+        (["--data", str(few), *files[2:]], "too few users"),
+    ):
+        with pytest.raises(UserError, match=match):
+            load("train").main(args=["text-ranker", *arguments, *out], standalone_mode=False)
+    with pytest.raises(UserError, match="train text-ranker"):
+        load("evaluate").main(
+            args=["text-ranker", str(tmp_path / "none"), *files], standalone_mode=False
+        )
+    with pytest.raises(UserError, match="--item-text"):
+        load("evaluate").main(
+            args=["lists", *files, "--item-tags", "level", "--text-ranker", str(tmp_path)],
+            standalone_mode=False,
+        )
