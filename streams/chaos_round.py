@@ -25,7 +25,7 @@ from streams.simulate import SPEED
 log = get_logger("chaos")
 
 WINDOW_SECONDS = 3.0
-SETTLE_SECONDS = 30.0  # until lists are fresh before the first fault
+SETTLE_SECONDS = 15.0  # until lists are fresh before the first fault
 PATIENCE_SECONDS = 60.0  # for freshness; what takes longer than 30 is a finding, not the end
 FRESH_MS = 100.0
 
@@ -41,7 +41,7 @@ class Round:
 
     Attributes:
         fresh_ms: p99 before the faults, ms: the first 3 s with at most 100, else what it was after
-            30 s.
+            15 s.
         recovered: seconds from the end of the last fault to the first 3 s that were as fresh; −1:
             not within a minute.
         stuck: whether something waited for ever, or ended for good.

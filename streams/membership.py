@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 ASK_SECONDS = 2.0
+NO_GENERATION = -1  # aiokafka's, of one who is no member; a broker may count from 0
 
 
 class Membership:
@@ -33,7 +34,7 @@ class Membership:
 
     def certain(self) -> bool:
         """Whether our partitions cannot have been given to anybody else yet."""
-        known = self._coordinator is not None and self._coordinator.generation > 0
+        known = self._coordinator is not None and self._coordinator.generation != NO_GENERATION
         return known and time.monotonic() < self._until
 
     async def confirm(self) -> bool:
