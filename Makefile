@@ -26,9 +26,9 @@ install: .venv/.installed ## everything into .venv
 demo: install ## the real thing on embedded parts: lists change, an alert fires (Ctrl-C ends it)
 	$(BIN)/springtide demo
 
-# Three at a time on two cores, file by file: most wait for processes of their own. Files keep their order, the long ones come early.
+# Two at a time, file by file: most wait for processes of their own. Files keep their order, the long ones come early.
 test: install ## the whole test suite
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-kafka: install ## only what runs on the real Kafka (KAFKA_HOME, or ../shared/kafka)
 	$(BIN)/python -m pytest -m kafka

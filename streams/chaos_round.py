@@ -26,7 +26,7 @@ log = get_logger("chaos")
 
 WINDOW_SECONDS = 3.0
 SETTLE_SECONDS = 15.0  # until lists are fresh before the first fault
-PATIENCE_SECONDS = 60.0  # for freshness; what takes longer than 30 is a finding, not the end
+PATIENCE_SECONDS = 33.0  # for freshness: what takes longer than 30 is a finding
 FRESH_MS = 100.0
 
 Progress = Callable[[str, float], None]
@@ -43,7 +43,7 @@ class Round:
         fresh_ms: p99 before the faults, ms: the first 3 s with at most 100, else what it was after
             15 s.
         recovered: seconds from the end of the last fault to the first 3 s that were as fresh; −1:
-            not within a minute.
+            not within 33.
         stuck: whether something waited for ever, or ended for good.
     """
 
@@ -130,12 +130,14 @@ class Round:
             await asyncio.to_thread(self._proxies.set, fault.target, "pass")
 
     async def _recover(self, sending: asyncio.Task[None]) -> None:
-        """Until lists are as fresh as before, for at most a minute, and enough was sent."""
+        """Until lists are as fresh as before, for at most 33 s, and enough was sent."""
         ended = time.monotonic()
         fresh = max(FRESH_MS, self.fresh_ms)
         async for p99 in self._windows(sending):
             since = time.monotonic() - ended
-            self._progress("waiting for fresh lists", 0.7 + 0.2 * min(1.0, since / 60))
+            self._progress(
+                "waiting for fresh lists", 0.7 + 0.2 * min(1.0, since / PATIENCE_SECONDS)
+            )
             if self.recovered < 0 and p99 <= fresh:
                 self.recovered = since - WINDOW_SECONDS
             over = self.recovered >= 0 or since > PATIENCE_SECONDS
