@@ -256,7 +256,7 @@ class Classifier:
         longest = max(len(row.ids) for row in rows)
         for batch in (rows[:1], rows, rows * (self.budget // (len(rows) * longest))):
             self.score(batch)
-        for embed in (self.embed, self.embed_items):
+        for embed in (self.embed, self.embed_items) if self.text_ranker else (self.embed,):
             embed([row.ids for row in rows])
 
     def works(self) -> bool:

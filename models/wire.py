@@ -88,13 +88,13 @@ def read_texts(body: bytes, most: int = MAX_TEXTS) -> Texts:
     texts = [each for each in items if isinstance(each, str)]
     if len(texts) != len(items):
         raise BadRequestError(422, "every item of `inputs` must be a text")
-    wanted = decode(body).get("max_tokens", EMBEDDING_TOKENS)
+    document = decode(body)
+    wanted, head = document.get("max_tokens", EMBEDDING_TOKENS), document.get("head", TRUNK)
     fits = isinstance(wanted, int) and not isinstance(wanted, bool)
     if not fits or not FEWEST_TOKENS <= wanted <= EMBEDDING_TOKENS:
         raise BadRequestError(
             422, f"`max_tokens` must be a whole number, {FEWEST_TOKENS} to {EMBEDDING_TOKENS}"
         )
-    head = decode(body).get("head", TRUNK)
     if head not in {TRUNK, ITEMS}:
         raise BadRequestError(422, f"`head` must be {TRUNK} or {ITEMS}")
     return Texts(texts, wanted, head == ITEMS)

@@ -111,7 +111,7 @@ class App:
         self._tasks: list[asyncio.Task[None]] = []
         self._assigned = asyncio.Event()
         self.membership = Membership(self.faust)
-        self.river.certain = self.river.archive.certain = self.membership.certain
+        self.river.archive.certain = self.membership.certain
         self.lag = Lag(self.river, self.faust, self._assigned)
         _wire(self)
 

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.request import urlopen
 
 import msgspec
 import uvloop
@@ -25,6 +24,7 @@ from msgspec import Struct
 from infra.local.broker import BrokerChoice
 from infra.settings import Settings, UserError
 from streams import topics
+from streams.bench_metric import read_metric
 from streams.demo_parts import Parts
 from streams.events import Click, encode, user_key
 from streams.freshness import QUIET_SECONDS, FreshnessSummary, FreshnessWatch
@@ -92,7 +92,8 @@ def bench_freshness(
     try:
         progress("starting everything", 0.0)
         parts.start()
-        runs = uvloop.run(_Bench(options, parts, progress).run())
+        bench = _Bench(options, parts, progress)
+        runs, unread = uvloop.run(bench.run()), bench.without_vector()
     finally:
         parts.stop()
     if not all(run.count for run in runs):
@@ -107,7 +108,7 @@ def bench_freshness(
         "followed_share": options.followed_share,
         "users": options.users,
         "items": options.items,
-        "items_without_vector": 0,  # the model server had read the catalogue
+        "items_without_vector": unread,  # at the end
         "runs": [msgspec.to_builtins(run) for run in runs],
     }
 
@@ -172,12 +173,17 @@ class _Bench:
     async def _read_catalogue(self) -> None:
         """A new catalogue keeps the model server busy once; what is measured comes after that."""
         began = time.monotonic()
-        while left := await asyncio.to_thread(_without_vector, self._parts.worker_url):
+        while left := await asyncio.to_thread(self.without_vector):
             self._parts.check()
             if time.monotonic() - began > MOST_READ_SECONDS:
                 raise UserError(f"the catalogue was not read within {MOST_READ_SECONDS:.0f} s")
             self._progress("reading the catalogue", 1 - left / self._options.items)
             await asyncio.sleep(LOOK_SECONDS)
+
+    def without_vector(self) -> float:
+        """Items whose text the model server has not read yet, by the worker's own metric."""
+        samples = read_metric(self._parts.worker_url, "springtide_items_without_vector")
+        return sum(one.value for one in samples)
 
     async def _click(self, sender: Sender, seconds: float, doing: str) -> None:
         began = time.time()
@@ -203,17 +209,3 @@ class _Bench:
             )
             key = user_key(click.tenant, user)
             yield Outbound(topics.CLICKS, key, encode(click), at, click.tenant, user)
-
-
-def _without_vector(worker_url: str) -> float:
-    """Items whose text the model server has not read yet: the worker's own metric."""
-    from prometheus_client.parser import text_string_to_metric_families
-
-    with urlopen(f"{worker_url}/metrics", timeout=10) as answer:
-        families = text_string_to_metric_families(answer.read().decode())
-        return sum(
-            one.value
-            for family in families
-            for one in family.samples
-            if one.name == "springtide_items_without_vector"
-        )

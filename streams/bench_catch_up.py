@@ -14,7 +14,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 from msgspec import Struct, to_builtins
@@ -28,6 +27,7 @@ from infra.settings import Settings, UserError
 from streams import topics
 from streams.bench_backlog import BacklogOptions, write_backlog
 from streams.bench_ingest import cpu_seconds, worker_spec
+from streams.bench_metric import read_metric
 from streams.components import Components
 from streams.events import Click, encode, user_key
 
@@ -218,13 +218,7 @@ class _CatchUp:
 
     def _lags(self) -> dict[Place, float]:
         """The worker's own metric."""
-        from prometheus_client.parser import text_string_to_metric_families
-
-        with urlopen(f"{self._url}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
         return {
             (one.labels["topic"], int(one.labels["partition"])): one.value
-            for family in text_string_to_metric_families(text)
-            for one in family.samples
-            if one.name == "springtide_lag_records"
+            for one in read_metric(self._url, "springtide_lag_records")
         }

@@ -132,7 +132,8 @@ class Round:
     async def _recover(self, sending: asyncio.Task[None]) -> None:
         """Until lists are as fresh as before, for at most 33 s, and enough was sent."""
         ended = time.monotonic()
-        fresh = max(FRESH_MS, self.fresh_ms)
+        # Where no list was seen before the faults, nothing is known that would excuse more.
+        fresh = max(FRESH_MS, self.fresh_ms) if math.isfinite(self.fresh_ms) else FRESH_MS
         async for p99 in self._windows(sending):
             since = time.monotonic() - ended
             self._progress(

@@ -76,7 +76,6 @@ class Checkpointer:
         start: DeltasStart,
     ) -> None:
         self._river = river
-        self._recommend = recommend
         self._monitor = monitor
         self._files = files
         self._deltas = deltas

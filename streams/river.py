@@ -72,7 +72,6 @@ class River:
         self.unacknowledged: list[tuple[Any, int]] = []
         self.checkpoint_due = asyncio.Event()
         self.generation = 0
-        self.certain: Callable[[], bool] = lambda: True  # see `Membership`
         self._next_offsets: dict[tuple[str, int], int] = {}
         self.on_learner: Callable[[str, Learner], None] | None = None
         self._partition_ready: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
@@ -109,6 +108,10 @@ class River:
             if generation != self.generation:
                 return None
         return self.partitions[number]
+
+    def certain(self) -> bool:
+        """Whether nobody else can own our partitions yet (see `Membership`)."""
+        return self.archive.certain()
 
     def owns(self, state: PartitionState) -> bool:
         """False once the partition was handed on: what is in hand then belongs to its new owner."""
