@@ -55,7 +55,8 @@ class Classifier:
             as fast there), fp32 on other CPUs, which emulate bf16 slowly.
         threads: torch's threads, None leaves torch's choice.
         engine: "torch", or "openvino": eight-bit weights on a CPU, the quickest for one comment.
-        packed: None packs on CUDA and with AMX; elsewhere attention goes text by text, for tests.
+        packed: None packs on CUDA and on a CPU with bf16 units; elsewhere attention goes text by
+            text, for tests.
         beside: another version in this process: both then hold one trunk in memory.
         text_ranker: a text ranker's folder, or one of versions, for `embed_items`; None: none.
 

@@ -6,8 +6,8 @@ x = LN(x + attention(x)), x = LN(x + W₂ gelu(W₁ x)); query, key and value in
 
 On a CPU the layers' weights in bf16 are kept in oneDNN's own order, as `torch.compile` would keep
 them, and gelu is part of the product: it is rounded once less, which halves the labels that differ
-from fp32's, and a single comment takes a third less time than by torch's `linear`. With AMX the
-whole pass is code of our own (`tiles`), twice as fast again.
+from fp32's, and a single comment takes a third less time than by torch's `linear`. Where there are
+bf16 units the whole pass is code of our own (`tiles`), two to four times as fast again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from models.layouts import Layout
 if TYPE_CHECKING:
     import torch
 
+    from models.tile_products import Unit
     from models.tiles import Tiles
 
 TABLES = tuple(
@@ -76,14 +77,15 @@ class Forward:
         layers = [each for name, each in own.items() if name.startswith("encoder.")]
         self._matrices = sum(each.numel() for each in layers if each.dim() == 2)
         self._width = own["encoder.layer.0.output.LayerNorm.bias"].numel()
-        self.packs = device != "cpu"
-        if device == "cpu" and dtype == "bfloat16" and prefix is None and _on_tiles(shape, whole):
-            self.packs = True
+        of_tiles = device == "cpu" and dtype == "bfloat16" and prefix is None
+        unit = _unit(shape, whole) if of_tiles else None
+        self.packs = device != "cpu" or unit is not None
+        if unit is not None:
             own = {name: each for name, each in own.items() if name in TABLES}
         self._weights = shared | {name: each.to(device, kind) for name, each in own.items()}
         self._prefix = None if prefix is None else prefix.to(device, kind)
         self._tiles: Tiles | None = None
-        if device == "cpu" and self.packs:
+        if unit is not None:
             from models.tiles import Tiles
 
             self._tiles = Tiles(
@@ -92,6 +94,7 @@ class Forward:
                 shape.layer_norm_eps,
                 whole,
                 self._weights[TABLES[0]],
+                unit,
                 torch.get_num_threads(),
             )
         self._reordered: dict[str, torch.Tensor] = {}
@@ -169,13 +172,13 @@ class Forward:
         return layer_norm(values, (values.shape[-1],), weight, bias, self.shape.layer_norm_eps)
 
 
-def _on_tiles(shape: Shape, weights: Mapping[str, torch.Tensor]) -> bool:
+def _unit(shape: Shape, weights: Mapping[str, torch.Tensor]) -> Unit | None:
     from models import tiles  # its compiler is no light import
 
     inner, width = weights["encoder.layer.0.intermediate.dense.weight"].shape
     positions = len(weights[TABLES[1]])
-    heads = shape.num_attention_heads
-    return tiles.fits(width, inner, heads, positions) and tiles.available()
+    fits = tiles.fits(width, inner, shape.num_attention_heads, positions)
+    return tiles.unit() if fits else None
 
 
 def best_dtype(device: str) -> str:

@@ -1,4 +1,4 @@
-"""Attention of one text on AMX: scores and mixtures on tiles, softmax in fp32 lanes.
+"""Attention of one text: scores and mixtures by small products, softmax in fp32 lanes.
 
 Keys and values are laid out as tiles first: of a product's right side, two rows lie side by side.
 Sixteen queries are one tile, and 32 wide, as a head is.
@@ -51,8 +51,8 @@ def layout(module: Any, sizes: Sizes) -> Code:
 class _Text:
     """What both kinds of attention share."""
 
-    def __init__(self, code: Code, sizes: Sizes) -> None:
-        self.code, self.width = code, sizes.width
+    def __init__(self, code: Code, sizes: Sizes, small: Code) -> None:
+        self.code, self.width, self.small = code, sizes.width, small
         self.qkv, self.mixed, self.length, self.scratch = code.arguments
         self.stride = 6 * sizes.width
         self.numbers = Term(code, WORDS(list(range(LANES))))
@@ -70,26 +70,15 @@ class _Text:
         real = builder.icmp_signed("<", self.numbers.value, left.value)
         return Term(code, builder.select(real, LANE([0.0] * LANES), LANE([LOW] * LANES)))
 
-    def score(self, query: Term, keys: Term, scores: Term, apart: Term | int) -> None:
+    def score(self, query: Term, keys: Term, scores: Term, apart: Term) -> None:
         """Sixteen queries with 32 keys."""
         code = self.code
-        code.tile_load(4, query, self.stride)
-        for half in range(2):
-            code.tile_zero(half)
-            code.tile_load(5 + half, keys + half * TILE, 64)
-            code.tile_multiply(half, 4, 5 + half)
-            code.tile_store(half, scores + half * 64, apart)
+        stride, one = code.number(self.stride), code.number(1)
+        code.run(self.small, query, stride, keys, one, scores, apart)
 
-    def mix(self, pairs: Term | int, shares: Term, apart: Term | int, values: Term) -> None:
-        """Sixteen queries' shares times the values, into tiles 0 and 1."""
-        code = self.code
-        for half in range(2):
-            code.tile_zero(half)
-        with code.loop(pairs) as pair:
-            code.tile_load(4, shares + pair * 64, apart)
-            for half in range(2):
-                code.tile_load(5 + half, values + pair * (2 * TILE) + half * TILE, 64)
-                code.tile_multiply(half, 4, 5 + half)
+    def mix(self, pairs: Term, shares: Term, apart: Term, values: Term, found: Term) -> None:
+        """Sixteen queries' shares times the values."""
+        self.code.run(self.small, shares, apart, values, pairs, found, self.code.number(128))
 
     def write(self, found: Term, inverse: Term, place: Term) -> None:
         """A token's mixture of one head, divided by the sum of its powers."""
@@ -99,13 +88,13 @@ class _Text:
         code.store(code.halves(both[0], both[1]), place)
 
 
-def short_attention(module: Any, sizes: Sizes, lay_out: Code) -> Code:
+def short_attention(module: Any, sizes: Sizes, lay_out: Code, small: Code) -> Code:
     """Writes `short_attention`, as `attention`, for texts of up to 32 tokens.
 
     Some heads take each step together, so that none waits for the end of its own last one.
     """
     code = Code(module, "short_attention", 4)
-    own = _Text(code, sizes)
+    own = _Text(code, sizes, small)
     keys, values, scores, shares, sums, found, inverses, hiding = own.places(
         0, 8, 16, 32, 40, 48, 64, 65
     )
@@ -128,15 +117,15 @@ def short_attention(module: Any, sizes: Sizes, lay_out: Code) -> Code:
         with code.loop(together) as head, code.loop(lots) as lot:
             query = own.qkv + begins + head * (2 * HEAD) + lot * (16 * own.stride)
             to = scores + head * (4 * TILE) + lot * (2 * TILE)
-            own.score(query, keys + head * (2 * TILE), to, 128)
+            own.score(query, keys + head * (2 * TILE), to, code.number(128))
         with code.loop(together) as head, code.loop(lots) as lot:
             first = head * 32 + lot * 16
             _softmax(own, first, scored, shares, sums, inverses)
         with code.loop(together) as head, code.loop(lots) as lot:
             first = head * 32 + lot * 16
-            own.mix(1, shares + first * 64, 64, values + head * (2 * TILE))
-            for half in range(2):
-                code.tile_store(half, found + first * 128 + half * 64, 128)
+            one, apart = code.number(1), code.number(64)
+            right, to = values + head * (2 * TILE), found + first * 128
+            own.mix(one, shares + first * 64, apart, right, to)
         with code.loop(together) as head, code.loop(lots * 4) as four:
             for row in range(4):
                 at = four * 4 + row
@@ -169,7 +158,7 @@ def _softmax(
     code.store(code.lanes(1.0) / total, inverses + first * 4)
 
 
-def attention(module: Any, sizes: Sizes, lay_out: Code) -> Code:
+def attention(module: Any, sizes: Sizes, lay_out: Code, small: Code) -> Code:
     """Writes `attention` of a text of up to 512 tokens.
 
     Its arguments: addresses of qkv bf16 [tokens, 3 · width] and mixed bf16 [tokens, width] at the
@@ -177,7 +166,7 @@ def attention(module: Any, sizes: Sizes, lay_out: Code) -> Code:
     read, and overwritten in `mixed`: go through the texts in their order.
     """
     code = Code(module, "attention", 4)
-    own = _Text(code, sizes)
+    own = _Text(code, sizes, small)
     keys, values, scores, shares, found, sums, inverses = own.places(0, 32, 64, 96, 112, 114, 115)
     pairs = (own.length + 31) / 32
     wide, narrow = pairs * 128, pairs * 64
@@ -221,9 +210,7 @@ def attention(module: Any, sizes: Sizes, lay_out: Code) -> Code:
                 powers(row)
             totals = [code.load(sums + row * 64) for row in range(16)]
             code.store(code.lanes(1.0) / _across(Term.__add__, totals), inverses)
-            own.mix(pairs, shares, narrow, values)
-            for half in range(2):
-                code.tile_store(half, found + half * 64, 128)
+            own.mix(pairs, shares, narrow, values, found)
             place = own.mixed + lot * (32 * sizes.width) + head * (2 * HEAD)
             with code.loop(16) as row:
                 own.write(found + row * 128, inverses + row * 4, place + row * (2 * sizes.width))

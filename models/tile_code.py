@@ -1,8 +1,7 @@
-"""A small assembler: whole numbers, sixteen lanes of fp32, AMX tiles; compiled where it runs.
+"""A small assembler: whole numbers and sixteen lanes of fp32; compiled where it runs.
 
 LLVM (of llvmlite, which numba brings) writes machine code for the processor it runs on. Addresses
-are whole numbers. A tile is 16 rows of 64 bytes: 16 · 32 bf16 to be multiplied, or 16 · 16 sums in
-fp32 (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18).
+are whole numbers.
 """
 
 from __future__ import annotations
@@ -29,6 +28,9 @@ class _Bf16(ir.Type):
 
     def _to_string(self) -> str:
         return "bfloat"
+
+
+BF16 = ir.VectorType(_Bf16(), 2 * LANES)
 
 
 class Term:
@@ -215,42 +217,20 @@ class Code:
     def halves(self, first: Term, second: Term) -> Term:
         """Twice sixteen fp32 rounded to bf16, to even; as whole numbers of two bytes."""
         rounded = "llvm.x86.avx512bf16.cvtne2ps2bf16.512"
-        kind = ir.VectorType(_Bf16(), 2 * LANES)
-        return self.as_type(self.call(rounded, kind, [second.value, first.value]), PAIRS)
+        return self.as_type(self.call(rounded, BF16, [second.value, first.value]), PAIRS)
 
     def whole(self, halves: Term) -> Term:
         """Sixteen bf16 as fp32."""
         wide = self.builder.zext(halves.value, WORDS)
         return self.as_type(Term(self, self.builder.shl(wide, WORDS([16] * LANES))), LANE)
 
-    # Tiles: eight of them, by number; rows lie `apart` bytes from each other.
+    # Products of small numbers, summed.
 
-    def tile_zero(self, tile: int) -> None:
-        """Sums of 0."""
-        self._tile("tilezero", BYTE(tile))
-
-    def tile_load(self, tile: int, address: Term, apart: Term | int) -> None:
-        """From memory."""
-        self._tile("tileloadd64", BYTE(tile), self.pointer(address), address.like(apart))
-
-    def tile_store(self, tile: int, address: Term, apart: Term | int) -> None:
-        """To memory."""
-        self._tile("tilestored64", BYTE(tile), self.pointer(address), address.like(apart))
-
-    def tile_multiply(self, sums: int, left: int, right: int) -> None:
-        """sums += left · right in bf16; the right one holds pairs of rows side by side."""
-        self._tile("tdpbf16ps", BYTE(sums), BYTE(left), BYTE(right))
-
-    def tiles_from(self, address: Term) -> None:
-        """Take the tiles' form from 64 bytes."""
-        self._tile("ldtilecfg", self.pointer(address))
-
-    def tiles_to(self, address: Term) -> None:
-        """Write the tiles' form to 64 bytes."""
-        self._tile("sttilecfg", self.pointer(address))
-
-    def _tile(self, name: str, *arguments: Any) -> None:
-        self.call(f"llvm.x86.{name}", ir.VoidType(), list(arguments))
+    def pairs_multiplied(self, sums: Term, left: Term, right: Term) -> Term:
+        """sums + left · right: two bf16 each in sixteen lanes."""
+        given = [self.as_type(each, BF16).value for each in (left, right)]
+        name = "llvm.x86.avx512bf16.dpbf16ps.512"
+        return self.call(name, LANE, [sums.value, *given])
 
 
 class Compiled:

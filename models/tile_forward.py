@@ -1,4 +1,4 @@
-"""BERT's forward pass for one core with AMX, as machine code: packed texts, one call for a batch.
+"""BERT's forward pass for one core, as machine code: packed texts, one call for a batch.
 
 Products in bf16, all sums, the residual, the normalisation and softmax in fp32. Tokens stand one
 after another without padding; only attention knows where a text begins. The feed-forward's inner
@@ -14,11 +14,11 @@ from llvmlite import ir
 
 from models.tile_attention import attention, layout, short_attention
 from models.tile_code import FLOAT, HALVES, INT, LANES, Code, Compiled, Term
-from models.tile_products import BLOCK, Sizes, Then, normalised, product
+from models.tile_products import BLOCK, Sizes, Then, Unit, normalised
 
 # What a call is told, in this order: counts, then addresses. Rows are tokens, padded to blocks.
 CALL = (
-    *("rows", "texts", "layers", "chunk"),
+    *("rows", "real", "texts", "layers", "chunk"),
     *("ids", "places", "starts", "lengths", "shares", "vectors"),
     *("form", "scratch", "sums", "hidden", "qkv", "mixed", "inner"),
     *("word", "position", "gain", "shift"),
@@ -35,23 +35,19 @@ LAYER = (
 
 
 @lru_cache
-def compiled(sizes: Sizes) -> Compiled:
+def compiled(sizes: Sizes, unit: Unit) -> Compiled:
     """`forward`: its arguments are the addresses of `CALL` and of `LAYER` for every layer."""
     module = ir.Module("tiles")
-    layer = _layer(module, sizes)
+    layer = _layer(module, sizes, unit)
     embed, pool = _embedding(module, sizes), _pooling(module, sizes)
     code = Code(module, "forward", 2)
     call, table = code.arguments
     told = _Told(code, call)
-    # Others' code in this thread may have left the tiles in a form that it counts on.
-    before = code.room(64)
-    code.tiles_to(before)
-    code.tiles_from(told["form"])
-    code.run(embed, call)
-    with code.loop(told["layers"]) as number:
-        code.run(layer, call, table + number * (8 * len(LAYER)))
-    code.run(pool, call)
-    code.tiles_from(before)
+    with unit.ready(code, told["form"]):
+        code.run(embed, call)
+        with code.loop(told["layers"]) as number:
+            code.run(layer, call, table + number * (8 * len(LAYER)))
+        code.run(pool, call)
     code.done()
     return Compiled(module)
 
@@ -84,19 +80,21 @@ def _embedding(module: Any, sizes: Sizes) -> Code:
     return code
 
 
-def _layer(module: Any, sizes: Sizes) -> Code:
+def _layer(module: Any, sizes: Sizes, unit: Unit) -> Code:
     width, inner = sizes.width, sizes.inner
-    query_key_value = product(module, "qkv", width, 3 * width, Then.STORE, sizes)
-    mixed_out = product(module, "out", width, width, Then.NORM, sizes)
-    up = product(module, "up", width, inner, Then.GELU, sizes)
-    down = product(module, "down", inner, width, Then.NORM, sizes)
+    query_key_value = unit.product(module, "qkv", width, 3 * width, Then.STORE, sizes)
+    mixed_out = unit.product(module, "out", width, width, Then.NORM, sizes)
+    up = unit.product(module, "up", width, inner, Then.GELU, sizes)
+    down = unit.product(module, "down", inner, width, Then.NORM, sizes)
     lay_out = layout(module, sizes)
-    short, long = short_attention(module, sizes, lay_out), attention(module, sizes, lay_out)
+    small = unit.small(module)
+    short = short_attention(module, sizes, lay_out, small)
+    long = attention(module, sizes, lay_out, small)
     code = Code(module, "layer", 2)
     told, table = _Told(code, code.arguments[0]), code.arguments[1]
     weights = [code.load(table + 8 * at, INT) for at in range(len(LAYER))]
     hidden, sums, none = told["hidden"], told["sums"], code.number(0)
-    blocks = told["rows"] / BLOCK
+    blocks = told["rows"] / unit.rows
     code.run(query_key_value, hidden, weights[0], blocks, weights[1], told["qkv"], none, none, none)
     with code.loop(told["texts"]) as text:
         start = code.load(told["starts"] + text * 8, INT)
@@ -108,15 +106,22 @@ def _layer(module: Any, sizes: Sizes) -> Code:
                 code.run(short, qkv, mixed, length, told["scratch"])
             with otherwise:
                 code.run(long, qkv, mixed, length, told["scratch"])
+    _clear(code, told["mixed"] + told["real"] * (2 * width), unit.rows * 2 * width)
     code.run(mixed_out, told["mixed"], weights[2], blocks, weights[3], sums, *weights[4:6], hidden)
     with code.loop((blocks + told["chunk"] - 1) / told["chunk"]) as chunk:
         first = chunk * told["chunk"]
         some = code.lesser(blocks - first, told["chunk"])
-        at, to = hidden + first * (2 * BLOCK * width), sums + first * (4 * BLOCK * width)
+        at, to = hidden + first * (2 * unit.rows * width), sums + first * (4 * unit.rows * width)
         code.run(up, at, weights[6], some, weights[7], told["inner"], none, none, none)
         code.run(down, told["inner"], weights[8], some, weights[9], to, *weights[10:], at)
     code.done()
     return code
+
+
+def _clear(code: Code, address: Term, size: int) -> None:
+    """Zeros: rows that are no text's must hold numbers."""
+    with code.loop(size // 64) as part:
+        code.store(code.lanes(0.0), address + part * 64)
 
 
 def _pooling(module: Any, sizes: Sizes) -> Code:

@@ -1,25 +1,28 @@
-"""A product of many rows with one matrix on AMX, and what follows it while it is in the cache.
+"""What every kind of product knows: sizes, what follows a product, and how a processor multiplies.
 
-Blocks of 32 rows by panels of 32 columns are four tiles of sums. What follows a panel (bias, gelu,
-residual) is written between the multiplications of the next, which leave the other units idle.
+Products are of many rows with one matrix, by blocks of rows and panels of 32 columns.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import Enum
-from functools import lru_cache, partial
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from models.tile_code import FLOAT, INT, LANES, Code, Term
+from models.tile_code import FLOAT, LANES, Code, Term
+
+if TYPE_CHECKING:
+    import torch
 
 BLOCK = 32
-TILE = 1_024  # bytes
-AHEAD = 192 * TILE  # weights come from memory while so many before them are used
+TILE = 1_024  # bytes: 16 rows of 32 bf16, or 16 sums in fp32
 EDGE = 4.0  # where Φ is 1 to 3 in 100,000
 
 
@@ -44,97 +47,39 @@ class Sizes(Struct, frozen=True):
     epsilon: float
 
 
-def product(module: Any, name: str, depth: int, columns: int, then: Then, sizes: Sizes) -> Code:
-    """Writes `name`: out = rows · weights + bias.
+class Unit(NamedTuple):
+    """How a processor multiplies.
 
-    Its arguments, addresses but for the third: rows bf16 [32 · blocks, depth], weights as `laid`
-    lays them, blocks, bias fp32 [columns], out bf16 (NORM: fp32) [32 · blocks, columns], and for
-    NORM gain and bias fp32 [columns] and the bf16 copy; else anything.
+    `rows`: that a product takes at a time.
+    `product`: (module, name, depth, columns, what follows, sizes) → a function that computes
+    rows · weights + bias. Its arguments, addresses but for the third: rows bf16 [blocks, rows,
+    depth], weights as `laid` lays them, blocks, bias fp32 [columns], out bf16 (NORM: fp32)
+    [blocks, rows, columns], and for NORM gain and shift fp32 [columns] and the bf16 copy; else
+    anything.
+    `small`: (module) → a function for sixteen rows and 32 columns. Its arguments: rows bf16, bytes
+    from one to the next, the right side as pairs of tiles, how many pairs, sums fp32, bytes from
+    one row of these to the next.
+    `ready`: what must be done around all of it, with the address of the tiles' form.
+    `laid`: a matrix [columns, depth] as `product` reads it.
     """
-    code = Code(module, name, 8)
-    rows, weights, blocks, bias, out, gain, shift, copy = code.arguments
-    size = 4 if then is Then.NORM else 2
-    stride, wide = 2 * depth, columns * size
-    scratch = code.room(BLOCK * BLOCK * 4)
-    panels = columns // BLOCK
 
-    def finish(panel: Term, biases: list[Term], row: Term) -> None:
-        found = [
-            code.load(scratch + row * 128 + half * 64) + each for half, each in enumerate(biases)
-        ]
-        place = target + panel * (BLOCK * size) + row * wide
-        if then is Then.NORM:
-            for half, each in enumerate(found):
-                code.store(code.load(place + half * 64) + each, place + half * 64)
-        else:
-            done = [gelu(each) for each in found] if then is Then.GELU else found
-            code.store(code.halves(done[0], done[1]), place)
-
-    def biases(panel: Term) -> list[Term]:
-        return [code.load(bias + panel * 128 + half * 64) for half in range(2)]
-
-    with code.loop(blocks) as block:
-        target = out + block * (BLOCK * wide)
-        first = code.builder.icmp_unsigned("==", block.value, INT(0))
-        left = rows + block * (BLOCK * stride)
-
-        def sums(panel: Term, meanwhile: Callable[[Term], None] | None) -> None:
-            right = weights + panel * (2 * TILE * (depth // BLOCK))
-            _multiplied(code, left, right, depth, first, meanwhile)
-            for tile in range(4):
-                code.tile_store(tile, scratch + tile // 2 * 2_048 + tile % 2 * 64, 128)
-
-        sums(code.number(0), None)
-        with code.loop(panels - 1) as panel:
-            sums(panel + 1, partial(finish, panel, biases(panel)))
-        last = code.number(panels - 1)
-        then_last = partial(finish, last, biases(last))
-        with code.loop(BLOCK // 4) as four:
-            for number in range(4):
-                then_last(four * 4 + number)
-        if then is Then.NORM:
-            with code.loop(BLOCK) as row:
-                line = target + row * wide
-                parts = [code.load(line + place * 64) for place in range(columns // LANES)]
-                copied = copy + (block * BLOCK + row) * (2 * columns)
-                normalised(parts, line, copied, gain, shift, sizes.epsilon)
-    code.done()
-    return code
+    rows: int
+    product: Callable[[Any, str, int, int, Then, Sizes], Code]
+    small: Callable[[Any], Code]
+    ready: Callable[[Code, Term], AbstractContextManager[None]]
+    laid: Callable[[torch.Tensor], NDArray[Any]]
 
 
-def _multiplied(
-    code: Code,
-    left: Term,
-    right: Term,
-    depth: int,
-    first: Any,
-    meanwhile: Callable[[Term], None] | None,
-) -> None:
-    """Four tiles of sums of 32 rows with 32 columns; `meanwhile` is written for each of 32 rows.
-
-    Args:
-        first: whether no rows came before these: then the weights are not yet in the cache.
+def laid(weight: torch.Tensor) -> NDArray[Any]:
+    """A matrix [columns, depth] in bf16 by panels of 32 columns, steps of 32 of the depth, and two
+    tiles, in which two values of one column are side by side.
     """
-    stride, steps = 2 * depth, depth // BLOCK
-    turns = next(each for each in (4, 2, 1) if steps % each == 0)
-    each, rows = steps // turns, BLOCK // turns
-    for tile in range(4):
-        code.tile_zero(tile)
-    with code.loop(turns) as turn:
-        with code.builder.if_then(first), code.loop(4 * each) as some:
-            at = right + turn * (2 * TILE * each) + some * 512 + AHEAD
-            for line in range(8):
-                code.prefetch(at + line * 64)
-        for step in range(each):
-            at = turn * each + step
-            for half in range(2):
-                code.tile_load(4 + half, left + at * 64 + half * 16 * stride, stride)
-                code.tile_load(6 + half, right + at * (2 * TILE) + half * TILE, 64)
-            for tile in range(4):
-                code.tile_multiply(tile, 4 + tile // 2, 6 + tile % 2)
-            if meanwhile is not None:
-                for row in range(rows * step // each, rows * (step + 1) // each):
-                    meanwhile(turn * rows + row)
+    import torch
+
+    columns, depth = weight.shape
+    halves = weight.to(torch.bfloat16).contiguous().view(torch.int16).numpy()
+    panels = halves.reshape(columns // BLOCK, 2, 16, depth // BLOCK, 16, 2)
+    return np.ascontiguousarray(panels.transpose(0, 3, 1, 4, 2, 5))
 
 
 def normalised(

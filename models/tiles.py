@@ -1,7 +1,7 @@
-"""The trunk on a CPU with AMX: weights laid out as tiles, and `tile_forward` called with them.
+"""The trunk on a CPU with bf16 units: weights laid out as tiles, `tile_forward` called with them.
 
-Twice as fast as torch's own bf16, whose attention and gelu, not its products, take most of the
-time for texts of 30 tokens (`docs/decisions/2026-11-27-tiles-on-amx.md`). One call for some texts,
+Twice as fast as torch's own bf16 with AMX, and more than three times with AVX-512 alone
+(`docs/decisions/2026-11-27-tiles-on-amx.md`, `…-lanes-without-amx.md`). One call for some texts,
 without Python's lock, so that other threads answer or compute meanwhile.
 """
 
@@ -22,31 +22,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.packing import pack
+from models.tile_amx import AMX_UNIT
 from models.tile_attention import HEAD, LONGEST, SCRATCH
 from models.tile_forward import CALL, LAYER, compiled
-from models.tile_products import BLOCK, Sizes
+from models.tile_lanes import LANE_UNIT
+from models.tile_products import BLOCK, Sizes, Unit
 
 if TYPE_CHECKING:
     import torch
 
 PART = 512  # tokens that a thread takes at a time
-CHUNK = 8  # blocks of 32 rows whose inner values are kept at a time
-NEEDED = ("amx-tile", "amx-bf16", "avx512bf16", "avx512f", "avx512bw", "avx512dq", "avx512vl")
+CHUNK = 256  # rows whose inner values are kept at a time
+NEEDED = ("avx512bf16", "avx512f", "avx512bw", "avx512dq", "avx512vl")
+TILES = ("amx-tile", "amx-bf16")
 ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18  # Linux, x86-64: asm/prctl.h
 
 
 @lru_cache
-def available() -> bool:
-    """Whether this processor has AMX in bf16, and Linux lets this process use it."""
+def unit() -> Unit | None:
+    """What this processor multiplies with in bf16, and Linux lets this process use; None: torch."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return False
+        return None
     from llvmlite import binding
 
     features = binding.get_host_cpu_features()
     if not all(features.get(each) for each in NEEDED):
-        return False
+        return None
+    if not all(features.get(each) for each in TILES):
+        return LANE_UNIT
     refused: int = ctypes.CDLL(None).syscall(ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA)
-    return refused == 0
+    return LANE_UNIT if refused else AMX_UNIT
 
 
 def fits(width: int, inner: int, heads: int, positions: int) -> bool:
@@ -66,6 +71,7 @@ class Tiles:
     Args:
         weights: as `forward.fused` gives them.
         word: the table of word embeddings, bf16, which others may share.
+        unit: what multiplies.
         threads: how many compute, each some texts.
     """
 
@@ -76,6 +82,7 @@ class Tiles:
         epsilon: float,
         weights: Mapping[str, torch.Tensor],
         word: torch.Tensor,
+        unit: Unit,
         threads: int,
     ) -> None:
         def plain(name: str) -> NDArray[np.float32]:
@@ -84,8 +91,8 @@ class Tiles:
 
         inner, width = weights["encoder.layer.0.intermediate.dense.weight"].shape
         self._sizes = Sizes(width, inner, heads, epsilon)
-        self._layers, self._word = layers, word
-        self._compiled = compiled(self._sizes)
+        self._layers, self._word, self._unit = layers, word, unit
+        self._compiled = compiled(self._sizes, unit)
         self._forward = self._compiled.function("forward", 2)
         kind = plain("embeddings.token_type_embeddings.weight")[0]
         self._always = {
@@ -96,7 +103,7 @@ class Tiles:
         }
         self._most = len(self._always["position"])
         pieces = [
-            _laid(weights[name]) if weights[name].dim() == 2 else plain(name)
+            unit.laid(weights[name]) if weights[name].dim() == 2 else plain(name)
             for name in (
                 f"encoder.layer.{layer}.{each}" for layer in range(layers) for each in LAYER
             )
@@ -135,7 +142,7 @@ class Tiles:
             raise ValueError(f"a text must have 1 to {self._most} tokens")
         ends = np.cumsum(lengths)
         starts, real = ends - lengths, int(ends[-1])
-        padded = -(-real // BLOCK) * BLOCK
+        padded = -(-real // self._unit.rows) * self._unit.rows
         ids, places = np.zeros((2, padded), np.int64)
         ids[:real] = np.concatenate([np.asarray(row, np.int64) for row in rows])
         if ids.min() < 0 or ids.max() >= len(self._word):
@@ -148,7 +155,8 @@ class Tiles:
         arrays |= {"ids": ids, "places": places, "starts": starts, "lengths": lengths}
         arrays |= {"shares": np.ascontiguousarray(shares, np.float32), "vectors": vectors}
         told = {name: each.ctypes.data for name, each in arrays.items()}
-        told |= {"rows": padded, "texts": len(rows), "layers": self._layers, "chunk": CHUNK}
+        told |= {"rows": padded, "texts": len(rows), "layers": self._layers}
+        told |= {"real": real, "chunk": CHUNK // self._unit.rows}
         told["word"] = self._word.data_ptr()
         call = np.array([told[name] for name in CALL], np.int64)
         self._forward(call.ctypes.data, self._table.ctypes.data)
@@ -161,7 +169,7 @@ class Tiles:
             after = rows + BLOCK  # attention reads and writes some rows too many
             sizes = {"sums": 4 * width, "hidden": 2 * width, "qkv": 6 * width, "mixed": 2 * width}
             room = {name: _pages(after * each) for name, each in sizes.items()}
-            room["inner"] = _pages(CHUNK * BLOCK * 2 * inner)
+            room["inner"] = _pages(CHUNK * 2 * inner)
             self._own.room = room | {"scratch": _pages(SCRATCH)}
             self._own.rows = rows
         found: dict[str, NDArray[Any]] = self._own.room
@@ -191,18 +199,6 @@ def _form() -> NDArray[np.uint8]:
     form[16:32].view(np.uint16)[:] = 64
     form[48:56] = 16
     return form
-
-
-def _laid(weight: torch.Tensor) -> NDArray[Any]:
-    """A matrix [columns, depth] in bf16 by panels of 32 columns, steps of 32 of the depth, and two
-    tiles, in which two values of one column are side by side.
-    """
-    import torch
-
-    columns, depth = weight.shape
-    halves = weight.to(torch.bfloat16).contiguous().view(torch.int16).numpy()
-    panels = halves.reshape(columns // BLOCK, 2, 16, depth // BLOCK, 16, 2)
-    return np.ascontiguousarray(panels.transpose(0, 3, 1, 4, 2, 5))
 
 
 def _together(pieces: Sequence[NDArray[Any]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -51,16 +51,16 @@ def test_fp32_gives_the_logits_of_plain_transformers(
     np.testing.assert_allclose(batched(ours, rows), plain, atol=1e-3)
 
 
-@pytest.mark.parametrize("amx", [False, True], ids=["torch", "amx"])
+@pytest.mark.parametrize("own", [False, True], ids=["torch", "own"])
 def test_bf16_keeps_the_labels(
     trunk: Path,
     rows: list[list[int]],
     plain: NDArray[np.float32],
-    amx: bool,
+    own: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if not amx:
-        monkeypatch.setattr(tiles, "available", lambda: False)
+    if not own:
+        monkeypatch.setattr(tiles, "unit", lambda: None)
     ours = Classifier(trunk, dtype="bfloat16")
     found = compare(batched(ours, rows), plain)
     assert found.largest < 0.15

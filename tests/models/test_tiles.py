@@ -1,4 +1,4 @@
-"""The trunk on AMX: the same vectors as torch's in fp32, whatever stands beside a text."""
+"""The trunk in our own machine code: the vectors of torch's fp32, whatever stands beside a text."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from models.forward import Forward, fused, read_trunk
 from models.layouts import Padded
-from models.tiles import Tiles, available
+from models.tile_amx import AMX_UNIT
+from models.tile_lanes import LANE_UNIT
+from models.tile_products import Unit
+from models.tiles import Tiles, unit
 
 LENGTHS = (1, 3, 16, 17, 32, 33, 64, 80, 200, 512)
 
 pytestmark = pytest.mark.skipif(
-    not available(), reason="this processor has no AMX: torch serves here, see test_parity"
+    unit() is None, reason="this processor has no bf16 units: torch serves here, see test_parity"
 )
 
 
@@ -28,13 +31,16 @@ def rows() -> list[list[int]]:
     return [generator.integers(5, 250_000, each).tolist() for each in LENGTHS]
 
 
-@pytest.fixture(scope="module")
-def two_layers(trunk: Path) -> tuple[Forward, Tiles]:
+@pytest.fixture(scope="module", params=[LANE_UNIT, AMX_UNIT], ids=["lanes", "amx"])
+def two_layers(trunk: Path, request: pytest.FixtureRequest) -> tuple[Forward, Tiles]:
+    given: Unit = request.param
+    if given is AMX_UNIT and unit() is not AMX_UNIT:
+        pytest.skip("this processor has no AMX")
     shape, weights = read_trunk(trunk)
     shape = msgspec.structs.replace(shape, layers=2)
     whole = fused(shape, weights)
     word = whole["embeddings.word_embeddings.weight"].bfloat16()
-    tiles = Tiles(2, shape.num_attention_heads, shape.layer_norm_eps, whole, word, threads=2)
+    tiles = Tiles(2, shape.num_attention_heads, shape.layer_norm_eps, whole, word, given, 2)
     return Forward(shape, weights, "cpu", "float32"), tiles
 
 
