@@ -144,7 +144,12 @@ class Classifier:
     @property
     def items_version(self) -> str:
         """Names what `embed_items` answers: the text ranker's, or the trunk's as it is."""
-        return self.text_ranker.manifest.version if self.text_ranker else self.embedding_version
+        return self.ranker_version or self.embedding_version
+
+    @property
+    def ranker_version(self) -> str:
+        """Names the text ranker; empty: none."""
+        return self.text_ranker.manifest.version if self.text_ranker else ""
 
     @property
     def width(self) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
+SENTIMENT = "sentiment"
 MANIFEST = "manifest.json"
 ADAPTER = "adapter.safetensors"
 HEADS = "heads.safetensors"
@@ -99,7 +100,7 @@ class Manifest(Struct, frozen=True):
     @property
     def version(self) -> str:
         """Names the model in scored comments: `sentiment-` and 12 digits of the files' hash."""
-        return f"sentiment-{of_files(self.sha256)}"
+        return f"{SENTIMENT}-{of_files(self.sha256)}"
 
 
 def of_files(sha256: Mapping[str, str]) -> str:
@@ -134,7 +135,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         ArtifactError: absent, of another format, or a file is missing or altered.
     """
-    return read_checked(folder, Manifest, "sentiment")
+    return read_checked(folder, Manifest, SENTIMENT)
 
 
 class Files(Struct, frozen=True):
@@ -142,7 +143,7 @@ class Files(Struct, frozen=True):
 
     format: int
     sha256: dict[str, str]
-    kind: str = "sentiment"
+    kind: str = SENTIMENT
 
 
 def version_of(folder: Path) -> str:
@@ -151,8 +152,17 @@ def version_of(folder: Path) -> str:
     Raises:
         ArtifactError: as `read_manifest`.
     """
-    manifest = read_checked(folder, Files, "sentiment")
+    manifest = read_checked(folder, Files, SENTIMENT)
     return f"{manifest.kind}-{of_files(manifest.sha256)}"
+
+
+def kind_of(folder: Path) -> str:
+    """What an artifact was trained to be.
+
+    Raises:
+        ArtifactError: as `read_manifest`.
+    """
+    return read_checked(folder, Files, SENTIMENT).kind
 
 
 def read_checked(folder: Path, kind: type[M], trained: str) -> M:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from models import versions
+from models import registry, versions
 from models.batching import CAPACITY, Batcher
 from models.classifier import Classifier
 from models.errors import ModelError
@@ -41,12 +41,16 @@ class Service:
         self.classifier: Classifier | None = None
         self.batcher: Batcher | None = None
 
-    async def load(self, make: Make, folder: Path | None) -> Classifier:
+    async def load(
+        self, make: Make, folder: Path | None, text_ranker: Path | None = None
+    ) -> Classifier:
         """Load and warm the model in the device's thread, then take questions; follow its pointer.
 
         Args:
-            make: loads the artifact in a folder (None: the packaged one).
+            make: loads the artifact in a folder (None: the packaged one), and the text ranker of
+                that moment beside it.
             folder: an artifact's, or one of versions, whose pointer is followed from now on.
+            text_ranker: likewise, where there is one.
 
         Raises:
             ModelError: the artifact or the trunk cannot be used.
@@ -61,9 +65,9 @@ class Service:
         self.batcher = Batcher(classifier, self._device, self.metrics, self._capacity)
         self.batcher.start()
         self.classifier = classifier
-        if folder is not None and (folder / versions.POINTER).exists():
-            await self._take_over(make, folder)
-            self._follower = loop.create_task(self._follow(make, folder))
+        if _pointers(folder, text_ranker):
+            await self._take_over(make, folder, text_ranker)
+            self._follower = loop.create_task(self._follow(make, folder, text_ranker))
         return classifier
 
     async def stop(self) -> None:
@@ -79,37 +83,45 @@ class Service:
         """What is missing, empty once ready."""
         return "" if self.classifier is not None else "loading the model"
 
-    async def _follow(self, make: Make, folder: Path) -> None:
-        seen = versions.read_pointer(folder)
+    async def _follow(self, make: Make, folder: Path | None, text_ranker: Path | None) -> None:
+        seen = _pointers(folder, text_ranker)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                if (found := versions.read_pointer(folder)) == seen:
+                if (found := _pointers(folder, text_ranker)) == seen:
                     continue
-                # A version that failed is not tried again until the pointer says something new.
+                # A version that failed is not tried again until a pointer says something new.
                 seen = found
-                await self._take_over(make, folder)
+                await self._take_over(make, folder, text_ranker)
             except (ModelError, OSError, RuntimeError, ArithmeticError) as error:
                 self.metrics.swaps.labels("failed").inc()
                 log.warning("classifier.version_refused", error=str(error))
 
-    async def _take_over(self, make: Make, folder: Path) -> None:
-        """Current and shadow as the pointer says."""
-        pointer = versions.read_pointer(folder)
+    async def _take_over(self, make: Make, folder: Path | None, text_ranker: Path | None) -> None:
+        """Current, its text ranker and the shadow as the pointers say."""
         if self.batcher is None or self.classifier is None:
             return
-        if pointer.current != self.classifier.model_version:
-            classifier = await self._warm(make, folder / pointer.current)
+        artifact = versions.resolved(folder)
+        wanted = (registry.version_of(artifact), _version(text_ranker))
+        if wanted != (self.classifier.model_version, self.classifier.ranker_version):
+            classifier = await self._warm(make, artifact)
             self.batcher.exchange(classifier)
             self.classifier = classifier
             self.metrics.swaps.labels("taken").inc()
-            log.info("classifier.version_taken", model_version=classifier.model_version)
-        running = self.batcher.shadow.classifier.model_version if self.batcher.shadow else ""
-        if pointer.shadow != running:
-            self.batcher.shadow = None
-            if pointer.shadow:
-                shadow = await self._warm(make, folder / pointer.shadow)
-                self.batcher.shadow = Shadow(shadow, self.metrics)
+            log.info(
+                "classifier.version_taken",
+                model_version=classifier.model_version,
+                items_version=classifier.items_version,
+            )
+        await self._shadow(make, versions.shadow_of(folder), self.batcher)
+
+    async def _shadow(self, make: Make, artifact: Path | None, batcher: Batcher) -> None:
+        running = batcher.shadow.classifier.model_version if batcher.shadow else ""
+        if (artifact.name if artifact else "") != running:
+            batcher.shadow = None
+            if artifact is not None:
+                shadow = await self._warm(make, artifact)
+                batcher.shadow = Shadow(shadow, self.metrics)
                 log.info("classifier.shadow_taken", model_version=shadow.model_version)
 
     async def _warm(self, make: Make, artifact: Path) -> Classifier:
@@ -117,3 +129,16 @@ class Service:
         classifier = await loop.run_in_executor(self._loader, make, artifact)
         await loop.run_in_executor(self._loader, classifier.warm_up)
         return classifier
+
+
+def _pointers(*folders: Path | None) -> list[versions.Pointer]:
+    """Of those that are folders of versions."""
+    return [
+        versions.read_pointer(each)
+        for each in folders
+        if each is not None and (each / versions.POINTER).exists()
+    ]
+
+
+def _version(artifact: Path | None) -> str:
+    return registry.version_of(versions.resolved(artifact)) if artifact is not None else ""

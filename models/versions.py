@@ -18,7 +18,6 @@ from msgspec import Struct
 
 from models import registry
 from models.errors import ArtifactError
-from models.registry import Manifest
 
 POINTER = "pointer.json"
 
@@ -32,11 +31,11 @@ class Pointer(Struct, frozen=True):
 
 
 class Version(Struct, frozen=True):
-    """One artifact in the folder; `role`: current, shadow, previous or empty."""
+    """One artifact in the folder, of any kind; `role`: current, shadow, previous or empty."""
 
     version: str
     role: str
-    manifest: Manifest
+    folder: Path
 
 
 def resolved(folder: Path | None) -> Path:
@@ -88,9 +87,7 @@ def listed(folder: Path) -> list[Version]:
     roles = dict.fromkeys(pointer.previous, "previous")
     roles |= {pointer.shadow: "shadow", pointer.current: "current"}
     found = [
-        Version(
-            path.parent.name, roles.get(path.parent.name, ""), registry.read_manifest(path.parent)
-        )
+        Version(registry.version_of(path.parent), roles.get(path.parent.name, ""), path.parent)
         for path in folder.glob(f"[!.]*/{registry.MANIFEST}")
     ]
     order = ("current", "shadow", "previous", "")

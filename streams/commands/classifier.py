@@ -41,7 +41,8 @@ def classifier(
         int | None, typer.Option(min=1, help="Of torch; default: half of the processors.")
     ] = None,
     text_ranker: Annotated[
-        Path | None, typer.Option(help="A text ranker, or a folder of versions; default: none.")
+        Path | None,
+        typer.Option(help="A text ranker, or a folder of versions, followed; default: none."),
     ] = None,
     queue: Annotated[int, typer.Option(min=1, help="Texts that may wait; more get 429.")] = 4_096,
     tokens_file: Annotated[
@@ -153,7 +154,7 @@ async def _main(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    loading = asyncio.create_task(service.load(make, settings.model))
+    loading = asyncio.create_task(service.load(make, settings.model, settings.text_ranker))
     ended = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait((loading, ended), return_when=asyncio.FIRST_COMPLETED)

@@ -1,11 +1,11 @@
-"""`springtide models`: which version of the classifier serves, and exports of one."""
+"""`springtide models`: which version of the classifier or a text ranker serves, and exports."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -22,7 +22,9 @@ T = TypeVar("T")
 
 @app.callback()
 def group() -> None:
-    """Which version of the classifier serves. A running server takes a change over in a second.
+    """Which version of the classifier serves, or of a text ranker, by the folder that is named.
+
+    A running server takes a change over in a second.
 
     Example: springtide models promote my-model --registry models
     """
@@ -39,24 +41,41 @@ def listing(
     """
     from models import versions
 
-    found = _or_user_error(lambda: versions.listed(_folder(registry)))
+    def work() -> list[dict[str, Any]]:
+        found = versions.listed(_folder(registry))
+        return [{"version": v.version, "role": v.role} | _told(v.folder) for v in found]
+
+    rows = _or_user_error(work)
     if as_json:
-        rows = [
-            {
-                "version": each.version,
-                "role": each.role,
-                "trained_rows": sum(each.manifest.trained_rows.values()),
-                "accuracy": {name: s.accuracy for name, s in each.manifest.scores.items()},
-            }
-            for each in found
-        ]
         print(json.dumps({"versions": rows}))
         return
-    for each in found:
-        scores = [one.accuracy for one in each.manifest.scores.values()]
-        mean = f"mean accuracy {sum(scores) / len(scores):.3f}" if scores else "no scores"
-        rows_ = sum(each.manifest.trained_rows.values())
-        print(f"{each.version}  {each.role or '-':<8}  {rows_:>7,} rows  {mean}")
+    for row in rows:
+        print(f"{row['version']}  {row['role'] or '-':<8}  {_in_words(row)}")
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """What a manifest says of its training, by the kind of the artifact."""
+    from models import registry
+    from models.text_ranker import artifact
+
+    if registry.kind_of(folder) == artifact.TRAINED:
+        ranker = artifact.read_manifest(folder)
+        recall = {name: each.recall50 for name, each in ranker.validation.items()}
+        return {"trained_pairs": ranker.pairs, "validation_recall50": recall}
+    manifest = registry.read_manifest(folder)
+    return {
+        "trained_rows": sum(manifest.trained_rows.values()),
+        "accuracy": {name: scores.accuracy for name, scores in manifest.scores.items()},
+    }
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    if "trained_pairs" in row:
+        before, after = (f"{row['validation_recall50'][when]:.3f}" for when in ("before", "after"))
+        return f"{row['trained_pairs']:>7,} pairs  recall@50 {before} → {after}"
+    accuracies = row["accuracy"].values()
+    mean = f"mean accuracy {sum(accuracies) / len(accuracies):.3f}" if accuracies else "no scores"
+    return f"{row['trained_rows']:>7,} rows  {mean}"
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -10,9 +11,12 @@ import pytest
 import torch
 
 from models import registry, versions
+from models.batching import Ask
 from models.classifier import Classifier
 from models.encoder import load_trunk
 from models.errors import ArtifactError
+from models.metrics import ClassifierMetrics
+from models.service import Service
 from models.session import Session
 from models.text_ranker import artifact, resuming
 from models.text_ranker.evaluation import Quality, quality, ranks_of
@@ -190,6 +194,50 @@ def test_it_serves_beside_the_trunk_whose_embeddings_stay(
     assert ranked.items_version == manifest.version
     cosines = (ranked.embed_items(rows) * as_numpy(tower.all())[:64]).sum(1)
     assert cosines.min() > 0.99  # the adapter is in eight bits
+
+
+def test_a_running_server_takes_a_promoted_ranker_over_and_refuses_an_altered_one(
+    tower: ItemTower, small_trunk: Path, sentiment: Path, tmp_path: Path
+) -> None:
+    kept, plain, altered = (tmp_path / name for name in ("versions", "plain", "altered"))
+    first = versions.promote(kept, str(saved(tower, small_trunk, plain) and plain))
+    with torch.no_grad():
+        tower.projection.bias += 0.1
+        other = saved(tower, small_trunk, altered)
+        tower.projection.bias -= 0.1
+
+    def make(folder: Path | None) -> Classifier:
+        return Classifier(small_trunk, folder, device="cpu", dtype="float32", text_ranker=kept)
+
+    async def served() -> None:
+        service = Service(ClassifierMetrics())
+        await service.load(make, sentiment, kept)
+        batcher = service.batcher
+        assert batcher is not None
+        before = await batcher.embed(TEXTS[:1], Ask(items=True))
+        assert before.model.items_version == first
+        versions.promote(kept, str(altered))
+        after = before
+        for _ in range(1_000):
+            if (after := await batcher.embed(TEXTS[:1], Ask(items=True))).model is not before.model:
+                break
+            await asyncio.sleep(0.02)
+        assert after.model.items_version == other.version
+        assert after.model.model_version == before.model.model_version
+        assert not np.allclose(after.items[0], before.items[0], atol=1e-3)
+        (kept / first / registry.HEADS).write_bytes(b"altered")
+        pointer = msgspec.structs.replace(versions.read_pointer(kept), current=first)
+        (kept / versions.POINTER).write_bytes(msgspec.json.encode(pointer))
+        for _ in range(1_000):
+            if failed := service.metrics.swaps.labels("failed")._value.get():
+                break
+            await asyncio.sleep(0.02)
+        assert failed == 1
+        still = await batcher.embed(TEXTS[:1], Ask(items=True))
+        assert still.model.items_version == other.version
+        await service.stop()
+
+    asyncio.run(served())
 
 
 def test_an_artifact_that_is_none_or_of_another_trunk_is_refused(

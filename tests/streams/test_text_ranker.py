@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import time
+import uuid
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,10 @@ import numpy as np
 import pytest
 
 from infra.settings import UserError
+from infra.warehouse import Warehouse, migrate
+from models import versions
 from streams.cli import load
+from streams.text_ranker_history import from_clickhouse
 
 THEMES = ("painting", "python", "marketing", "guitar", "yoga")
 COLUMNS = ("--item-text", "title", "--item-tags", "level")
@@ -67,6 +74,41 @@ def test_a_ranker_is_trained_measured_tried_in_the_lists_and_promoted_if_they_ge
     gate = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert gate["events"] == gate["all"]["n"] == pytest.approx(0.15 * 0.6 * 600, abs=20)
     assert gate["rises"] is gate["promoted"] is (kept / "pointer.json").exists() is (ended != 1)
+    versions.promote(kept, str(out))
+    (row,) = told(capsys, "models", "list", "--registry", str(kept))["versions"]
+    assert (row["version"], row["role"]) == (made["version"], "current")
+    assert row["trained_pairs"] == made["pairs"]
+    load("models").main(args=["list", "--registry", str(kept)], standalone_mode=False)
+    assert "recall@50" in capsys.readouterr().out
+
+
+@pytest.mark.kafka
+def test_what_users_took_is_read_from_clickhouse_once_each_and_complaints_are_left_out(
+    stack: Any, tmp_path: Path
+) -> None:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    url = stack.clickhouse_url.rpartition("/")[0] + "/" + name
+    migrate(url)
+    seen = [("b", "i1", 0, 5), ("a", "i1", 1, 3), ("a", "i1", 0, 1), ("a", "i2", 2, 4),
+            ("b", "i2", 4, 6), ("b", "i9", 0, 7)]  # fmt: skip
+    users, items, kinds, seconds = (list(column) for column in zip(*seen, strict=True))
+    n, since = len(seen), int(time.time())
+    times = [datetime.fromtimestamp(since + each, UTC) for each in seconds]
+    rows = {
+        "tenant": ["default"] * n, "id": [str(k) for k in range(n)], "type": ["click"] * n,
+        "user_key": users, "item_id": items, "kind": kinds, "occurred_at": times,
+        "received_at": times, "offset": list(range(n)),
+    }  # fmt: skip
+    with closing(Warehouse(url)) as warehouse:
+        warehouse.insert("interactions", "clicks.v1", 0, rows, "")
+        stream = from_clickhouse(warehouse, "default")
+        with pytest.raises(UserError, match="no interaction"):
+            from_clickhouse(warehouse, "nobody")
+        warehouse.query(f"DROP DATABASE {name}")
+    taken = zip(stream.users, stream.items, stream.times, strict=True)
+    assert [(stream.user_ids[u], stream.item_ids[i], t - since) for u, i, t in taken] == [
+        ("a", "i1", 1), ("a", "i2", 4), ("b", "i1", 5), ("b", "i9", 7),
+    ]  # fmt: skip
 
 
 def test_what_cannot_be_trained_on_is_told(files: list[str], tmp_path: Path) -> None:
