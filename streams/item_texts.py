@@ -175,7 +175,7 @@ class ItemTexts:
                 [each.item_id for each in some],
                 [terms_of(*terms_said_by(each)) for each in some],
                 embeddings,
-                np.array([script_of(each.title) for each in some], np.uint8),
+                np.array([script_of(each.title or spoken_by(each)) for each in some], np.uint8),
             )
             for some, embeddings in zip(found, (None, np.array(vectors)), strict=True)
             if some

@@ -76,5 +76,6 @@ def test_they_are_worked_off_beside_learning() -> None:
         p50, p99, most = (1e3 * x for x in np.percentile(late, (50, 99, 100)))
         print(f"{name}: a turn late by p50 {p50:.1f} ms, p99 {p99:.1f} ms, at most {most:.1f} ms")
     print(f"{MANY} items worked off in {took:.0f} s")
+    # A list may be 20 ms old at p99 and 1,000 events a second, and 150 at worst (docs/speed.md).
     assert np.percentile(during, 99) <= 0.015
-    assert max(during) <= 0.25  # once, where the learner's arrays double
+    assert max(during) <= 0.15
