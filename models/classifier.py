@@ -14,22 +14,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models import registry
+from models import registry, two_looks
 from models.data import LABELS
 from models.encoder import load_tokenizer
 from models.errors import ArtifactError
-from models.forward import Forward, best_dtype, read_trunk
+from models.forward import read_trunk
 from models.hygiene import clean
 from models.layouts import Layout, Packed, Padded
 from models.ngrams import NGrams, softmax
-from models.openvino_engine import OpenVino
 from models.packing import TOKEN_BUDGET, pack, shortened
 from models.predictions import CANARIES, UNREADABLE, Prediction, Prepared
 from models.rarity import token_weights
+from models.reading import Reading, opened
 from models.registry import Stack
 from models.text_ranker.artifact import TextRanker
 from models.topics import load_topics
-from models.tuned import tuned
 from models.versions import resolved
 
 if TYPE_CHECKING:
@@ -51,10 +50,10 @@ class Classifier:
         trunk: the trunk's folder.
         artifact: an artifact folder, or one of versions; None takes the packaged one.
         device: "cpu", "cuda", or None for cuda where there is one.
-        dtype: "float32", "bfloat16", or None: bf16 on a GPU and on a CPU with bf16 units (3 times
-            as fast there), fp32 on other CPUs, which emulate bf16 slowly.
-        threads: torch's threads, None leaves torch's choice.
-        engine: "torch", or "openvino": eight-bit weights on a CPU, the quickest for one comment.
+        dtype: "float32", "bfloat16", "int8" (with a second look in bf16, `two_looks`, on CPUs that
+            can), or None: the quickest of these whose labels are fp32's but for 2 in 1,000.
+        threads: how many compute, None leaves torch's choice.
+        engine: "torch", or "openvino": eight-bit weights, for CPUs without bf16 units.
         packed: None packs on CUDA and on a CPU with bf16 units; elsewhere attention goes text by
             text, for tests.
         beside: another version in this process: both then hold one trunk in memory.
@@ -93,31 +92,17 @@ class Classifier:
             torch.set_num_threads(threads)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._tokenizer = load_tokenizer(trunk, EMBEDDING_TOKENS)
-        self.dtype = dtype or best_dtype(self.device)
         on_gpu = self.device.startswith("cuda")
         self.budget = GPU_BUDGET if on_gpu else CPU_BUDGET
-        shape, weights = read_trunk(trunk)
-        self._pad_id = shape.pad_token_id
-        self._of_trunk = trunk, self.device, self.dtype
-        if beside is None or beside._of_trunk != self._of_trunk:
-            own = Forward(shape, weights, self.device, self.dtype)
-        else:
-            own = beside._trunk
-        self._trunk: Forward = own
-        read = tuned(folder, self.manifest, shape, weights)
-        self._reader: Forward | OpenVino = self._trunk
+        loaded = read_trunk(trunk)
+        given = folder, self.manifest, self.device, dtype, engine
+        read = opened(trunk, loaded, *given, beside._reading if beside else None)
+        self._reading: Reading = read
+        self.dtype = read.dtype
+        self._trunk, self._reader = read.trunk, read.reader
+        self._pad_id = loaded[0].pad_token_id
         if engine == "openvino":
-            self.device, self.dtype = "cpu", "int8"
-            self._reader = OpenVino(read, threads or torch.get_num_threads())
-        elif read.weights is not weights or read.prefix is not None:
-            self._reader = Forward(
-                read.shape,
-                read.weights,
-                self.device,
-                self.dtype,
-                embeddings_of=self._trunk,
-                prefix=read.prefix,
-            )
+            self.device = "cpu"
         self.packed = self._reader.packs if packed is None else packed
         heads = registry.read_tensors(folder / registry.HEADS)
         self.ngrams: NGrams | None = None
@@ -129,7 +114,7 @@ class Classifier:
         self.topics = load_topics(folder, self.manifest)
         self.text_ranker: TextRanker | None = None
         if text_ranker is not None:
-            self.text_ranker = TextRanker(text_ranker, weights, *self._of_trunk, self._trunk)
+            self.text_ranker = TextRanker(text_ranker, loaded[1], *read.of, read.trunk)
 
     @property
     def model_version(self) -> str:
@@ -212,12 +197,11 @@ class Classifier:
         Raises:
             ArithmeticError: a logit is not finite.
         """
-        vectors = self.vectors([row.ids for row in rows])
-        experts = np.array([row.ngrams for row in rows], dtype=np.float32)
-        logits = self._stack.temperature * (self._sentiment(vectors) + experts)
-        if not np.isfinite(logits).all():
-            raise ArithmeticError("the model answered with something that is no number")
-        shares = softmax(logits)
+        if (quick := self._reading.quick) is None:
+            vectors = self.vectors([row.ids for row in rows])
+        else:
+            vectors = two_looks.vectors(rows, quick, self.vectors, self._shares)
+        shares, topics = self._shares(vectors, rows), self._topics(rows, vectors)
         topics = self._topics(rows, vectors)
         return [
             Prediction(negative, neutral, positive, LABELS[best], False, topics.get(index, {}))
@@ -225,6 +209,13 @@ class Classifier:
                 zip(shares.tolist(), shares.argmax(axis=1).tolist(), strict=True)
             )
         ]
+
+    def _shares(self, vectors: torch.Tensor, rows: Sequence[Prepared]) -> NDArray[np.float32]:
+        experts = np.array([row.ngrams for row in rows], dtype=np.float32)
+        logits = self._stack.temperature * (self._sentiment(vectors) + experts)
+        if not np.isfinite(logits).all():
+            raise ArithmeticError("the model answered with something that is no number")
+        return softmax(logits)
 
     def _topics(
         self, rows: Sequence[Prepared], vectors: torch.Tensor
@@ -277,7 +268,7 @@ class Classifier:
     def _rarity(self) -> torch.Tensor | None:
         import torch
 
-        found = token_weights(self._of_trunk[0])
+        found = token_weights(self._reading.of[0])
         return None if found is None else torch.from_numpy(found).to(self._weight.device)
 
     def prepare_embedding(

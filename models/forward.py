@@ -71,35 +71,31 @@ class Forward:
 
         self.shape = shape
         shared = embeddings_of._tables() if embeddings_of else {}
-        whole = fused(shape, weights)
-        own = {name: each for name, each in whole.items() if name not in shared}
         kind = getattr(torch, dtype)
+        whole = fused(shape, weights) | shared
+        whole[TABLES[0]] = whole[TABLES[0]].to(device, kind)  # large: one copy of it
+        own = {name: each for name, each in whole.items() if name not in shared}
         layers = [each for name, each in own.items() if name.startswith("encoder.")]
         self._matrices = sum(each.numel() for each in layers if each.dim() == 2)
         self._width = own["encoder.layer.0.output.LayerNorm.bias"].numel()
-        of_tiles = device == "cpu" and dtype == "bfloat16" and prefix is None
-        unit = _unit(shape, whole) if of_tiles else None
-        self.packs = device != "cpu" or unit is not None
-        if unit is not None:
+        self._tiles: Tiles | None = None
+        if device == "cpu" and dtype == "bfloat16" and prefix is None:
+            from models import tiles  # its compiler is no light import
+
+            self._tiles = of_tiles(shape, whole, whole[TABLES[0]], tiles.unit())
+        self.packs = device != "cpu" or self._tiles is not None
+        if self._tiles is not None:
             own = {name: each for name, each in own.items() if name in TABLES}
         self._weights = shared | {name: each.to(device, kind) for name, each in own.items()}
         self._prefix = None if prefix is None else prefix.to(device, kind)
-        self._tiles: Tiles | None = None
-        if unit is not None:
-            from models.tiles import Tiles
-
-            self._tiles = Tiles(
-                shape.layers,
-                shape.num_attention_heads,
-                shape.layer_norm_eps,
-                whole,
-                self._weights[TABLES[0]],
-                unit,
-                torch.get_num_threads(),
-            )
         self._reordered: dict[str, torch.Tensor] = {}
         if device == "cpu" and dtype == "bfloat16" and hasattr(torch.ops.mkldnn, REORDER):
             self._reorder()
+
+    @property
+    def words(self) -> torch.Tensor:
+        """The table of word embeddings."""
+        return self._weights[TABLES[0]]
 
     def _tables(self) -> dict[str, torch.Tensor]:
         return {name: self._weights[name] for name in TABLES}
@@ -172,21 +168,38 @@ class Forward:
         return layer_norm(values, (values.shape[-1],), weight, bias, self.shape.layer_norm_eps)
 
 
-def _unit(shape: Shape, weights: Mapping[str, torch.Tensor]) -> Unit | None:
-    from models import tiles  # its compiler is no light import
+def of_tiles(
+    shape: Shape, weights: Mapping[str, torch.Tensor], words: torch.Tensor, unit: Unit | None
+) -> Tiles | None:
+    """The trunk in code of our own; None where there is no unit, or it is no trunk for that.
+
+    Args:
+        weights: `fused` or not.
+        words: the table of word embeddings in bf16.
+    """
+    import torch
+
+    from models.tiles import Tiles, fits
 
     inner, width = weights["encoder.layer.0.intermediate.dense.weight"].shape
-    positions = len(weights[TABLES[1]])
-    fits = tiles.fits(width, inner, shape.num_attention_heads, positions)
-    return tiles.unit() if fits else None
+    heads, positions = shape.num_attention_heads, len(weights[TABLES[1]])
+    if unit is None or not fits(width, inner, heads, positions):
+        return None
+    whole = weights if "encoder.layer.0.qkv.weight" in weights else fused(shape, weights)
+    threads = torch.get_num_threads()
+    return Tiles(shape.layers, heads, shape.layer_norm_eps, whole, words, unit, threads)
 
 
 def best_dtype(device: str) -> str:
-    """bf16 where the hardware computes it, else fp32."""
+    """int8 where it is the quickest, bf16 where the hardware computes it, else fp32."""
     import torch
+
+    from models import tiles
 
     if device != "cpu":
         return "bfloat16"
+    if tiles.bytes_first():
+        return "int8"
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     # Private functions, absent in some versions of torch: then fp32, which is always right.
     found = any(getattr(torch.cpu, probe, bool)() for probe in probes)
@@ -194,8 +207,13 @@ def best_dtype(device: str) -> str:
 
 
 def measured_peak(device: str, dtype: str) -> float:
-    """Floating-point operations a second of a large matrix product here: the peak in practice."""
+    """Floating-point operations a second of a large matrix product here: the peak in practice.
+
+    Of int8, what bf16 has.
+    """
     import torch
+
+    dtype = "bfloat16" if dtype == "int8" else dtype
 
     size = 1_024 if device == "cpu" else 8_192
     left = torch.randn(size, size, dtype=getattr(torch, dtype), device=device)

@@ -1,9 +1,9 @@
-"""The trunk with its adapter in OpenVINO: eight-bit weights, for single comments on a CPU.
+"""The trunk with its adapter in OpenVINO: eight-bit weights, for CPUs that our code knows not.
 
 A single comment's time is that of reading the weights from memory, and eight bits are half of bf16.
 Weights are rounded per output channel; activations per token in groups of 64 channels, as they come
 (dynamic quantisation), so that there is nothing to calibrate. About 1 label in 100 differs from
-fp32's; full batches are slower than torch's bf16, which has AMX to itself.
+fp32's. Where there are bf16 units our own code (`tiles`) is quicker.
 """
 
 from __future__ import annotations

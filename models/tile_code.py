@@ -18,6 +18,7 @@ INT, SHORT, BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 FLOAT = ir.FloatType()
 LANE = ir.VectorType(FLOAT, LANES)
 WORDS = ir.VectorType(SHORT, LANES)
+BYTES = ir.VectorType(BYTE, LANES)
 HALVES = ir.VectorType(ir.IntType(16), LANES)
 PAIRS = ir.VectorType(ir.IntType(16), 2 * LANES)
 FAST = ("reassoc", "contract", "nsz", "arcp")
@@ -224,7 +225,29 @@ class Code:
         wide = self.builder.zext(halves.value, WORDS)
         return self.as_type(Term(self, self.builder.shl(wide, WORDS([16] * LANES))), LANE)
 
+    def real(self, value: Term) -> Term:
+        """Sixteen whole numbers as fp32."""
+        return Term(self, self.builder.sitofp(value.value, LANE))
+
+    def last_bytes(self, value: Term) -> Term:
+        """Of sixteen whole numbers."""
+        return Term(self, self.builder.trunc(value.value, BYTES))
+
+    def first(self, value: Term) -> Term:
+        """Of the lanes."""
+        return Term(self, self.builder.extract_element(value.value, SHORT(0)))
+
+    def extreme(self, kind: str, value: Term) -> Term:
+        """The least ("fmin") or greatest ("fmax") of all lanes."""
+        flags = (*FAST, "nnan")
+        return self.call(f"llvm.vector.reduce.{kind}.v16f32", FLOAT, [value.value], fastmath=flags)
+
     # Products of small numbers, summed.
+
+    def fours_multiplied(self, sums: Term, left: Term, right: Term) -> Term:
+        """sums + left · right: four bytes each in sixteen lanes, the right ones with a sign."""
+        name = "llvm.x86.avx512.vpdpbusd.512"
+        return self.call(name, WORDS, [sums.value, left.value, right.value])
 
     def pairs_multiplied(self, sums: Term, left: Term, right: Term) -> Term:
         """sums + left · right: two bf16 each in sixteen lanes."""

@@ -35,7 +35,9 @@ def classifier(
     ] = None,
     engine: Annotated[
         Literal["torch", "openvino", "auto"],
-        typer.Option(help="openvino: int8 on a CPU; auto: the fastest here with fp32's labels."),
+        typer.Option(
+            help="openvino: for CPUs without bf16; auto: the fastest here with fp32's labels."
+        ),
     ] = "torch",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch; default: half of the processors.")

@@ -34,7 +34,12 @@ def test_the_fastest_that_passes_is_chosen_and_remembered(
         return Classifier(small_trunk, artifact, device="cpu", dtype=dtype, engine=engine)
 
     choice = engines.chosen(make, TEXTS, artifact, 1, tmp_path)
-    assert made == [("torch", "float32"), ("torch", "bfloat16"), ("openvino", None)]
+    assert made == [
+        ("torch", "float32"),
+        ("torch", "bfloat16"),
+        ("torch", "int8"),
+        ("openvino", None),
+    ]
     exact, *others = choice.measured
     assert exact.flips == 0
     assert exact.passed
@@ -46,9 +51,9 @@ def test_the_fastest_that_passes_is_chosen_and_remembered(
         for each, gate in zip(others, (0.002, 0.01), strict=True)
     )
     assert engines.chosen(make, TEXTS, artifact, 1, tmp_path) == choice
-    assert len(made) == 3, "the second time nothing is measured"
+    assert len(made) == 4, "the second time nothing is measured"
     engines.chosen(make, TEXTS, artifact, 2, tmp_path)
-    assert len(made) == 6, "another number of threads is another machine"
+    assert len(made) == 8, "another number of threads is another machine"
 
 
 def test_two_versions_in_one_process_hold_one_trunk(artifact: Path, small_trunk: Path) -> None:

@@ -1,0 +1,75 @@
+"""What reads token ids: the trunk as it is, as an artifact changes it, and that in eight bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from models.forward import Forward, Shape, best_dtype, of_tiles
+from models.openvino_engine import OpenVino
+from models.registry import Manifest
+from models.tuned import Tuned, tuned
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.tiles import Tiles
+
+INT8, UNDER_INT8 = "int8", "bfloat16"
+
+
+class Reading(NamedTuple):
+    """`reader`: trunk with adapter; `quick`: the same in eight bits, for a first look
+    (`two_looks`), None where there is none. `dtype`: of what answers; the trunk's own is in `of`.
+    """
+
+    of: tuple[Path, str, str]
+    trunk: Forward
+    reader: Forward | OpenVino
+    quick: Tiles | None
+    dtype: str
+
+
+def opened(
+    trunk: Path,
+    loaded: tuple[Shape, Mapping[str, torch.Tensor]],
+    folder: Path,
+    manifest: Manifest,
+    device: str,
+    dtype: str | None,
+    engine: str,
+    beside: Reading | None,
+) -> Reading:
+    """See `Classifier`. Eight bits where this processor or the artifact has no place for them are
+    bf16.
+
+    Args:
+        loaded: the trunk (`forward.read_trunk`).
+
+    Raises:
+        ArtifactError: the artifact is absent, altered, or made on another trunk.
+        EngineMissingError: the engine's library is not installed.
+    """
+    import torch
+
+    asked = dtype or best_dtype(device)
+    of = trunk, device, UNDER_INT8 if asked == INT8 else asked
+    shape, weights = loaded
+    own = beside.trunk if beside and beside.of == of else Forward(shape, weights, *of[1:])
+    read = tuned(folder, manifest, shape, weights)
+    if engine == "openvino":
+        return Reading(of, own, OpenVino(read, torch.get_num_threads()), None, INT8)
+    reader = own
+    if read.weights is not weights or read.prefix is not None:
+        reader = Forward(read.shape, read.weights, *of[1:], embeddings_of=own, prefix=read.prefix)
+    quick = _in_bytes(read, reader) if asked == INT8 and device == "cpu" else None
+    return Reading(of, own, reader, quick, of[2] if quick is None else INT8)
+
+
+def _in_bytes(read: Tuned, reader: Forward) -> Tiles | None:
+    from models import tiles
+
+    if read.prefix is not None:
+        return None
+    return of_tiles(read.shape, read.weights, reader.words, tiles.byte_unit())
