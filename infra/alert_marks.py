@@ -53,7 +53,7 @@ class AlertMarks:
             "until": [until],
             "marked_by": [by],
         }
-        await asyncio.to_thread(self._warehouse.insert, "alert_marks", "", 0, row, "")
+        await asyncio.to_thread(self._warehouse.insert, "alert_marks", row, "")
 
     async def snoozed(self) -> frozenset[Incident]:
         """Incidents that are snoozed now; what was known before while ClickHouse is away."""

@@ -8,42 +8,27 @@ one: two who both believe it would look up the same offsets, and write the same 
 
 from __future__ import annotations
 
-import secrets
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
-from itertools import chain, compress
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import numpy as np
-from msgspec import Struct
-
+from infra.warehouse_blocks import (
+    Block,
+    Columns,
+    Stream,
+    blocks_of,
+    chosen,
+    joined,
+    length,
+    stream_of,
+)
 from infra.warehouse_client import TransientError, UncertainError, Warehouse
 from infra.warehouse_offsets import WINDOW, ArchivedOffsets
-from infra.warehouse_tables import TABLES, unix_ms
+from infra.warehouse_tables import TABLES
 
-BLOCK_ROWS = 50_000
 MAX_ROWS = 1_000_000
 
 Row = Mapping[str, Any]
-Columns = dict[str, Sequence[Any]]  # column → values, all of one length
-
-
-class Stream(NamedTuple):
-    """Rows that go into one insert: a table, and the Kafka partition they came from."""
-
-    table: str
-    topic: str
-    partition: int
-
-
-class Block(Struct, frozen=True):
-    """Rows of one stream and one month, as they are sent, and sent again."""
-
-    stream: Stream
-    columns: Columns
-    token: str
 
 
 class ArchiveWriter:
@@ -89,12 +74,12 @@ class ArchiveWriter:
         Raises:
             MemoryError: `max_rows` rows wait.
         """
-        stream = _stream(table, topic, partition)
+        stream = stream_of(table, topic, partition)
         with self._lock:
             archived = self._archived.get(stream)
             if archived is not None and TABLES[table].kafka:
                 columns = _without(archived, columns)
-            rows = _length(columns)
+            rows = length(columns)
             if not rows:
                 return
             if self._pending >= self._max_rows:
@@ -108,13 +93,15 @@ class ArchiveWriter:
         Rows of an earlier ownership that still wait are kept, unless its owner in between has
         written them. Where ClickHouse is away this waits until the next flush.
         """
-        stream = _stream(table, topic, partition)
+        stream = stream_of(table, topic, partition)
         with self._flushing:
             with self._lock:
-                self._archived.pop(stream, None)
-                self._unseal(stream)
+                unknown = [stream, *self._unseal(stream)]
+                for one in unknown:
+                    self._archived.pop(one, None)
             try:
-                self._look_up(stream)
+                for one in unknown:
+                    self._look_up(one)
             except TransientError:
                 return
 
@@ -122,10 +109,10 @@ class ArchiveWriter:
         """Forget all rows of Kafka records: their partitions are not ours, and they come again."""
         with self._flushing, self._lock:
             for stream in [stream for stream in self._waiting if TABLES[stream.table].kafka]:
-                self._pending -= sum(map(_length, self._waiting.pop(stream)))
-            for block in [block for block in self._blocks if TABLES[block.stream.table].kafka]:
+                self._pending -= sum(map(length, self._waiting.pop(stream)))
+            for block in [block for block in self._blocks if TABLES[block.table].kafka]:
                 self._blocks.remove(block)
-                self._pending -= _length(block.columns)
+                self._pending -= block.rows
             self._archived.clear()
 
     def flush(self) -> int:
@@ -155,10 +142,10 @@ class ArchiveWriter:
     def waiting(self, table: str) -> list[Columns]:
         """Rows of a table that may not be in ClickHouse yet; not to be changed."""
         with self._lock:
-            parts = [block.columns for block in self._blocks if block.stream.table == table]
+            held = [part for b in self._blocks if b.table == table for part in b.parts.values()]
             for stream, columns in self._waiting.items():
-                parts += columns if stream.table == table else []
-        return parts
+                held += columns if stream.table == table else []
+        return held
 
     def close(self) -> None:
         """Close the connections. Rows that still wait are lost to this process."""
@@ -169,57 +156,45 @@ class ArchiveWriter:
         archived = ArchivedOffsets(self._warehouse.offsets(*stream, WINDOW))
         with self._lock:
             waiting = self._waiting.pop(stream, [])
-            kept = _first_of_each(_without(archived, _joined(waiting))) if waiting else {}
-            if _length(kept):
+            kept = _first_of_each(_without(archived, joined(waiting))) if waiting else {}
+            if length(kept):
                 archived.add(kept["offset"])
                 self._waiting[stream] = [kept]
-            self._pending -= sum(map(_length, waiting)) - _length(kept)
+            self._pending -= sum(map(length, waiting)) - length(kept)
             self._archived[stream] = archived
 
-    def _unseal(self, stream: Stream) -> None:
-        sealed = [block.columns for block in self._blocks if block.stream == stream]
-        self._blocks = [block for block in self._blocks if block.stream != stream]
-        if sealed:
-            self._waiting[stream] = sealed + self._waiting.get(stream, [])
+    def _unseal(self, stream: Stream) -> list[Stream]:
+        """Let the stream's rows wait again, and those of all that shared a block with them.
+
+        Returns:
+            These others. ClickHouse may have the block, whose token no other one can have: what is
+            archived of them must be looked up as well.
+        """
+        opened = [block for block in self._blocks if stream in block.parts]
+        self._blocks = [block for block in self._blocks if stream not in block.parts]
+        sealed: dict[Stream, list[Columns]] = {}
+        for block in opened:
+            for one, columns in block.parts.items():
+                sealed.setdefault(one, []).append(columns)
+        for one, parts in sealed.items():
+            self._waiting[one] = parts + self._waiting.get(one, [])
+        return [one for one in sealed if one != stream]
 
     def _seal(self) -> None:
-        for stream, waiting in self._waiting.items():
-            for columns in _by_month(_joined(waiting)):
-                for start in range(0, _length(columns), BLOCK_ROWS):
-                    part = {name: v[start : start + BLOCK_ROWS] for name, v in columns.items()}
-                    self._blocks.append(Block(stream, part, _token(stream, part)))
+        self._blocks += blocks_of(self._waiting)
         self._waiting = {}
 
     def _send(self) -> int:
         sent = 0
         while self._blocks:
             block = self._blocks[0]
-            if TABLES[block.stream.table].kafka and not self.certain():
+            if TABLES[block.table].kafka and not self.certain():
                 raise UncertainError("Kafka has not confirmed lately that the partitions are ours")
-            sent += self._warehouse.insert(*block.stream, block.columns, block.token)
+            sent += self._warehouse.insert(block.table, block.columns(), block.token)
             with self._lock:
                 self._blocks.pop(0)
-                self._pending -= _length(block.columns)
+                self._pending -= block.rows
         return sent
-
-
-def _stream(table: str, topic: str, partition: int) -> Stream:
-    """Rows that no Kafka record names go together, whatever partition they came from."""
-    return Stream(table, topic, partition) if TABLES[table].kafka else Stream(table, "", 0)
-
-
-def _length(columns: Columns) -> int:
-    return len(next(iter(columns.values()), ()))
-
-
-def _joined(parts: Sequence[Columns]) -> Columns:
-    if len(parts) == 1:
-        return parts[0]
-    return {name: list(chain.from_iterable(part[name] for part in parts)) for name in parts[0]}
-
-
-def _chosen(columns: Columns, keep: Sequence[bool]) -> Columns:
-    return {name: list(compress(values, keep)) for name, values in columns.items()}
 
 
 def _without(archived: ArchivedOffsets, columns: Columns) -> Columns:
@@ -227,35 +202,11 @@ def _without(archived: ArchivedOffsets, columns: Columns) -> Columns:
     offsets = columns["offset"]
     if not len(offsets) or archived.ends_before(min(offsets)):
         return columns
-    return _chosen(columns, [offset not in archived for offset in offsets])
+    return chosen(columns, [offset not in archived for offset in offsets])
 
 
 def _first_of_each(columns: Columns) -> Columns:
     """Without the repeats of an offset."""
     offsets = columns["offset"]
     met: dict[int, int] = {}
-    return _chosen(columns, [met.setdefault(o, row) == row for row, o in enumerate(offsets)])
-
-
-def _by_month(columns: Columns) -> list[Columns]:
-    """A block in two months would be two parts, of which a crash may leave one."""
-    received = [unix_ms(at) for at in columns["received_at"]]
-    if _month(min(received)) == _month(max(received)):
-        return [columns]
-    months = [_month(at) for at in received]
-    return [_chosen(columns, [month == one for month in months]) for one in sorted(set(months))]
-
-
-def _month(received_ms: int) -> tuple[int, int]:
-    moment = time.gmtime(received_ms / 1000)
-    return moment.tm_year, moment.tm_mon
-
-
-def _token(stream: Stream, columns: Columns) -> str:
-    """The same for the same records of Kafka; rows of our own are only ever sent again by us."""
-    if "offset" in columns:
-        offsets = np.asarray(columns["offset"], np.int64).tobytes()
-        digest = blake2b(offsets, digest_size=12).hexdigest()
-    else:
-        digest = secrets.token_hex(12)
-    return f"{stream.table}/{stream.topic}/{stream.partition}/{_length(columns)}/{digest}"
+    return chosen(columns, [met.setdefault(o, row) == row for row, o in enumerate(offsets)])

@@ -77,15 +77,8 @@ class Warehouse:
         names = [name for name, _ in columns]
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def insert(
-        self,
-        table: str,
-        topic: str,
-        partition: int,
-        columns: Mapping[str, Sequence[Any]],
-        token: str,
-    ) -> int:
-        """Insert rows of one Kafka partition as one block.
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], token: str) -> int:
+        """Insert rows as one block.
 
         Args:
             columns: column → values, all of one length; times are aware datetimes or Unix
@@ -105,10 +98,7 @@ class Warehouse:
         rows = len(next(iter(columns.values()), ()))
         if not rows:
             return 0
-        given: dict[str, Sequence[Any]] = dict(columns)
-        if spec.kafka:
-            given |= {"topic": [topic] * rows, "partition": [partition] * rows}
-        data = spec.convert(given, rows)
+        data = spec.convert(columns, rows)
         names = ", ".join(f"`{name}`" for name in data)
         settings: dict[str, Any] = {"deduplicate_blocks_in_dependent_materialized_views": 1}
         if token:

@@ -48,7 +48,7 @@ class Platform:
         times = [now - timedelta(seconds=second) for second in range(2, seconds)]
         rows = {"tenant": [TENANT] * len(times), "type": ["click"] * len(times)}
         columns = {**rows, "received_at": times, "offset": list(range(len(times)))}
-        self.warehouse.insert("interactions", topics.CLICKS, 0, columns, "")
+        self.warehouse.insert("interactions", columns, "")
 
     def raise_alert(self) -> None:
         now = datetime.now(UTC)
@@ -62,7 +62,7 @@ class Platform:
             "title": "Oboe for beginners", "examples": json.dumps(told), "offset": 1, "historic": 0,
         }  # fmt: skip
         columns = {name: [value] for name, value in row.items()}
-        self.warehouse.insert("alerts", topics.ALERTS, 0, columns, "")
+        self.warehouse.insert("alerts", columns, "")
 
 
 @pytest.fixture(scope="module")

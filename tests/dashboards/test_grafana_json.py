@@ -77,19 +77,19 @@ def filled(stack: Any) -> Iterator[Warehouse]:
     start = datetime.now(UTC) - timedelta(seconds=310)
     times = [start + timedelta(seconds=0.5 * i) for i in range(600)]
     common = {"tenant": [TENANT] * 600, "received_at": times, "offset": list(range(600))}
-    client.insert("interactions", "clicks.v1", 0, {
+    client.insert("interactions", {
         **common, "type": ["click"] * 600, "rank": [1, 50] * 300, "popularity_rank": [20, 5] * 300,
     }, "")  # fmt: skip
-    client.insert("scored_comments", "scored-comments.v1", 0, {
+    client.insert("scored_comments", {
         **common, "topics": [["music"], ["data's"]] * 300, "label": ["negative", "positive"] * 300,
         "model_version": ["a"] * 300 + ["b"] * 300,
     }, "")  # fmt: skip
-    client.insert("list_writes", "", 0, {
+    client.insert("list_writes", {
         "tenant": [TENANT] * 600, "policy": ["blend"] * 600, "received_at": times,
         "written_at": [at + timedelta(milliseconds=5) for at in times],
     }, "")  # fmt: skip
-    client.insert("served", "served.v1", 0, {**common, "items": [["i1"], ["i2"]] * 300}, "")
-    client.insert("alerts", "alerts.v1", 0, {
+    client.insert("served", {**common, "items": [["i1"], ["i2"]] * 300}, "")
+    client.insert("alerts", {
         **common, "fingerprint": ["f"] * 600, "key": ["item:i1"] * 600, "severity": ["major"] * 600,
         "state": ["firing"] * 599 + ["resolved"], "started_at": times, "evidence": [5.0] * 600,
         "negatives": [8] * 600, "comments": [9] * 600,

@@ -29,15 +29,15 @@ def filled(stack: Any) -> Iterator[Warehouse]:
     client = Warehouse(url)
     start = datetime.now(UTC) - timedelta(seconds=30)
     times = [start + timedelta(milliseconds=100 * i) for i in range(100)]
-    client.insert("interactions", "clicks.v1", 0, {
+    client.insert("interactions", {
         "tenant": [TENANT] * 100, "type": ["click", "purchase"] * 50, "received_at": times,
         "rank": [1, 50] * 50, "popularity_rank": [20, 30, 5, 90] * 25, "offset": list(range(100)),
     }, "")  # fmt: skip
-    client.insert("scored_comments", "scored-comments.v1", 0, {
+    client.insert("scored_comments", {
         "tenant": [TENANT] * 100, "topics": [["music"], ["music", "data"]] * 50,
         "label": ["negative", "positive"] * 50, "received_at": times, "offset": list(range(100)),
     }, "")  # fmt: skip
-    client.insert("list_writes", "", 0, {
+    client.insert("list_writes", {
         "tenant": [TENANT] * 100, "policy": ["blend"] * 99 + ["popular"], "received_at": times,
         "written_at": [at + timedelta(milliseconds=5) for at in times],
     }, "")  # fmt: skip

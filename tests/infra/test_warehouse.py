@@ -25,7 +25,9 @@ def warehouse(url: str) -> Iterator[Warehouse]:
     made.close()
 
 
-def interactions(ranks: list[int], popularity_ranks: list[int], minute: int = 0) -> dict[str, Any]:
+def interactions(
+    ranks: list[int], popularity_ranks: list[int], minute: int = 0, partition: int = 0
+) -> dict[str, Any]:
     count = len(ranks)
     return {
         "tenant": ["default"] * count,
@@ -37,6 +39,8 @@ def interactions(ranks: list[int], popularity_ranks: list[int], minute: int = 0)
         "received_at": [NOON + timedelta(minutes=minute)] * count,
         "rank": ranks,
         "popularity_rank": popularity_ranks,
+        "topic": ["clicks.v1"] * count,
+        "partition": [partition] * count,
         "offset": list(range(minute * 100, minute * 100 + count)),
     }
 
@@ -89,9 +93,11 @@ def test_values_come_back_as_they_went_in(warehouse: Warehouse) -> None:
         "seed": [-5],
         "served_at": [NOON],
         "received_at": [int(NOON.timestamp() * 1000) + 1],
+        "topic": ["served.v1"],
+        "partition": [2],
         "offset": [7],
     }
-    assert warehouse.insert("served", "served.v1", 2, row, "t") == 1
+    assert warehouse.insert("served", row, "t") == 1
     found = warehouse.query("SELECT * FROM served")[0]
     assert found["items"] == ["a", "课", "it's"] and found["positions"] == [0, 1, 2]
     assert found["served_at"] == NOON and found["received_at"] == NOON + timedelta(milliseconds=1)
@@ -103,7 +109,7 @@ def test_values_out_of_range_are_bounded_not_wrapped(warehouse: Warehouse) -> No
     row = interactions([2**40, -1], [0, 0])
     row["occurred_at"] = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)]
     row["id"] = ["lone \ud800", "nul \0"]
-    warehouse.insert("interactions", "clicks.v1", 0, row, "")
+    warehouse.insert("interactions", row, "")
     found = warehouse.query("SELECT rank, occurred_at, id FROM interactions ORDER BY offset")
     assert [each["rank"] for each in found] == [2**32 - 1, 0]
     assert [each["occurred_at"].year for each in found] == [1900, 2299]
@@ -111,7 +117,7 @@ def test_values_out_of_range_are_bounded_not_wrapped(warehouse: Warehouse) -> No
 
 
 def test_parameters_are_escaped_and_times_keep_their_milliseconds(warehouse: Warehouse) -> None:
-    warehouse.insert("interactions", "clicks.v1", 0, interactions([1], [1]), "")
+    warehouse.insert("interactions", interactions([1], [1]), "")
     sql = "SELECT count() AS n FROM interactions WHERE item_id = %(item)s AND occurred_at {} %(at)s"
     item = "课程'; DROP TABLE x --"
     assert warehouse.query(sql.format("="), {"item": item, "at": NOON}) == [{"n": 1}]
@@ -123,11 +129,9 @@ def test_parameters_are_escaped_and_times_keep_their_milliseconds(warehouse: War
 
 def test_learner_metrics_are_the_prequential_means_by_minute(warehouse: Warehouse) -> None:
     miss = 2**31 - 1
-    warehouse.insert(
-        "interactions", "clicks.v1", 0, interactions([1, 3, 11, miss, 0], [10, 11, 1, 0, 0]), "a"
-    )
-    warehouse.insert("interactions", "clicks.v1", 0, interactions([1], [miss], minute=1), "b")
-    warehouse.insert("interactions", "clicks.v1", 1, interactions([0], [0], minute=2), "c")
+    warehouse.insert("interactions", interactions([1, 3, 11, miss, 0], [10, 11, 1, 0, 0]), "a")
+    warehouse.insert("interactions", interactions([1], [miss], minute=1), "b")
+    warehouse.insert("interactions", interactions([0], [0], minute=2, partition=1), "c")
     first, second, third = warehouse.query("SELECT * FROM learner_metrics ORDER BY minute")
     assert first["minute"] == datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
     assert (first["events"], first["evaluated"]) == (5, 4)
@@ -141,8 +145,6 @@ def test_sentiment_is_summed_for_every_key_of_the_monitor(warehouse: Warehouse) 
     labels = ["negative", "negative", "positive", "neutral"]
     warehouse.insert(
         "scored_comments",
-        "comments.v1",
-        0,
         {
             "tenant": ["default"] * 4,
             "item_id": ["a", "b", "a", "a"],
@@ -166,15 +168,15 @@ def test_sentiment_is_summed_for_every_key_of_the_monitor(warehouse: Warehouse) 
 def test_a_block_with_a_known_token_counts_once_in_tables_and_rollups(warehouse: Warehouse) -> None:
     block = interactions([1, 2], [1, 2])
     for token in ("same", "same", "other"):
-        warehouse.insert("interactions", "clicks.v1", 0, block, token)
+        warehouse.insert("interactions", block, token)
     assert warehouse.query("SELECT count() AS n FROM interactions") == [{"n": 4}]
     assert warehouse.query("SELECT sum(events) AS n FROM learner_metrics") == [{"n": 4}]
 
 
 def test_offsets_are_read_per_partition(warehouse: Warehouse) -> None:
     assert warehouse.max_offset("interactions", "clicks.v1", 0) == -1
-    warehouse.insert("interactions", "clicks.v1", 0, interactions([1] * 5, [1] * 5, 1), "")
-    warehouse.insert("interactions", "clicks.v1", 1, interactions([1], [1], 9), "")
+    warehouse.insert("interactions", interactions([1] * 5, [1] * 5, 1), "")
+    warehouse.insert("interactions", interactions([1], [1], 9, partition=1), "")
     assert warehouse.max_offset("interactions", "clicks.v1", 0) == 104
     assert warehouse.offsets("interactions", "clicks.v1", 0, 3) == [104, 103, 102]
     assert warehouse.max_offset("interactions", "purchases.v1", 0) == -1
@@ -204,9 +206,9 @@ def test_a_refused_statement_is_one_line_and_the_connection_goes_on(warehouse: W
     with pytest.raises(WarehouseError):
         warehouse.query("SELEC 1")
     with pytest.raises(ValueError, match="no such table"):
-        warehouse.insert("nothing", "t", 0, {"a": [1]}, "")
+        warehouse.insert("nothing", {"a": [1]}, "")
     with pytest.raises(ValueError, match="unknown columns"):
-        warehouse.insert("served", "t", 0, {"wrong": [1]}, "")
+        warehouse.insert("served", {"wrong": [1]}, "")
     assert warehouse.query("SELECT 1 AS one") == [{"one": 1}]
 
 

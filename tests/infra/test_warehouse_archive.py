@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from infra.warehouse import ArchiveWriter, UncertainError, Warehouse
+from infra.warehouse import ArchiveWriter, TransientError, UncertainError, Warehouse
 
 NOW_MS = int(time.time() * 1000)  # old rows would be gone at once: the tables have a TTL
 MONTH_MS = 31 * 86_400_000
@@ -40,6 +41,49 @@ def test_rows_of_two_months_come_in_two_blocks(url: str) -> None:
     writer.append_columns("interactions", "clicks.v1", 0, rows(3, 5, NOW_MS - MONTH_MS))
     writer.append("list_writes", "", 1, {"tenant": "default", "received_at": NOW_MS, "seq": 7})
     assert writer.flush() == 6 and writer.pending_rows == 0
+
+
+def test_partitions_share_an_insert_and_part_when_one_is_assigned_anew(url: str) -> None:
+    warehouse = _Lossy(url)
+    writer = ArchiveWriter(warehouse)
+    for partition in (0, 1):
+        writer.append_columns("interactions", "clicks.v1", partition, rows(0, 40))
+    with pytest.raises(TransientError):
+        writer.flush()  # ClickHouse has the block, and its answer was lost
+    assert warehouse.inserts == 1
+    writer.append_columns("interactions", "clicks.v1", 1, rows(40, 50))
+    writer.assigned("interactions", "clicks.v1", 0)
+    assert writer.flush() == 10 and writer.pending_rows == 0
+    found = warehouse.query(
+        "SELECT partition, count() AS n, uniqExact(offset) AS o FROM interactions"
+        " GROUP BY partition ORDER BY partition"
+    )
+    assert [tuple(row.values()) for row in found] == [(0, 40, 40), (1, 50, 50)]
+
+
+def test_a_block_whose_answer_was_lost_is_sent_again_as_it_was(url: str) -> None:
+    warehouse = _Lossy(url)
+    writer = ArchiveWriter(warehouse)
+    for partition in (0, 1):
+        writer.append_columns("interactions", "clicks.v1", partition, rows(0, 40))
+    with pytest.raises(TransientError):
+        writer.flush()
+    writer.append_columns("interactions", "purchases.v1", 1, rows(0, 5))
+    assert writer.flush() == 85
+    assert warehouse.query("SELECT count() AS n FROM interactions") == [{"n": 85}]
+
+
+class _Lossy(Warehouse):
+    """The real engine behind a line that loses the first answer to an insert."""
+
+    inserts = 0
+
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], token: str) -> int:
+        taken = super().insert(table, columns, token)
+        self.inserts += 1
+        if self.inserts == 1:
+            raise TransientError("the answer was lost")
+        return taken
 
 
 def test_who_is_not_certain_to_own_rows_sends_none_of_them(url: str) -> None:
