@@ -15,10 +15,11 @@ from typing import Any
 from infra.warehouse_blocks import (
     Block,
     Columns,
+    Rows,
     Stream,
+    add,
     blocks_of,
     chosen,
-    joined,
     length,
     stream_of,
 )
@@ -46,9 +47,12 @@ class ArchiveWriter:
         self._warehouse = Warehouse(warehouse) if isinstance(warehouse, str) else warehouse
         self._max_rows = max_rows
         self.certain: Callable[[], bool] = lambda: True
-        self._lock = threading.Lock()  # guards what follows, never held while ClickHouse works
+        self._lock = (
+            threading.Lock()
+        )  # guards what follows; the loop waits for it, so never held for long
         self._flushing = threading.Lock()  # held for a whole flush
-        self._waiting: dict[Stream, list[Columns]] = {}
+        self._waiting: dict[Stream, Rows] = {}
+        self._sealing: dict[Stream, Rows] = {}
         self._archived: dict[Stream, ArchivedOffsets] = {}
         self._blocks: list[Block] = []
         self._pending = 0
@@ -68,8 +72,7 @@ class ArchiveWriter:
         A row whose offset is archived or waits already is left out.
 
         Args:
-            columns: kept as they are, so the caller must not change them afterwards; the same ones
-                at every call for a table.
+            columns: the same ones at every call for a table.
 
         Raises:
             MemoryError: `max_rows` rows wait.
@@ -84,7 +87,7 @@ class ArchiveWriter:
                 return
             if self._pending >= self._max_rows:
                 raise MemoryError(f"{self._pending} rows wait for ClickHouse")
-            self._waiting.setdefault(stream, []).append(columns)
+            add(self._waiting.setdefault(stream, {}), columns)
             self._pending += rows
 
     def assigned(self, table: str, topic: str, partition: int) -> None:
@@ -109,7 +112,7 @@ class ArchiveWriter:
         """Forget all rows of Kafka records: their partitions are not ours, and they come again."""
         with self._flushing, self._lock:
             for stream in [stream for stream in self._waiting if TABLES[stream.table].kafka]:
-                self._pending -= sum(map(length, self._waiting.pop(stream)))
+                self._pending -= length(self._waiting.pop(stream))
             for block in [block for block in self._blocks if TABLES[block.table].kafka]:
                 self._blocks.remove(block)
                 self._pending -= block.rows
@@ -135,16 +138,16 @@ class ArchiveWriter:
                 ]
             for stream in unknown:
                 self._look_up(stream)
-            with self._lock:
-                self._seal()
+            self._seal()
             return self._send()
 
     def waiting(self, table: str) -> list[Columns]:
         """Rows of a table that may not be in ClickHouse yet; not to be changed."""
         with self._lock:
-            held = [part for b in self._blocks if b.table == table for part in b.parts.values()]
-            for stream, columns in self._waiting.items():
-                held += columns if stream.table == table else []
+            sealed: list[Mapping[Stream, Columns]] = [block.parts for block in self._blocks]
+            sealed.append(self._sealing)
+            held = [part for parts in sealed for of, part in parts.items() if of.table == table]
+            held += [_copied(rows) for of, rows in self._waiting.items() if of.table == table]
         return held
 
     def close(self) -> None:
@@ -155,12 +158,12 @@ class ArchiveWriter:
         """Read what is archived; drop what waits twice or is archived already."""
         archived = ArchivedOffsets(self._warehouse.offsets(*stream, WINDOW))
         with self._lock:
-            waiting = self._waiting.pop(stream, [])
-            kept = _first_of_each(_without(archived, joined(waiting))) if waiting else {}
+            waiting = self._waiting.pop(stream, {})
+            kept = _first_of_each(_without(archived, waiting)) if waiting else {}
             if length(kept):
                 archived.add(kept["offset"])
-                self._waiting[stream] = [kept]
-            self._pending -= sum(map(length, waiting)) - length(kept)
+                add(self._waiting.setdefault(stream, {}), kept)
+            self._pending -= length(waiting) - length(kept)
             self._archived[stream] = archived
 
     def _unseal(self, stream: Stream) -> list[Stream]:
@@ -172,17 +175,22 @@ class ArchiveWriter:
         """
         opened = [block for block in self._blocks if stream in block.parts]
         self._blocks = [block for block in self._blocks if stream not in block.parts]
-        sealed: dict[Stream, list[Columns]] = {}
+        sealed: dict[Stream, Rows] = {}
         for block in opened:
             for one, columns in block.parts.items():
-                sealed.setdefault(one, []).append(columns)
-        for one, parts in sealed.items():
-            self._waiting[one] = parts + self._waiting.get(one, [])
+                add(sealed.setdefault(one, {}), columns)
+        for one, rows in sealed.items():
+            add(rows, self._waiting.get(one, {}))
+        self._waiting |= sealed
         return [one for one in sealed if one != stream]
 
     def _seal(self) -> None:
-        self._blocks += blocks_of(self._waiting)
-        self._waiting = {}
+        with self._lock:
+            self._sealing, self._waiting = self._waiting, {}
+        blocks = list(blocks_of(self._sealing))  # the loop may append meanwhile
+        with self._lock:
+            self._blocks += blocks
+            self._sealing = {}
 
     def _send(self) -> int:
         sent = 0
@@ -195,6 +203,10 @@ class ArchiveWriter:
                 self._blocks.pop(0)
                 self._pending -= block.rows
         return sent
+
+
+def _copied(rows: Rows) -> Rows:
+    return {name: list(values) for name, values in rows.items()}
 
 
 def _without(archived: ArchivedOffsets, columns: Columns) -> Columns:

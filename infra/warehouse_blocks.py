@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
-from itertools import chain, compress
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,8 @@ from infra.warehouse_tables import TABLES, unix_ms
 
 BLOCK_ROWS = 50_000
 
-Columns = dict[str, Sequence[Any]]  # column → values, all of one length
+Columns = Mapping[str, Sequence[Any]]  # column → values, all of one length
+Rows = dict[str, list[Any]]  # the same, to be added to
 Month = tuple[int, int]
 
 
@@ -46,17 +47,20 @@ class Block(Struct, frozen=True):
 
     def columns(self) -> Columns:
         """All rows, and where they came from."""
-        return joined([_with_source(stream, part) for stream, part in self.parts.items()])
+        together: Rows = {}
+        for stream, part in self.parts.items():
+            add(together, _with_source(stream, part))
+        return together
 
 
-def blocks_of(waiting: Mapping[Stream, Sequence[Columns]]) -> Iterator[Block]:
+def blocks_of(waiting: Mapping[Stream, Columns]) -> Iterator[Block]:
     """What waits, at most `BLOCK_ROWS` rows at a time.
 
     Rows of two months never share one: it would be two parts, of which a crash may leave one.
     """
     months: dict[tuple[str, Month], list[tuple[Stream, Columns]]] = {}
-    for stream, parts in waiting.items():
-        for month, columns in _by_month(joined(parts)).items():
+    for stream, rows in waiting.items():
+        for month, columns in _by_month(rows).items():
             months.setdefault((stream.table, month), []).append((stream, columns))
     for (table, _), streams in months.items():
         for some in _cut(streams):
@@ -73,14 +77,16 @@ def length(columns: Columns) -> int:
     return len(next(iter(columns.values()), ()))
 
 
-def joined(parts: Sequence[Columns]) -> Columns:
-    """One after the other; all have the same columns."""
-    if len(parts) == 1:
-        return parts[0]
-    return {name: list(chain.from_iterable(part[name] for part in parts)) for name in parts[0]}
+def add(rows: Rows, columns: Columns) -> None:
+    """Add rows of the same columns, or the first ones."""
+    for name, values in columns.items():
+        if name in rows:
+            rows[name] += values
+        else:
+            rows[name] = list(values)
 
 
-def chosen(columns: Columns, keep: Sequence[bool]) -> Columns:
+def chosen(columns: Columns, keep: Sequence[bool]) -> Rows:
     """The rows that are to be kept."""
     return {name: list(compress(values, keep)) for name, values in columns.items()}
 
