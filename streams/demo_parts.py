@@ -6,6 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
+
 from infra.local.broker import BrokerChoice
 from infra.local.ports import LOOPBACK, free_port, is_free
 from infra.local.stack import LocalStack
@@ -133,7 +135,9 @@ class Parts:
 
     def _start_classifier(self) -> None:
         if "classifier_url" not in self._settings.model_fields_set:
-            self._models.start(self._spec("classifier", (*SPRINGTIDE, "classifier"), restarts=3))
+            spec = self._spec("classifier", (*SPRINGTIDE, "classifier"), restarts=3)
+            # A new catalogue keeps it busy for a while; lists go first.
+            self._models.start(msgspec.structs.replace(spec, nice=5))
 
     def _furnish(self, threads: ThreadPoolExecutor) -> None:
         from infra import warehouse

@@ -28,6 +28,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
         announces: it prints one JSON line `{"ready": true, "url": …}` on stdout once ready.
         restarts: how often it is started again after an unexpected exit, with the same command.
         stop_seconds: between SIGTERM and SIGKILL.
+        nice: steps of priority below ours.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     announces: bool = False
     restarts: int = 0
     stop_seconds: float = 10.0
+    nice: int = 0
 
 
 class Child:
@@ -58,9 +60,9 @@ class Child:
 
     def _run(self, output: BinaryIO) -> subprocess.Popen[bytes]:
         # -I -S: the tether needs neither site-packages nor our environment, and starts faster.
-        tied = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *self.spec.command]
+        tied = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), str(self.spec.nice)]
         return subprocess.Popen(
-            tied,
+            [*tied, *self.spec.command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

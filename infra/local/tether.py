@@ -1,4 +1,4 @@
-"""Run a command that ends when its owner ends: `python tether.py OWNER_PID COMMAND…`.
+"""Run a command that ends when its owner ends: `python tether.py OWNER_PID NICE COMMAND…`.
 
 A file of its own, run by path, so that a supervisor with threads needs no code between fork and
 exec. On Linux the kernel kills the command when its owner is gone, even by kill -9. Elsewhere a
@@ -28,6 +28,21 @@ def tie(owner: int) -> None:
         sys.exit(1)
 
 
+def yield_to_others(steps: int) -> None:
+    """Let others go first, as `nice` does.
+
+    Linux may share out its processors by sessions first ("autogroups"), and a child's session is
+    its own: there `nice` alone would order it among its own threads only.
+    """
+    os.nice(steps)
+    try:
+        group = os.open("/proc/self/autogroup", os.O_WRONLY)
+    except OSError:
+        return
+    os.write(group, str(steps).encode())
+    os.close(group)
+
+
 def _watch(owner: int, child: int) -> None:
     while _alive(owner):
         if os.getppid() != child:
@@ -49,7 +64,9 @@ def _alive(pid: int) -> bool:
 
 if __name__ == "__main__":
     tie(int(sys.argv[1]))
-    command = sys.argv[2:]
+    if sys.argv[2] != "0":
+        yield_to_others(int(sys.argv[2]))
+    command = sys.argv[3:]
     try:
         os.execvpe(command[0], command, os.environ)
     except OSError as error:
