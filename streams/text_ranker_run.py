@@ -56,7 +56,8 @@ def run(
     tower = ItemTower(trunk, told.texts, plan.layers, plan.width, plan.tokens)
     frozen = half_whitened(as_numpy(tower.frozen), told.content.scripts)
     trained = train(tower, parts.training, parts.validation, plan, out, told.mark, progress)
-    words, ranker = tfidf(told.content), as_numpy(tower.all())
+    words = tfidf(told.content)
+    ranker = half_whitened(as_numpy(tower.all()), told.content.scripts)  # as the learner takes them
     vectors = {
         "tfidf": words,
         "frozen": frozen,

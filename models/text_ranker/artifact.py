@@ -40,7 +40,7 @@ class Manifest(Struct, frozen=True):
     Attributes:
         trained_until, seen_until: epoch seconds of the stream; training learned from what is before
             the first, and stopped by what lies between the two.
-        best, passes: of the texts; `best` 0: nothing was better than the frozen trunk.
+        best, passes: of the texts; `best` 0: no pass was better than the start.
         report: group of events → vectors → quality, on what came after `seen_until`.
     """
 

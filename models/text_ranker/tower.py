@@ -4,7 +4,7 @@
 
 The layers below the first that is trained never change: what they make of a text is computed once
 and kept, in bf16, so that an epoch costs the upper layers alone. W and b start as the half-whitened
-axes of all texts (z = Λ^-¼ Uᵀ (x − μ), Σ = U Λ Uᵀ), where the ranker is what the frozen trunk is.
+axes of all texts (`start`), where the ranker is what the frozen trunk is.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from models.hygiene import clean
 from models.packing import pack
 from models.rarity import token_weights
 from models.registry import Adapter
+from models.text_ranker import start
 
-HALF = 0.25  # the power of a variance
 BUDGET = 8_192  # tokens computed at once
 
 
@@ -65,7 +65,7 @@ class ItemTower(nn.Module):
         hidden = int(whole.config.hidden_size)
         self.projection = nn.Linear(hidden, min(width, hidden)).to(self.device)
         self.frozen = self.means_of_all()
-        self._start_at_half_whitened()
+        self.start_at(start.half_whitened(as_numpy(self.frozen), self.projection.out_features))
 
     def _computed_once(self) -> list[Tensor]:
         """Hidden states of every text below the first trained layer, bf16[tokens, hidden]."""
@@ -131,17 +131,11 @@ class ItemTower(nn.Module):
         with torch.no_grad():
             return self.forward(self.means_of_all())
 
-    def _start_at_half_whitened(self) -> None:
+    def start_at(self, found: start.Start) -> None:
+        """Set W and b."""
         with torch.no_grad():
-            x = self.frozen.double()
-            mean = x.mean(0)
-            values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
-            best = slice(len(values) - self.projection.out_features, None)
-            basis = vectors[:, best] / values[best].clamp_min(1e-12) ** HALF
-            # Coordinates of length 1 on average: weights are of one size whatever the trunk's are.
-            basis /= ((x - mean) @ basis).norm(dim=1).mean()
-            self.projection.weight.copy_(basis.T)
-            self.projection.bias.copy_(-mean @ basis)
+            self.projection.weight.copy_(torch.from_numpy(found.weight))
+            self.projection.bias.copy_(torch.from_numpy(found.bias))
 
     def trained(self) -> list[nn.Parameter]:
         """LoRA's matrices; the projection's are in `projection`."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.text_ranker import resuming
+from models.text_ranker import resuming, start
 from models.text_ranker.evaluation import Quality, quality, ranks_of
 from models.text_ranker.pairs import Pairs
 from models.text_ranker.plan import Plan
@@ -23,9 +23,9 @@ FEWEST_UNSEEN = 100  # pairs of new items, to stop by these alone
 
 
 class Trained(NamedTuple):
-    """A tower with the weights of its best pass, 0: as it started.
+    """A tower with the weights of its best pass, 0: none moved the trunk for the better.
 
-    `before`, `validation`: the recall at the start and of the best pass.
+    `before`, `validation`: the recall of the frozen vectors and of the best pass.
     """
 
     tower: ItemTower
@@ -70,6 +70,9 @@ def train(
     steps = Steps(tower, training, plan)
     latest = _look(tower, steps, watched)
     state, best = resuming.State(mark, latest, latest), _copied(steps)
+    tower.start_at(start.turned(as_numpy(tower.frozen), training, tower.projection.out_features))
+    if (latest := _look(tower, steps, watched)).recall50 > state.validation.recall50:
+        state, best = msgspec.structs.replace(state, validation=latest), _copied(steps)
     if kept := resuming.read(folder, mark, steps.parameters, steps.optimiser):
         state, best = kept
         steps.bank = tower.means_of_all()

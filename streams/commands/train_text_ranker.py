@@ -45,7 +45,7 @@ def text_ranker(
     ] = 6,
     passes: Annotated[int, typer.Option(min=1, max=1_000, help="Over the texts, at most.")] = 12,
     patience: Annotated[int, typer.Option(min=1, help="Passes without a gain until it stops.")] = 3,
-    hard: Annotated[int, typer.Option(min=0, max=100, help="Hard negatives of a pair.")] = 8,
+    hard: Annotated[int, typer.Option(min=0, max=100, help="Hard negatives of a pair.")] = 0,
     correction: Annotated[
         float, typer.Option(min=0, max=1, help="How much of log Q is taken off the scores.")
     ] = 0.0,

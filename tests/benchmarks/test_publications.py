@@ -199,6 +199,7 @@ def test_changed_descriptions(platform: Platform) -> None:
 def test_the_model_server_is_away_for_a_minute(platform: Platform, lines: Proxies) -> None:
     """Lists go on; what was published meanwhile is listed once it is back."""
     which = range(PUBLICATIONS, PUBLICATIONS + AWAY)
+    platform.until_embedded(CATALOGUE, 30)
     there = platform.embedded()
     lines.set(MODEL, "reset")
     since, lists = time.monotonic(), []

@@ -18,7 +18,7 @@ from models.errors import ArtifactError
 from models.metrics import ClassifierMetrics
 from models.service import Service
 from models.session import Session
-from models.text_ranker import artifact, resuming
+from models.text_ranker import artifact, resuming, start
 from models.text_ranker.evaluation import Quality, quality, ranks_of
 from models.text_ranker.losses import corrected_softmax, log_expected
 from models.text_ranker.pairs import Pairs, pairs_of, weights
@@ -139,6 +139,27 @@ def test_a_rank_counts_ties_against_us_and_leaves_out_what_the_user_has() -> Non
     assert ranks_of(vectors, pairs_of([0, 0], [0, 1])).tolist() == [1]
     assert ranks_of(np.ones((4, 2), np.float32), pairs).tolist() == [3]
     assert quality(np.array([1, 51]))[:3] == (2, 0.5, 0.5)
+
+
+def test_the_start_is_the_half_whitening_turned_to_what_is_taken_together() -> None:
+    rng = np.random.default_rng(0)
+    kind = rng.integers(4, size=400)  # told by directions that hardly vary
+    means = np.hstack([rng.normal(size=(400, 12)), 0.05 * np.eye(4)[kind]]).astype(np.float32)
+    plain = start.half_whitened(means, 8)
+    spread = means @ plain.weight.T + plain.bias
+    np.testing.assert_allclose(spread.mean(0), 0, atol=1e-6)
+    axes = np.linalg.eigvalsh(np.cov(means.T))[-8:] ** 0.5
+    np.testing.assert_allclose(np.var(spread, axis=0) / axes, np.var(spread[:, 0]) / axes[0], 0.01)
+    known, new = (np.flatnonzero(np.arange(400) % 2 == n) for n in (0, 1))
+    users = [rng.permutation(known[kind[known] == n % 4])[:5] for n in range(300)]
+    training = pairs_of(np.repeat(np.arange(300), 5), np.concatenate(users))
+    later = [(users[n][0], rng.choice(new[kind[new] == n % 4])) for n in range(200)]
+    test = pairs_of(np.repeat(np.arange(200), 2), np.concatenate(later))
+    before, after = (
+        quality(ranks_of((means @ each.weight.T + each.bias).astype(np.float32), test)).recall50
+        for each in (plain, start.turned(means, training, 8))
+    )
+    assert after > 0.3 > before
 
 
 def test_it_learns_what_the_texts_of_the_next_items_have_in_common(
