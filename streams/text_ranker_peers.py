@@ -1,7 +1,7 @@
 """What a text ranker is measured against: the vectors that items have without one, the same users.
 
 As the learner compares items: TF-IDF of words and tags, the frozen trunk's half-whitened
-embeddings, and half the one cosine, half the other.
+embeddings, and the sum of both cosines.
 """
 
 from __future__ import annotations
@@ -47,10 +47,3 @@ def tfidf(content: ItemContent) -> Any:
     found = csr_matrix((values, (rows, bucket)), (len(lengths), BUCKETS))
     norms = np.sqrt(np.asarray(found.multiply(found).sum(1)).ravel())
     return diags((1 / np.maximum(norms, 1e-9)).astype(np.float32)) @ found
-
-
-def half_and_half(words: Any, vectors: F32) -> Any:
-    """Rows whose products are ½ of the words' cosines and ½ of the vectors'."""
-    from scipy.sparse import csr_matrix, hstack
-
-    return hstack([words, csr_matrix(vectors)], "csr") * np.float32(np.sqrt(0.5))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from models.text_ranker import artifact, resuming
-from models.text_ranker.evaluation import Quality, quality, ranks_of
+from models.text_ranker.evaluation import Quality, quality, ranks_of_sums
 from models.text_ranker.pairs import Pairs, pairs_of
 from models.text_ranker.tower import ItemTower, as_numpy
 from models.text_ranker.training import train
-from streams.text_ranker_peers import half_and_half, half_whitened, tfidf
+from streams.text_ranker_peers import half_whitened, tfidf
 
 if TYPE_CHECKING:
     from models.text_ranker.artifact import Manifest
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from streams.text_ranker_history import Told
 
 VALIDATES = 0.15  # of the events that training may see, the last ones
+SUMS = {
+    "tfidf": ("tfidf",),
+    "frozen": ("frozen",),
+    "tfidf+frozen": ("tfidf", "frozen"),
+    "text-ranker": ("text-ranker",),
+    "tfidf+text-ranker": ("tfidf", "text-ranker"),
+}
 
 Progress = Callable[[int, int, float, Quality], None]
 
@@ -56,23 +63,19 @@ def run(
     tower = ItemTower(trunk, told.texts, plan.layers, plan.width, plan.tokens)
     frozen = half_whitened(as_numpy(tower.frozen), told.content.scripts)
     trained = train(tower, parts.training, parts.validation, plan, out, told.mark, progress)
-    words = tfidf(told.content)
-    ranker = half_whitened(as_numpy(tower.all()), told.content.scripts)  # as the learner takes them
-    vectors = {
-        "tfidf": words,
+    tables = {
+        "tfidf": tfidf(told.content),
         "frozen": frozen,
-        "tfidf+frozen": half_and_half(words, frozen),
-        "text-ranker": ranker,
-        "tfidf+text-ranker": half_and_half(words, ranker),
+        # As the learner takes them.
+        "text-ranker": half_whitened(as_numpy(tower.all()), told.content.scripts),
     }
     measured = parts.test if len(parts.test) else parts.validation
     known = told.items[: parts.seen if len(parts.test) else parts.training.event[-1] + 1]
-    groups = _groups(told.items, measured, known)
-    report: dict[str, dict[str, Quality]] = {group: {} for group in groups}
-    for name, each in vectors.items():
-        ranks = ranks_of(each, measured)
-        for group, inside in groups.items():
-            report[group][name] = quality(ranks[inside])
+    ranks = ranks_of_sums(tables, SUMS, measured)
+    report = {
+        group: {name: quality(each[inside]) for name, each in ranks.items()}
+        for group, inside in _groups(told.items, measured, known).items()
+    }
     manifest = artifact.Manifest(
         trunk=trunk.name,
         adapter=None,

@@ -6,6 +6,7 @@ All items are ranked but those that he has; ties count against the vectors. A us
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,27 +33,53 @@ def ranks_of(vectors: Any, pairs: Pairs) -> I64:
     Args:
         vectors: float32[items, width], or a scipy sparse matrix of that shape.
     """
-    from scipy.sparse import csr_matrix
+    return ranks_of_sums({"": vectors}, {"": ("",)}, pairs)[""]
 
-    items = vectors.shape[0]
+
+def ranks_of_sums(
+    tables: Mapping[str, Any], sums: Mapping[str, Sequence[str]], pairs: Pairs
+) -> dict[str, I64]:
+    """As `ranks_of`, by sums of the scores of several tables of vectors, each scored once.
+
+    Args:
+        tables: name → vectors; sums: name of a ranking → the tables that speak in it.
+    """
+    items = next(iter(tables.values())).shape[0]
     at_once = max(1, SCORES_AT_ONCE // items)
-    found = np.zeros(len(pairs), np.int64)
-    across = vectors.T.tocsr() if hasattr(vectors, "tocsr") else vectors.T
+    across = {
+        name: each.T.tocsr() if hasattr(each, "tocsr") else each.T for name, each in tables.items()
+    }
+    found = {name: np.zeros(len(pairs), np.int64) for name in sums}
     for first in range(0, len(pairs), at_once):
         some = pairs.some(np.arange(first, min(first + at_once, len(pairs))))
-        histories = some.histories()
-        there = histories >= 0
-        rows = np.broadcast_to(np.arange(len(some))[:, None], histories.shape)[there]
-        spoken = csr_matrix(
-            (weights(histories)[there], (rows, histories[there])), (len(some), items)
-        )
-        scores = (spoken @ vectors) @ across
-        scores = scores.toarray() if hasattr(scores, "toarray") else np.asarray(scores)
-        target = scores[np.arange(len(some)), some.target].copy()
-        for row, (begin, end) in enumerate(zip(some.begin, some.end, strict=True)):
-            scores[row, some.taken[begin:end]] = -np.inf
-        found[first : first + len(some)] = (scores >= target[:, None]).sum(1)
+        spoken = _spoken(some, items)
+        scores = {name: _dense((spoken @ each) @ across[name]) for name, each in tables.items()}
+        for name, parts in sums.items():
+            total = sum((scores[part] for part in parts[1:]), scores[parts[0]].copy())
+            found[name][first : first + len(some)] = _ranks(total, some)
     return found
+
+
+def _spoken(pairs: Pairs, items: int) -> Any:
+    """What each user met, weighted, a scipy matrix float32[n, items]."""
+    from scipy.sparse import csr_matrix
+
+    histories = pairs.histories()
+    there = histories >= 0
+    rows = np.broadcast_to(np.arange(len(pairs))[:, None], histories.shape)[there]
+    return csr_matrix((weights(histories)[there], (rows, histories[there])), (len(pairs), items))
+
+
+def _dense(scores: Any) -> npt.NDArray[np.float32]:
+    return np.asarray(scores.toarray() if hasattr(scores, "toarray") else scores)
+
+
+def _ranks(scores: npt.NDArray[np.float32], pairs: Pairs) -> I64:
+    target = scores[np.arange(len(pairs)), pairs.target].copy()
+    for row, (begin, end) in enumerate(zip(pairs.begin, pairs.end, strict=True)):
+        scores[row, pairs.taken[begin:end]] = -np.inf
+    ranks: I64 = (scores >= target[:, None]).sum(1)
+    return ranks
 
 
 def quality(ranks: npt.NDArray[np.int64]) -> Quality:
