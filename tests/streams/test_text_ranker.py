@@ -98,9 +98,10 @@ def test_what_users_took_is_read_from_clickhouse_once_each_and_complaints_are_le
         "tenant": ["default"] * n, "id": [str(k) for k in range(n)], "type": ["click"] * n,
         "user_key": users, "item_id": items, "kind": kinds, "occurred_at": times,
         "received_at": times, "offset": list(range(n)),
+        "topic": ["clicks.v1"] * n, "partition": [0] * n,
     }  # fmt: skip
     with closing(Warehouse(url)) as warehouse:
-        warehouse.insert("interactions", "clicks.v1", 0, rows, "")
+        warehouse.insert("interactions", rows, "")
         stream = from_clickhouse(warehouse, "default")
         with pytest.raises(UserError, match="no interaction"):
             from_clickhouse(warehouse, "nobody")

@@ -122,8 +122,9 @@ def test_history_from_clickhouse_is_summed_and_complaints_do_not_count(
         "tenant": ["default"] * n, "id": [str(k) for k in range(n)], "type": ["click"] * n,
         "user_key": users, "item_id": items, "kind": kinds, "occurred_at": [now] * n,
         "received_at": [now] * n, "offset": list(range(n)),
+        "topic": ["clicks.v1"] * n, "partition": [0] * n,
     }  # fmt: skip
-    warehouse.insert("interactions", "clicks.v1", 0, rows, "")
+    warehouse.insert("interactions", rows, "")
     found = from_clickhouse(warehouse, "default")
     pairs = {
         found.item_ids[i] + str(u): w
