@@ -45,6 +45,7 @@ class Classifier:
         ngrams: the expert by itself; None where the artifact has none.
         topics: the topic heads by the names of their label sets.
         packed: whether batches are packed without padding.
+        reading: what reads the token ids.
 
     Args:
         trunk: the trunk's folder.
@@ -54,8 +55,7 @@ class Classifier:
             can), or None: the quickest of these whose labels are fp32's but for 2 in 1,000.
         threads: how many compute, None leaves torch's choice.
         engine: "torch", or "openvino": eight-bit weights, for CPUs without bf16 units.
-        packed: None packs on CUDA and on a CPU with bf16 units; elsewhere attention goes text by
-            text, for tests.
+        packed: None packs on CUDA and with bf16 units; elsewhere (tests) attention goes by texts.
         beside: another version in this process: both then hold one trunk in memory.
         text_ranker: a text ranker's folder, or one of versions, for `embed_items`; None: none.
 
@@ -92,12 +92,11 @@ class Classifier:
             torch.set_num_threads(threads)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._tokenizer = load_tokenizer(trunk, EMBEDDING_TOKENS)
-        on_gpu = self.device.startswith("cuda")
-        self.budget = GPU_BUDGET if on_gpu else CPU_BUDGET
+        self.budget = GPU_BUDGET if self.device.startswith("cuda") else CPU_BUDGET
         loaded = read_trunk(trunk)
         given = folder, self.manifest, self.device, dtype, engine
-        read = opened(trunk, loaded, *given, beside._reading if beside else None)
-        self._reading: Reading = read
+        read = opened(trunk, loaded, *given, beside.reading if beside else None)
+        self.reading: Reading = read
         self.dtype = read.dtype
         self._trunk, self._reader = read.trunk, read.reader
         self._pad_id = loaded[0].pad_token_id
@@ -188,7 +187,11 @@ class Classifier:
         return self._sentiment(self.vectors(rows))
 
     def _sentiment(self, vectors: torch.Tensor) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = (vectors @ self._weight.T + self._bias).cpu().numpy()
+        logits: NDArray[np.float32]
+        if vectors.is_cpu:  # torch would wake its threads for so little, and they go on waiting
+            logits = vectors.numpy() @ self._weight.numpy().T + self._bias.numpy()
+        else:
+            logits = (vectors @ self._weight.T + self._bias).cpu().numpy()
         return logits
 
     def score(self, rows: Sequence[Prepared]) -> list[Prediction]:
@@ -197,7 +200,7 @@ class Classifier:
         Raises:
             ArithmeticError: a logit is not finite.
         """
-        if (quick := self._reading.quick) is None:
+        if (quick := self.reading.quick) is None:
             vectors = self.vectors([row.ids for row in rows])
         else:
             vectors = two_looks.vectors(rows, quick, self.vectors, self._shares)
@@ -268,7 +271,7 @@ class Classifier:
     def _rarity(self) -> torch.Tensor | None:
         import torch
 
-        found = token_weights(self._reading.of[0])
+        found = token_weights(self.reading.of[0])
         return None if found is None else torch.from_numpy(found).to(self._weight.device)
 
     def prepare_embedding(

@@ -70,6 +70,7 @@ class Forward:
         import torch
 
         self.shape = shape
+        self._device, self._dtype = device, dtype
         shared = embeddings_of._tables() if embeddings_of else {}
         kind = getattr(torch, dtype)
         whole = fused(shape, weights) | shared
@@ -125,6 +126,10 @@ class Forward:
             before = None if self._prefix is None else self._prefix[layer]
             hidden = self._layer(f"encoder.layer.{layer}.", hidden, layout, before)
         return layout.mean(hidden, of_ids)
+
+    def peak(self) -> float:
+        """Floating-point operations a second of a large matrix product here, in practice."""
+        return self._tiles.peak() if self._tiles else measured_peak(self._device, self._dtype)
 
     def operations(self, lengths: Sequence[int]) -> float:
         """Floating-point operations of texts of so many tokens; lookups and sums not counted."""
@@ -207,13 +212,8 @@ def best_dtype(device: str) -> str:
 
 
 def measured_peak(device: str, dtype: str) -> float:
-    """Floating-point operations a second of a large matrix product here: the peak in practice.
-
-    Of int8, what bf16 has.
-    """
+    """Floating-point operations a second of a large matrix product of torch's."""
     import torch
-
-    dtype = "bfloat16" if dtype == "int8" else dtype
 
     size = 1_024 if device == "cpu" else 8_192
     left = torch.randn(size, size, dtype=getattr(torch, dtype), device=device)

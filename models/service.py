@@ -17,7 +17,6 @@ from models import registry, versions
 from models.batching import CAPACITY, Batcher
 from models.classifier import Classifier
 from models.errors import ModelError
-from models.forward import measured_peak
 from models.metrics import ClassifierMetrics
 from models.shadow import Shadow
 
@@ -58,9 +57,7 @@ class Service:
         loop = asyncio.get_running_loop()
         classifier = await loop.run_in_executor(self._device, make, versions.resolved(folder))
         await loop.run_in_executor(self._device, classifier.warm_up)
-        peak = await loop.run_in_executor(
-            self._device, measured_peak, classifier.device, classifier.dtype
-        )
+        peak = await loop.run_in_executor(self._device, classifier.reading.peak)
         self.metrics.peak.set(peak)
         self.batcher = Batcher(classifier, self._device, self.metrics, self._capacity)
         self.batcher.start()

@@ -36,9 +36,12 @@ LAYER = (
 
 @lru_cache
 def compiled(sizes: Sizes, unit: Unit) -> Compiled:
-    """`forward`: its arguments are the addresses of `CALL` and of `LAYER` for every layer."""
+    """`forward`: its arguments are the addresses of `CALL` and of `LAYER` for every layer.
+
+    `largest`: the feed-forward's first product alone, as `Unit` says, and the tiles' form.
+    """
     module = ir.Module("tiles")
-    layer = _layer(module, sizes, unit)
+    layer, largest = _layer(module, sizes, unit)
     embed, pool = _embedding(module, sizes), _pooling(module, sizes)
     code = Code(module, "forward", 2)
     call, table = code.arguments
@@ -48,6 +51,11 @@ def compiled(sizes: Sizes, unit: Unit) -> Compiled:
         with code.loop(told["layers"]) as number:
             code.run(layer, call, table + number * (8 * len(LAYER)))
         code.run(pool, call)
+    code.done()
+    code = Code(module, "largest", 9)
+    *arguments, form = code.arguments
+    with unit.ready(code, form):
+        code.run(largest, *arguments)
     code.done()
     return Compiled(module)
 
@@ -80,7 +88,7 @@ def _embedding(module: Any, sizes: Sizes) -> Code:
     return code
 
 
-def _layer(module: Any, sizes: Sizes, unit: Unit) -> Code:
+def _layer(module: Any, sizes: Sizes, unit: Unit) -> tuple[Code, Code]:
     width, inner = sizes.width, sizes.inner
     query_key_value = unit.product(module, "qkv", width, 3 * width, Then.STORE, sizes)
     mixed_out = unit.product(module, "out", width, width, Then.NORM, sizes)
@@ -115,7 +123,7 @@ def _layer(module: Any, sizes: Sizes, unit: Unit) -> Code:
         code.run(up, at, weights[6], some, weights[7], told["inner"], none, none, none)
         code.run(down, told["inner"], weights[8], some, weights[9], to, *weights[10:], at)
     code.done()
-    return code
+    return code, up
 
 
 def _clear(code: Code, address: Term, size: int) -> None:

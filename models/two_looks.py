@@ -41,12 +41,14 @@ def vectors(
 
     wanted = [index for index, row in enumerate(rows) if not row.text]
     again = [index for index, row in enumerate(rows) if row.text]
-    found = torch.empty(len(rows), quick.width)
+    # In numpy: torch would wake its threads for so little, and they go on waiting.
+    found = np.empty((len(rows), quick.width), np.float32)
     if wanted:
-        found[wanted] = torch.from_numpy(quick.vectors([rows[index].ids for index in wanted]))
-        ranked = np.sort(shares(found[wanted], [rows[index] for index in wanted]), axis=1)
+        asked = [rows[index] for index in wanted]
+        found[wanted] = first = quick.vectors([row.ids for row in asked])
+        ranked = np.sort(shares(torch.from_numpy(first), asked), axis=1)
         near = ranked[:, -1] - ranked[:, -2] < CLOSE
         again += [index for index, close in zip(wanted, near.tolist(), strict=True) if close]
     if again:
-        found[again] = careful([rows[index].ids for index in again])
-    return found
+        found[again] = careful([rows[index].ids for index in again]).numpy()
+    return torch.from_numpy(found)

@@ -43,7 +43,7 @@ def settled(
         "classifier.engine",
         engine=choice.engine,
         dtype=choice.dtype,
-        measured={f"{each.engine} {each.dtype}": each.per_second for each in choice.measured},
+        measured={f"{each.engine} {each.dtype}": each.per_core_second for each in choice.measured},
         flips={f"{each.engine} {each.dtype}": each.flips for each in choice.measured},
     )
     return choice.engine, choice.dtype if choice.engine == "torch" else None

@@ -78,6 +78,7 @@ def test_torch_computes_in_the_same_thread(two_layers: tuple[Forward, Tiles]) ->
     matrix = torch.randn(256, 256, dtype=torch.bfloat16)
     before = matrix @ matrix
     tiles.vectors([[5, 6, 7]])
+    assert tiles.peak() > 0
     assert torch.equal(matrix @ matrix, before)
 
 
