@@ -13,6 +13,8 @@ from typing import Any
 
 from llvmlite import binding, ir
 
+from models.tile_cache import Kept
+
 LANES = 16
 INT, SHORT, BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 FLOAT = ir.FloatType()
@@ -267,10 +269,16 @@ class Compiled:
             features=binding.get_host_cpu_features().flatten(),
             opt=2,
         )
-        parsed = binding.parse_assembly(str(module))
-        passes = binding.create_pass_builder(target, binding.create_pipeline_tuning_options(1))
-        passes.getModulePassManager().run(parsed, passes)
+        assembly = str(module)
+        parsed, kept = binding.parse_assembly(assembly), Kept(assembly)
+        if kept.found is None:
+            passes = binding.create_pass_builder(target, binding.create_pipeline_tuning_options(1))
+            passes.getModulePassManager().run(parsed, passes)
         self._engine = binding.create_mcjit_compiler(parsed, target)
+        self._engine.set_object_cache(
+            lambda _, code: kept.keep(code),
+            lambda _: kept.found,
+        )
         self._engine.finalize_object()
 
     def function(self, name: str, arguments: int) -> Callable[..., None]:
