@@ -19,7 +19,8 @@ from models.text_ranker.plan import Plan
 from models.text_ranker.steps import Steps
 from models.text_ranker.tower import ItemTower, as_numpy
 
-FEWEST_UNSEEN = 100  # pairs of new items, to stop by these alone
+SELDOM = 2  # pairs of the training with an item as the target: it is hardly known
+FEWEST_SELDOM = 100  # pairs of such items, to stop by these alone
 
 
 class Trained(NamedTuple):
@@ -36,10 +37,13 @@ class Trained(NamedTuple):
     seconds: float
 
 
-def unseen(pairs: Pairs, training: Pairs) -> Pairs:
-    """Those whose item is in no pair of the training, neither taken nor met."""
-    known = np.union1d(training.target, training.histories())
-    return pairs.some(~np.isin(pairs.target, known))
+def seldom(pairs: Pairs, training: Pairs) -> Pairs:
+    """Those whose item is the target of two pairs of the training or fewer.
+
+    More than those of new items, which are too few to tell a pass from the next.
+    """
+    most = 1 + max(pairs.target.max(initial=0), training.target.max(initial=0))
+    return pairs.some(np.bincount(training.target, minlength=most)[pairs.target] <= SELDOM)
 
 
 def train(
@@ -65,8 +69,8 @@ def train(
 
     began = time.perf_counter()
     mark = f"{mark} {msgspec.json.encode(plan).decode()}"
-    new = unseen(validation, training)
-    watched = new if len(new) >= FEWEST_UNSEEN else validation
+    few = seldom(validation, training)
+    watched = few if len(few) >= FEWEST_SELDOM else validation
     steps = Steps(tower, training, plan)
     latest = _look(tower, steps, watched)
     state, best = resuming.State(mark, latest, latest), _copied(steps)

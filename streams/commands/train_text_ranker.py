@@ -58,7 +58,7 @@ def text_ranker(
 
     A user is the mean of his items' vectors, the later the heavier; the item that he took next is
     the label. The last 15 % of the events that may be seen stop the training, by the recall of
-    items without an event before; what comes after them measures it, beside the frozen vectors
+    items that it hardly knows; what comes after them measures it, beside the frozen vectors
     and TF-IDF. The same command goes on after the last whole pass where a run was interrupted.
 
     Examples:
