@@ -73,6 +73,7 @@ class Outcome(Struct, frozen=True):
         stuck: whether something waited for ever, or ended for good.
         fresh_ms, recovered_seconds: see `Round`.
         round: how many runs the house had lived through before.
+        rate: interactions a second.
     """
 
     seed: int
@@ -83,6 +84,7 @@ class Outcome(Struct, frozen=True):
     fresh_ms: float
     recovered_seconds: float
     round: int
+    rate: float
     broker: str
     seconds: float
 
@@ -184,6 +186,7 @@ class _House:
             fresh_ms=run.fresh_ms,
             recovered_seconds=round(run.recovered, 1),
             round=number,
+            rate=options.rate,
             broker=self._parts.stack.broker,
             seconds=round(time.monotonic() - began, 1),
         )
