@@ -149,7 +149,7 @@ class Exchange:
         shared = self._shared
         shared.clear_statistics()
         for part in self._partitions.values():
-            shared.replay(part, np.arange(part.users.size, dtype=np.int64), 1)
+            shared.replay(part.histories, np.arange(part.users.size, dtype=np.int64), 1)
         for number, remote in self.remotes.items():
             position = load(number) or 0
             held = Kept(position) if number == taking else remote.kept

@@ -239,31 +239,3 @@ def read(h: Histories, user: int, first: int, items: I32, clocks: I64, kinds: U8
         if n % CHUNK == 0:
             chunk = h.before[chunk]
     return int(max(0, h.length[user] - first))
-
-
-@kernel()
-def cut(h: Histories, user: int, longest: int, counts: I32) -> int:
-    """Cut a history to its newest three quarters of `longest`, and an eighth of older dislikes.
-
-    Args:
-        counts: int32[5, items], interactions by kind; what leaves is taken out.
-
-    Returns:
-        Entries that left.
-    """
-    n = int(h.length[user])
-    items, clocks, kinds = np.empty(n, np.int32), np.empty(n, np.int64), np.empty(n, np.uint8)
-    read(h, user, 0, items, clocks, kinds)
-    older = max(0, n - longest * 3 // 4)
-    disliked = 0
-    for e in range(older):
-        disliked += kinds[e] == NEGATIVE
-    clear(h, user)
-    for e in range(n):
-        if e < older and kinds[e] == NEGATIVE:
-            disliked -= 1
-        if e >= older or (kinds[e] == NEGATIVE and disliked < longest // 8):
-            put(h, user, items[e], clocks[e], kinds[e])
-        else:
-            counts[kinds[e], items[e]] -= 1
-    return n - int(h.length[user])

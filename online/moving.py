@@ -48,7 +48,7 @@ def loading(
     yield _restoring(shared, arrays, made, first_change)
     part = made.pop()
     if not known:
-        yield from shared.replaying(part, _all_users(part), 1)
+        yield from shared.replaying(part.histories, _all_users(part), 1)
     if exchange is not None:
         part.journal = exchange.journal(partition, position)
     held.partitions[partition] = part
@@ -59,7 +59,7 @@ def load_others(shared: Shared, arrays: Given) -> int:
     if "clock" in arrays:
         made: list[Partition] = []
         _restoring(shared, arrays, made, None)()
-        shared.replay(made[0], _all_users(made[0]), 1)
+        shared.replay(made[0].histories, _all_users(made[0]), 1)
     return state.position_in(arrays)
 
 
@@ -71,7 +71,7 @@ def dropping(held: Held, partition: int) -> Steps:
     if held.exchange is not None and part.journal is not None:
         held.exchange.let_go(partition, part.journal)
     else:
-        yield from held.shared.replaying(part, _all_users(part), -1)
+        yield from held.shared.replaying(part.histories, _all_users(part), -1)
 
 
 def _restoring(

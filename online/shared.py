@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from online import blend, content, deltas, factors, guard, learning, popularity, scoring
+from online import blend, content, deltas, factors, guard, learning, popularity, scoring, shortening
 from online import contribution as con
 from online import cooccurrence as co
 from online import histories as hi
@@ -160,15 +160,15 @@ class Shared:
                 self._make_room(part, int(events.users[at]))
         part.departed[REFUSED] += int(np.count_nonzero(events.items < 0))
 
-    def replay(self, part: Partition, users: I64, sign: int) -> None:
+    def replay(self, h: hi.Histories, users: I64, sign: int) -> None:
         """Add (sign 1) or take out (-1) all that the users' histories add to the statistics."""
-        finish(self.replaying(part, users, sign))
+        finish(self.replaying(h, users, sign))
 
-    def replaying(self, part: Partition, users: I64, sign: int) -> Steps:
+    def replaying(self, h: hi.Histories, users: I64, sign: int) -> Steps:
         """`replay` in steps; the histories must not change meanwhile."""
-        for some in con.portions(part.histories, users):
+        for some in con.portions(h, users):
             made: list[con.Contribution] = []
-            yield partial(_sum_up, part, some, self.room, int(self.model.clock[0]), made)
+            yield partial(_sum_up, h, some, self.room, int(self.model.clock[0]), made)
             yield from self.adding(made.pop(), sign)
 
     def adding(self, contribution: con.Contribution, sign: int) -> Steps:
@@ -183,12 +183,14 @@ class Shared:
         con.add_popularity(self.model.popularity, contribution, sign, now)
         popularity.settle(self.model.popularity)
 
-    def take_out(self, part: Partition, users: I64, sign: int = -1) -> None:
-        """Take users' histories out of the statistics (or put them back), and tell the others."""
+    def take_out(self, part: Partition, users: I64) -> None:
+        """Take users' histories out of the statistics, and tell the others."""
+        self._replay_and_tell(part, part.histories, users, -1)
+
+    def _replay_and_tell(self, part: Partition, h: hi.Histories, users: I64, sign: int) -> None:
         if part.journal is not None:
-            gone = deltas.of_histories(self.model, part.histories, users, sign)
-            part.journal.kept.add(gone)
-        self.replay(part, users, sign)
+            part.journal.kept.add(deltas.of_histories(self.model, h, users, sign))
+        self.replay(h, users, sign)
 
     def add_increments(self, increments: deltas.Increments, sign: int) -> None:
         """Add (sign 1) or take out (-1) increments of other learners' users."""
@@ -242,15 +244,15 @@ class Shared:
 
     def _shorten(self, part: Partition, user: int) -> None:
         """Cut the oldest quarter of a history, and what it added."""
-        users = np.array([user], dtype=np.int64)
-        self.take_out(part, users)
-        part.departed[SHORTENED] += hi.cut(
-            part.histories, user, self.config.max_history, part.counts
-        )
-        self.take_out(part, users, 1)
+        h, longest, only = part.histories, self.config.max_history, np.zeros(1, np.int64)
+        changed = shortening.reach(h, user, longest)
+        self._replay_and_tell(part, shortening.beginning(h, user, changed), only, -1)
+        gone = shortening.cut(h, user, longest, part.counts)
+        part.departed[SHORTENED] += gone
+        self._replay_and_tell(part, shortening.beginning(h, user, changed - gone), only, 1)
 
 
 def _sum_up(
-    part: Partition, users: I64, items: int, clock: int, made: list[con.Contribution]
+    h: hi.Histories, users: I64, items: int, clock: int, made: list[con.Contribution]
 ) -> None:
-    made.append(con.sum_up(part.histories, users, items, clock))
+    made.append(con.sum_up(h, users, items, clock))

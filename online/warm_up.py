@@ -12,7 +12,7 @@ from online.content_items import ItemContent
 from online.content_terms import terms_of
 from online.exploration import USUAL_RATE, New, Rules, explore, make_plan
 from online.interactions import Kind
-from online.learner import Learner
+from online.learner import Learner, LearnerConfig
 from online.siphash import hash_strings
 from online.spikes import Observation, SpikeMonitor
 
@@ -71,6 +71,8 @@ def _learner() -> None:
     learner.load_shared(learner.shared_state())
     learner.forget_user(0, "user")
     learner.drop_partition(1)
+    short = Learner(LearnerConfig(max_history=4))
+    short.learn(0, ["user"] * len(kinds), items, kinds, np.zeros(len(kinds)))
 
 
 if __name__ == "__main__":

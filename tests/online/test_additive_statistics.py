@@ -152,6 +152,19 @@ def test_a_long_history_is_cut_with_what_it_added(
     assert statistics(rebuilt) == statistics(learner)
 
 
+@pytest.mark.parametrize("longest", [40, 200])
+@pytest.mark.parametrize("items", [30, 400])
+def test_long_histories_leave_what_is_left_of_them(
+    make_learner: Any, new_stream: Any, statistics: Any, longest: int, items: int
+) -> None:
+    """Few distinct items, so that a context reaches far, and many; dislikes among all of them."""
+    learner = make_learner(max_history=longest)
+    new_stream(3_000, users=4, items=items).learn(learner)
+    rebuilt = make_learner(max_history=longest)
+    rebuilt.load_partition(0, learner.partition_state(0))
+    assert statistics(rebuilt) == statistics(learner)
+
+
 def test_a_history_of_dislikes_alone_is_cut_too(make_learner: Any, learn: Any) -> None:
     learner = make_learner(max_history=16)
     learn(learner, *(f"u i{n}" for n in range(100)), kind=Kind.NEGATIVE)
