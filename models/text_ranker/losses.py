@@ -5,10 +5,10 @@ Who is popular is in many batches, and would be pushed down for it. The correcti
 among the candidates:
 
     L = −mean_i log  e^{s(i,t) − α log Q(t)} / Σ_j e^{s(i,j) − α log Q(j)}
-    Q(j) = min(1, r + B q(j))
+    Q(j) = min(1, B q(j))
 
-r: the share of the texts that a step reads, whose pairs are all there; q(j): j's share of all
-targets, B: the step's other pairs; a hard negative was sought out, Q = 1. With
+q(j): j's share of all targets, B: the pairs that were drawn; Q = 1 of a text that a step reads, all
+of whose pairs are there, and of a hard negative, which was sought out. With
 α = 1 the optimum is s = log p(j|i) + const, popularity contained; with α = 0 it is log p(j|i)/q(j),
 what the text says of the user alone, which is all that is known of an item without an event.
 """
@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 
-def log_expected(share: Tensor, drawn: int, read: float = 0.0) -> Tensor:
-    """log Q(j) of items with these shares of the targets, float32[k]; r is `read`, B `drawn`."""
-    return (read + share * drawn).clamp(max=1.0).clamp_min(1e-12).log()
+def log_expected(share: Tensor, drawn: int) -> Tensor:
+    """log Q(j) of items with these shares of the targets, float32[k]; B is `drawn`."""
+    return (share * drawn).clamp(max=1.0).clamp_min(1e-12).log()
 
 
 def corrected_softmax(
@@ -34,7 +34,7 @@ def corrected_softmax(
         scores: float32[b, k], of every pair and candidate.
         log_q: float32[k], log Q of the candidates.
         target: int64[b], which candidate is the pair's own.
-        own: bool[b, k], candidates that the user has: they are no negatives.
+        own: bool[b, k], candidates that are no negatives, such as the user has.
         hard: float32[b, h], scores of hard negatives; -inf for none.
         strength: α.
     """

@@ -4,7 +4,9 @@ The text costs, not the pair: so a step reads the texts of a few hundred items o
 pairs with one of them as the target and others with one among the latest that the user met. What
 all other texts say is as it was when they were last read (cross-batch memory, 1912.06798), under
 the projection of now: it costs nothing, and turns faster than the trunk.
-Negatives are the targets of the step's pairs and, hard ones, items near to the user.
+Negatives are the targets of the step's pairs and, hard ones, items near to the user. What was read
+now is held against what was read now, and the rest against the rest: else the trunk would learn to
+make what it reads look new, since it is the target more often than what it read before.
 """
 
 from __future__ import annotations
@@ -100,15 +102,16 @@ class Steps:
         histories = torch.from_numpy(self._histories[chosen]).to(fresh.device)
         users = pooled_users(table, histories, self._weights[chosen].to(fresh.device))
         candidates, own = np.unique(self._targets[chosen], return_inverse=True)
-        others = int((~np.isin(self._targets[chosen], read)).sum())
+        now, taken = (np.isin(each, read) for each in (candidates, self._targets[chosen]))
+        expected = log_expected(self._share[candidates], int((~taken).sum()))
+        expected[now] = 0.0  # all texts that are read have all their pairs here
+        other = torch.from_numpy(now[None, :] != taken[:, None])
         sharp = self._sharpness.exp().clamp(max=SHARPEST)
         return corrected_softmax(
             sharp * users @ table[candidates].T,
-            log_expected(self._share[candidates], others, len(read) / len(self.items)).to(
-                fresh.device
-            ),
+            expected.to(fresh.device),
             torch.from_numpy(own).to(fresh.device),
-            self._had(chosen, candidates).to(fresh.device),
+            (self._had(chosen, candidates) | other).to(fresh.device),
             sharp * self._hard(users, table, chosen, generator),
             self._plan.strength,
         )
