@@ -19,7 +19,7 @@ class Plan(Struct, frozen=True):
         thinning: share of a text's tokens that a step leaves out.
     """
 
-    layers: int = 6
+    layers: int = 3
     width: int = 128
     tokens: int = 32
     passes: int = 12

@@ -42,7 +42,7 @@ def text_ranker(
     ] = 0.8,
     layers: Annotated[
         int, typer.Option(min=0, max=12, help="Upper layers trained; 0: the projection alone.")
-    ] = 6,
+    ] = 3,
     passes: Annotated[int, typer.Option(min=1, max=1_000, help="Over the texts, at most.")] = 12,
     patience: Annotated[int, typer.Option(min=1, help="Passes without a gain until it stops.")] = 3,
     hard: Annotated[int, typer.Option(min=0, max=100, help="Hard negatives of a pair.")] = 0,
