@@ -60,8 +60,8 @@ characters ({max_tokens} tokens are read){and_topics}. Made by `springtide train
 - Method: {method},
   seed {seed}, {epochs} epochs over {rows:,} rows, {seconds:.0f} s of training.
 - {expert}
-- Files: {size:.2f} MB, adapter and n-grams in eight bits, heads in fp16; their SHA-256 stand in
-  `manifest.json` and are checked at load.
+- Files: {size:.2f} MB, adapter in eight bits, n-grams in four, heads in fp16; their SHA-256 stand
+  in `manifest.json` and are checked at load.
 
 ## Use it for research, train your own for business
 
@@ -206,6 +206,7 @@ def _expert(manifest: Manifest) -> str:
         return "No n-gram expert: too few rows were left that the trunk had not seen."
     return (
         "Beside it a linear model over hashed words, Han characters and their neighbours, trained\n"
-        f"  on all rows: logits = {manifest.stack.temperature:g} · (trunk + "
-        f"{manifest.stack.weight:g} · n-grams), fitted on rows that neither has seen."
+        f"  on all rows: logits = {manifest.stack.temperature:g} · (trunk + w · n-grams), w = "
+        f"{manifest.stack.weight:g} · (100 / grams)^{manifest.stack.length:g},\n"
+        "  fitted on rows that neither had seen."
     )

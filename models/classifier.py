@@ -163,7 +163,7 @@ class Classifier:
     def _expert(self, texts: Sequence[str]) -> list[list[float]]:
         if self.ngrams is None:
             return [[0.0, 0.0, 0.0]] * len(texts)
-        added: list[list[float]] = (self._stack.weight * self.ngrams.logits(texts)).tolist()
+        added: list[list[float]] = self.ngrams.trusted(texts, self._stack).tolist()
         return added
 
     def vectors(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:

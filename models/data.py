@@ -33,12 +33,14 @@ class Comment(Struct, frozen=True):
 
 
 class LabelledSet(Struct, frozen=True):
-    """One set. `two_class`: it knows no neutral, so nothing is learned about neutral from it."""
+    """One set. `two_class`: it knows no neutral, so nothing is learned about neutral from it;
+    `phrases`: as a `Source` says."""
 
     name: str
     two_class: bool
     train: tuple[Comment, ...]
     test: tuple[Comment, ...]
+    phrases: bool = False
 
 
 class Source(Struct, frozen=True):
@@ -152,7 +154,7 @@ def read_source(folder: Path, source: Source) -> LabelledSet:
     train, test = split(_labelled(folder, source, source.files), source.test_share)
     if source.test_files:
         _, test = split(_labelled(folder, source, source.test_files), 1.0)
-    return LabelledSet(folder.name, source.two_class, train, test)
+    return LabelledSet(folder.name, source.two_class, train, test, source.phrases)
 
 
 def _labelled(folder: Path, source: Source, files: Iterable[str]) -> Iterator[tuple[str, int]]:
@@ -177,6 +179,19 @@ def outside(test: Iterable[Comment], train: Iterable[Comment]) -> tuple[Comment,
     """The test rows that stand in no training text."""
     texts = "\n".join({comment.text.casefold() for comment in train})
     return tuple(comment for comment in test if comment.text.casefold() not in texts)
+
+
+def parts(texts: Sequence[str]) -> list[bool]:
+    """Which texts stand, as whole words, in another one."""
+    split = [text.casefold().split() for text in texts]
+    known = {" ".join(words) for words in split}
+    inside: set[str] = set()
+    for words in split:
+        for start in range(len(words)):
+            for end in range(start + 1, len(words) + (start > 0)):  # not the whole of it
+                if (span := " ".join(words[start:end])) in known:
+                    inside.add(span)
+    return [" ".join(words) in inside for words in split]
 
 
 def read_columns(path: Path, text_column: str, label_column: str) -> Iterator[tuple[str, str]]:
@@ -225,7 +240,8 @@ def _without_test_texts(sets: list[LabelledSet]) -> list[LabelledSet]:
             each.name,
             each.two_class,
             tuple(comment for comment in each.train if comment.text.casefold() not in held_out),
-            outside(each.test, each.train) if SOURCES[each.name].phrases else each.test,
+            outside(each.test, each.train) if each.phrases else each.test,
+            each.phrases,
         )
         for each in sets
     ]

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data import LABELS, NEUTRAL
-from models.ngrams import KEPT, NGrams, buckets
+from models.ngrams import KEPT, LARGEST, NGrams, buckets
 from models.sampling import TrainingRow
 
 RATE, BATCH, MASKED = 0.1, 64, -1e4
-LARGEST = 127
+CUT = 0.9995
 
 
 def train_ngrams(
@@ -26,18 +26,22 @@ def train_ngrams(
     seed: int,
     progress: Callable[[int], None] = lambda done: None,
     kept: int = KEPT,
+    exact: bool = False,
 ) -> NGrams:
     """A table of the `kept` grams of the rows that say most, for sentiment.
 
     Args:
         rows: cleaned texts with labels; at least one.
         progress: called with the number of rows just learned.
+        exact: the table answers by its weights as trained, until it is saved.
     """
     mask = np.zeros((len(rows), len(LABELS)), np.float32)
     mask[[row.two_class for row in rows], NEUTRAL] = MASKED
     labels = np.array([row.label for row in rows])
     texts = [row.text for row in rows]
-    return train_table(texts, labels, mask, seed, kept, progress=progress, against=NEUTRAL)
+    return train_table(
+        texts, labels, mask, seed, kept, progress=progress, against=NEUTRAL, exact=exact
+    )
 
 
 def train_table(
@@ -49,6 +53,7 @@ def train_table(
     passes: int = 1,
     progress: Callable[[int], None] = lambda done: None,
     against: int | None = None,
+    exact: bool = False,
 ) -> NGrams:
     """A table of the grams of cleaned texts that say most.
 
@@ -58,6 +63,7 @@ def train_table(
         kept: at most so many grams.
         passes: times over the texts.
         against: the label whose weights are 0 and need no place; None: every label has its own.
+        exact: as for `train_ngrams`.
     """
     import torch
 
@@ -84,7 +90,7 @@ def train_table(
     best, ends = _telling(weights, known, kept), bias.detach().numpy()
     if against is not None:  # what is added to every label alike changes no probability
         weights, ends = weights - weights[:, [against]], ends - ends[against]
-    return _in_eight_bits(places[best], weights[best], ends)
+    return _in_four_bits(places[best], weights[best], ends, exact)
 
 
 def _known_grams(
@@ -112,10 +118,14 @@ def _bag(grams: Sequence[NDArray[np.int64]]) -> tuple[Any, Any]:
     return torch.from_numpy(np.concatenate(grams)), torch.from_numpy(starts)
 
 
-def _in_eight_bits(
-    kept: NDArray[np.int64], weights: NDArray[np.float32], bias: NDArray[np.float32]
+def _in_four_bits(
+    kept: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    exact: bool = False,
 ) -> NGrams:
     # A few large weights would coarsen all others: they are cut.
-    scale = max(float(np.quantile(np.abs(weights), 0.9995)) / LARGEST, 1e-6)
-    small = np.clip(np.round(weights / scale), -LARGEST, LARGEST).astype(np.int8)
-    return NGrams(kept, small, scale, bias.astype(np.float32))
+    scale = max(float(np.quantile(np.abs(weights), CUT)) / LARGEST**2, 1e-6)
+    steps = np.sign(weights) * np.round(np.sqrt(np.abs(weights) / scale))
+    small = np.clip(steps, -LARGEST, LARGEST).astype(np.int8)
+    return NGrams(kept, small, scale, bias.astype(np.float32), weights if exact else None)

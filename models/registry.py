@@ -17,7 +17,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from models.errors import ArtifactError
 
@@ -34,6 +36,7 @@ TOPICS = "topics.safetensors"
 LAYERS = "layers.safetensors"
 SCALE = ".scale"  # ends the name of an eight-bit tensor's scales
 LARGEST = 127
+USUAL = 100  # grams of a text
 
 
 class Adapter(Struct, frozen=True):
@@ -45,10 +48,20 @@ class Adapter(Struct, frozen=True):
 
 
 class Stack(Struct, frozen=True):
-    """How the n-gram expert joins the trunk: logits = temperature · (trunk + weight · n-grams)."""
+    """How the n-gram expert joins the trunk: logits = temperature · (trunk + w · n-grams).
+
+    w = weight · (100 / grams)^length, grams: of the text. An expert's logits are a sum over grams
+    that overlap: twice the grams are less than twice the evidence.
+    """
 
     weight: float
     temperature: float
+    length: float = 0.0
+
+    def trust(self, grams: NDArray[np.int64]) -> NDArray[np.float32]:
+        """w of texts with so many grams: float32[texts, 1]."""
+        factor = (USUAL / np.maximum(grams, 1)) ** self.length
+        return (self.weight * factor).astype(np.float32)[:, None]
 
 
 class Scores(Struct, frozen=True):

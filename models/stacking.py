@@ -1,12 +1,14 @@
 """Stacking: the n-gram expert beside the fine-tuned trunk, trusted as far as unseen rows say.
 
 The trunk learns from a few thousand rows, the expert from all. Some rows that the trunk was not
-shown are held back from the expert too; on them its weight and the temperature are chosen.
+shown are held back from a first expert too; on them is chosen how far it is trusted. The expert
+that is kept has all rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,14 +17,16 @@ from numpy.typing import NDArray
 
 from models import registry
 from models.classifier import Classifier
-from models.data import NEUTRAL, LabelledSet
+from models.data import NEUTRAL, LabelledSet, parts
+from models.ngrams import NGrams
 from models.ngrams_training import MASKED, train_ngrams
 from models.registry import Manifest, Stack
 from models.sampling import TrainingRow, draw
 
-HELD, FEWEST = 1_500, 200
-WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+HELD_SHARE, MOST_HELD, FEWEST = 0.1, 1_500, 200
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
+LENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def add_expert(
@@ -43,7 +47,7 @@ def add_expert(
         The manifest as written; unchanged where fewer than 200 rows are left that the trunk has
         not seen, or where the expert does not lower their log-loss.
     """
-    held, rows = _parts(sets, drawn, manifest.seed)
+    held, rest, all_rows = _parts(sets, drawn, manifest.seed)
     if sum(map(len, held)) < FEWEST:
         return manifest
     done = 0
@@ -51,18 +55,18 @@ def add_expert(
     def count(more: int) -> None:
         nonlocal done
         done += more
-        progress(done, len(rows))
+        progress(done, len(rest) + len(all_rows))
 
-    table = train_ngrams(rows, manifest.seed, count)
     classifier = Classifier(trunk, folder)
     texts = [row.text for group in held for row in group]
-    weight, temperature = fit_stack(trunk_logits(classifier, texts), table.logits(texts), held)
-    if weight == 0.0:
+    table = train_ngrams(rest, manifest.seed, count)
+    stack = fit_stack(trunk_logits(classifier, texts), table, held)
+    if not stack.weight:
         return manifest
-    table.save(folder / registry.NGRAMS)
+    train_ngrams(all_rows, manifest.seed, count).save(folder / registry.NGRAMS)
     whole = msgspec.structs.replace(
         manifest,
-        stack=Stack(weight, temperature),
+        stack=stack,
         sha256=manifest.sha256 | {registry.NGRAMS: registry.sha256(folder / registry.NGRAMS)},
     )
     registry.write_manifest(folder, whole)
@@ -80,21 +84,27 @@ def trunk_logits(classifier: Classifier, texts: Sequence[str]) -> NDArray[np.flo
     return logits
 
 
+def candidates(
+    weights: Sequence[float] = WEIGHTS, temperatures: Sequence[float] = TEMPERATURES
+) -> Iterator[Stack]:
+    """Ways to join an expert to a trunk."""
+    return (Stack(*each) for each in itertools.product(weights, temperatures, LENGTHS))
+
+
 def fit_stack(
-    trunk: NDArray[np.float32], ngrams: NDArray[np.float32], rows: Sequence[Sequence[TrainingRow]]
-) -> tuple[float, float]:
-    """The expert's weight and the temperature with the least log-loss, every set counting alike.
+    trunk: NDArray[np.float32], table: NGrams, rows: Sequence[Sequence[TrainingRow]]
+) -> Stack:
+    """The way with the least log-loss, every set counting alike.
 
     Args:
-        trunk, ngrams: logits [all rows, 3] on rows that neither was trained on, set after set.
+        trunk: logits [all rows, 3], set after set, on rows that neither was trained on.
         rows: the same rows by set.
     """
-    best = (np.inf, 0.0, 1.0)
-    for weight in WEIGHTS:
-        for temperature in TEMPERATURES:
-            logits = temperature * (trunk + weight * ngrams)
-            best = min(best, (_log_loss(logits, rows), weight, temperature))
-    return best[1], best[2]
+    said, grams = table.read([row.text for group in rows for row in group])
+    return min(
+        candidates(),
+        key=lambda way: _log_loss(way.temperature * (trunk + way.trust(grams) * said), rows),
+    )
 
 
 def _log_loss(logits: NDArray[np.floating], rows: Sequence[Sequence[TrainingRow]]) -> float:
@@ -112,17 +122,27 @@ def _log_loss(logits: NDArray[np.floating], rows: Sequence[Sequence[TrainingRow]
 
 def _parts(
     sets: Sequence[LabelledSet], drawn: int, seed: int
-) -> tuple[list[list[TrainingRow]], list[TrainingRow]]:
-    """Rows held back, by set, and the rows to train the expert on."""
+) -> tuple[list[list[TrainingRow]], list[TrainingRow], list[TrainingRow]]:
+    """Rows held back, by set, the others, and all rows.
+
+    A tenth of a set, at most 1,500; of phrases those alone that stand in no other, as in their
+    test part.
+    """
     generator = np.random.default_rng(seed)  # as the fine-tuning drew them
     shown = {row.text for row in draw(sets, drawn, generator)[0]}
-    held: list[list[TrainingRow]] = []
-    rows: list[TrainingRow] = []
+    held, rest, whole = list[list[TrainingRow]](), list[TrainingRow](), list[TrainingRow]()
     for each in sets:
         own = [TrainingRow(comment.text, comment.label, each.two_class) for comment in each.train]
-        unseen = [row for row in own if row.text not in shown]
-        chosen = [unseen[at] for at in generator.permutation(len(unseen))[:HELD]]
+        inside = parts([row.text for row in own]) if each.phrases else itertools.repeat(False)
+        unseen = [
+            row
+            for row, part in zip(own, inside, strict=False)
+            if not part and row.text not in shown
+        ]
+        most = min(MOST_HELD, int(HELD_SHARE * (len(unseen) if each.phrases else len(own))))
+        chosen = [unseen[at] for at in generator.permutation(len(unseen))[:most]]
         kept_back = {row.text for row in chosen}
         held.append(chosen)
-        rows += [row for row in own if row.text not in kept_back]
-    return held, rows
+        rest += [row for row in own if row.text not in kept_back]
+        whole += own
+    return held, rest, whole

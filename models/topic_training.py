@@ -24,6 +24,7 @@ from models.measures import score_labels
 from models.ngrams import NGrams, softmax
 from models.ngrams_training import train_table
 from models.registry import Manifest, Scores, Stack, Topic
+from models.stacking import candidates
 from models.topic_data import TopicSet
 from models.topics import TopicHead, load_topics, save_topics
 
@@ -34,7 +35,7 @@ WEIGHTS, TEMPERATURES = (
     (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0),
     (0.3, 0.4, 0.5, 0.6, 0.8, 1.0),
 )
-TABLE_BYTES = 400_000  # of one expert: an eight-bit weight a label and two bytes of place a gram
+TABLE_BYTES = 220_000  # of one expert: half a byte a label and 1.3 of place a gram
 STEPS = 60
 
 Progress = Callable[[int, int], None]
@@ -150,18 +151,18 @@ def _choose(
     for ridge in RIDGES:
         weight, bias = fit_linear(vectors[rest], labels[rest], count, ridge)
         linear[ridge] = vectors[held] @ weight.T + bias
-    experts: dict[int, NDArray[np.float32]] = {}
+    experts = {}
     for passes in PASSES:
         table = _table([texts[at] for at in rest], labels[rest], count, passes, seed)
-        experts[passes] = table.logits([texts[at] for at in held])
+        experts[passes] = table.read([texts[at] for at in held])
     best = (np.inf, Settings(RIDGE, 0, Stack(0.0, 1.0)))
-    for (ridge, own), (passes, expert) in itertools.product(linear.items(), experts.items()):
-        for share, temperature in itertools.product(WEIGHTS, TEMPERATURES):
-            shares = softmax(np.float32(temperature) * (own + np.float32(share) * expert))
-            loss = float(-np.mean(np.log(shares[np.arange(len(held)), labels[held]] + 1e-9)))
-            if loss < best[0]:
-                found = Settings(ridge, passes if share else 0, Stack(share, temperature))
-                best = (loss, found)
+    for (ridge, own), (passes, (said, grams)), stack in itertools.product(
+        linear.items(), experts.items(), candidates(WEIGHTS, TEMPERATURES)
+    ):
+        shares = softmax(np.float32(stack.temperature) * (own + stack.trust(grams) * said))
+        loss = float(-np.mean(np.log(shares[np.arange(len(held)), labels[held]] + 1e-9)))
+        if loss < best[0]:
+            best = (loss, Settings(ridge, passes if stack.weight else 0, stack))
     return best[1]
 
 
@@ -199,7 +200,7 @@ def _table(
     texts: Sequence[str], labels: NDArray[np.int64], count: int, passes: int, seed: int
 ) -> NGrams:
     mask = np.zeros((len(texts), count), np.float32)
-    return train_table(texts, labels, mask, seed, TABLE_BYTES // (count + 2), passes)
+    return train_table(texts, labels, mask, seed, int(TABLE_BYTES / (count / 2 + 1.3)), passes)
 
 
 def _scores(rows: TopicSet, shares: NDArray[np.float32]) -> Scores:

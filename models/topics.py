@@ -39,7 +39,7 @@ class TopicHead(Struct, frozen=True):
         """
         logits = vectors @ self.weight.T + self.bias
         if self.ngrams is not None:
-            logits = logits + self.stack.weight * self.ngrams.logits(texts)
+            logits = logits + self.ngrams.trusted(texts, self.stack)
         return softmax(self.stack.temperature * logits)
 
 
@@ -78,7 +78,7 @@ def load_topics(folder: Path, manifest: Manifest) -> dict[str, TopicHead]:
 
 
 def save_topics(folder: Path, heads: Mapping[str, TopicHead]) -> Path:
-    """Write `topics.safetensors`: heads in fp16, experts in eight bits."""
+    """Write `topics.safetensors`: heads in fp16, experts in four bits."""
     from safetensors.numpy import save_file
 
     tensors: dict[str, NDArray[np.generic]] = {}

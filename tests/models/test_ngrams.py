@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from models.classifier import Classifier
 from models.errors import ArtifactError
 from models.ngrams import BITS, NGrams, buckets
 from models.ngrams_training import train_ngrams
+from models.registry import Stack
 from models.sampling import TrainingRow
 from models.stacking import fit_stack, trunk_logits
 
@@ -66,24 +70,55 @@ def test_a_table_of_another_shape_is_refused(tmp_path: Path) -> None:
         NGrams.load(tmp_path / "table")
 
 
-def test_an_expert_of_noise_gets_no_weight_and_one_that_knows_gets_it() -> None:
+@given(
+    hnp.arrays(
+        np.int8, st.tuples(st.integers(1, 40), st.integers(2, 4)), elements=st.integers(-7, 7)
+    ),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_a_table_comes_back_as_it_was_kept(
+    weights: np.ndarray, against_second: bool, random: Random
+) -> None:
+    if against_second:
+        weights[:, 1] = 0
+    weights[::3, 0] = -weights[::3, -1]
+    kept = np.sort(random.sample(range(2**BITS if len(weights) % 2 else 60), len(weights)))
+    table = NGrams(kept, weights, 0.5, np.zeros(weights.shape[1], np.float32))
+    again = NGrams.of(table.tensors(), Path("table"))
+    np.testing.assert_array_equal(again.kept, kept)
+    np.testing.assert_array_equal(again.weights, weights)
+
+
+def test_an_expert_that_is_wrong_gets_no_weight_and_one_that_knows_gets_it() -> None:
     generator = np.random.default_rng(0)
     group = rows(200)
-    truth = np.zeros((len(group), 3), np.float32)
+    noise = generator.normal(0, 0.25, (len(group), 3)).astype(np.float32)
+    truth = np.zeros_like(noise)
     truth[np.arange(len(group)), [row.label for row in group]] = 2
-    noise = generator.normal(0, 2, truth.shape).astype(np.float32)
-    assert fit_stack(truth, noise, [group])[0] == 0.0
-    assert fit_stack((noise / 8).astype(np.float32), truth, [group])[0] > 0.5
+    knows = train_ngrams(rows(300), seed=0)
+    wrong = [msgspec.structs.replace(row, label=POSITIVE - row.label) for row in rows(300)]
+    assert fit_stack(noise, knows, [group]).weight > 0.5
+    assert fit_stack(truth, train_ngrams(wrong, seed=0), [group]).weight == 0.0
+
+
+def test_a_longer_text_is_trusted_less() -> None:
+    trust = Stack(0.5, 1.0, length=0.5).trust(np.array([100, 400, 0]))
+    np.testing.assert_allclose(trust, [[0.5], [0.25], [5.0]])
+    table = train_ngrams(rows(100), seed=0)
+    logits, grams = table.read(["excellent qwerty", ""])
+    assert grams.tolist() == [3, 0]
+    way = Stack(0.5, 1.0)
+    np.testing.assert_allclose(table.trusted(["excellent qwerty"], way), logits[:1] / 2)
 
 
 def test_the_expert_changes_answers_and_not_the_trunk(classifier: Classifier) -> None:
     assert classifier.manifest.stack is not None
     texts = ["物流很快，包装完好", "Never again, waste of money"]
-    weight, temperature = classifier.manifest.stack.weight, classifier.manifest.stack.temperature
+    stack = classifier.manifest.stack
     assert classifier.ngrams is not None
-    whole = temperature * (
-        trunk_logits(classifier, texts) + weight * classifier.ngrams.logits(texts)
-    )
+    trunk = trunk_logits(classifier, texts)
+    whole = stack.temperature * (trunk + classifier.ngrams.trusted(texts, stack))
     powers = np.exp(whole - whole.max(axis=1, keepdims=True))
     shares = powers / powers.sum(axis=1, keepdims=True)
     found = [(one.negative, one.neutral, one.positive) for one in classifier.predict(texts)]
