@@ -11,11 +11,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from models import tile_amx
 from models.forward import Forward, fused, read_trunk
 from models.layouts import Padded
+from models.tile_amx import AMX_UNIT
 from models.tile_bytes import BYTE_UNIT
 from models.tile_lanes import LANE_UNIT
+from models.tile_products import Unit
 from models.tiles import Tiles, byte_unit, unit
+from tests.models import emulated_tiles
 
 LENGTHS = (1, 3, 16, 17, 32, 33, 64, 80, 200, 512)
 
@@ -32,14 +36,22 @@ def rows() -> list[list[int]]:
 
 @pytest.fixture(scope="module", params=["bytes", "lanes", "amx"])
 def two_layers(trunk: Path, request: pytest.FixtureRequest) -> tuple[Forward, Tiles]:
-    given = {"bytes": byte_unit(), "lanes": LANE_UNIT, "amx": unit()}[request.param]
-    if given is None or (request.param == "amx" and given is LANE_UNIT):
-        pytest.skip(f"this processor has nothing for {request.param}")
+    given = {"bytes": byte_unit(), "lanes": LANE_UNIT, "amx": AMX_UNIT}[request.param]
+    if given is None:
+        pytest.skip("this processor multiplies no bytes")
+    if given is AMX_UNIT and unit() is not AMX_UNIT:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tile_amx, "_tile", emulated_tiles.tile)
+            return _two_layers(trunk, given, threads=1)
+    return _two_layers(trunk, given, threads=2)
+
+
+def _two_layers(trunk: Path, given: Unit, threads: int) -> tuple[Forward, Tiles]:
     shape, weights = read_trunk(trunk)
     shape = msgspec.structs.replace(shape, layers=2)
     whole = fused(shape, weights)
     word = whole["embeddings.word_embeddings.weight"].bfloat16()
-    tiles = Tiles(2, shape.num_attention_heads, shape.layer_norm_eps, whole, word, given, 2)
+    tiles = Tiles(2, shape.num_attention_heads, shape.layer_norm_eps, whole, word, given, threads)
     return Forward(shape, weights, "cpu", "float32"), tiles
 
 
@@ -62,13 +74,14 @@ def test_a_text_has_the_same_vector_in_any_company(
     two_layers: tuple[Forward, Tiles], rows: list[list[int]]
 ) -> None:
     _, tiles = two_layers
+    many = 4 if tiles.unit is not AMX_UNIT or unit() is AMX_UNIT else 1
     alone = np.concatenate([tiles.vectors([row]) for row in rows])
     orders = [list(np.random.default_rng(each).permutation(len(rows))) for each in range(4)]
 
     def together(order: list[int]) -> NDArray[np.float32]:
         return tiles.vectors([rows[index] for index in order])
 
-    with ThreadPoolExecutor(4) as threads:
+    with ThreadPoolExecutor(many) as threads:
         for order, found in zip(orders, threads.map(together, orders), strict=True):
             np.testing.assert_array_equal(found, alone[order])
 
