@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -107,7 +107,7 @@ class App:
         )
         self.erased_rows = ErasedRows(self.river, self.warehouse, self.checkpointer.holds)
         self.river.on_forgotten = self.erased_rows.bury
-        self.faust = _faust_app(settings)
+        self.faust = _faust_app(settings, lambda: self.river.generation)
         self._tasks: list[asyncio.Task[None]] = []
         self._assigned = asyncio.Event()
         self.membership = Membership(self.faust)
@@ -202,7 +202,7 @@ async def _or_die(run: Any) -> None:
         fatal(error)
 
 
-def _faust_app(settings: Settings) -> Any:
+def _faust_app(settings: Settings, generation: Callable[[], int]) -> Any:
     kafka_url = settings.kafka_url.get_secret_value()
     broker = ";".join(f"aiokafka://{server}" for server in kafka_servers(kafka_url))
     datadir = settings.data_dir.absolute() / "faust"
@@ -227,7 +227,7 @@ def _faust_app(settings: Settings) -> Any:
         consumer_max_fetch_size=batch_consumer.MAX_FETCH_BYTES,
     )
     # Small batches of comments: scoring takes long, and no partition may fall far behind another.
-    batch_consumer.install(app, {topics.COMMENTS: AT_ONCE})
+    batch_consumer.install(app, {topics.COMMENTS: AT_ONCE}, generation)
     return app
 
 

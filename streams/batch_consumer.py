@@ -14,7 +14,7 @@ one user partition apart (range assignment here keeps them together).
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -45,6 +45,7 @@ class Batch(Struct, frozen=True):
 
     Attributes:
         end: the offset that the partition's next record gets, as of the fetch; 0: not known.
+        generation: how often partitions had been handed out anew when it was fetched.
     """
 
     topic: str
@@ -54,6 +55,7 @@ class Batch(Struct, frozen=True):
     values: list[bytes | None]
     timestamps_ms: list[int]
     end: int = 0
+    generation: int = 0
 
     def part(self, start: int, end: int) -> Batch:
         """Its records from `start` to before `end`."""
@@ -68,6 +70,7 @@ class Batch(Struct, frozen=True):
             self.values[cut],
             self.timestamps_ms[cut],
             self.end,
+            self.generation,
         )
 
 
@@ -76,7 +79,9 @@ def to_batch(records: Sequence[Any]) -> Batch:
     return in_columns(records[0].topic, records[0].partition, records)
 
 
-def in_columns(topic: str, partition: int, records: Sequence[Any], end: int = 0) -> Batch:
+def in_columns(
+    topic: str, partition: int, records: Sequence[Any], end: int = 0, generation: int = 0
+) -> Batch:
     """The same of records that do not say where they come from."""
     return Batch(
         topic,
@@ -86,6 +91,7 @@ def in_columns(topic: str, partition: int, records: Sequence[Any], end: int = 0)
         [record.value for record in records],
         [record.timestamp for record in records],
         end,
+        generation,
     )
 
 
@@ -162,9 +168,12 @@ class BatchConsumer(driver.Consumer):
 
     Attributes:
         most_at_once: topic → records of a batch, where it is not MAX_BATCH.
+        ours: counts how often partitions were handed out anew. Kafka's generation does not tell: it
+            stays what it is where a member joins again that the group never missed.
     """
 
     most_at_once: Mapping[str, int] = {}
+    ours: Callable[[], int] = staticmethod(lambda: 0)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -186,14 +195,14 @@ class BatchConsumer(driver.Consumer):
             # What was fetched while the flow stood still is fetched again from the commit.
             await self._seek_back()
             return
-        batches = []
+        batches, ours = [], self.ours()
         for tp, fetched in records.items():
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
             end = self.highwater(tp) or 0
             self.app.monitor.track_tp_end_offset(tp, end)
             most = self.most_at_once.get(tp.topic, MAX_BATCH)
-            parts = cut(in_columns(tp.topic, tp.partition, fetched, end), most)
+            parts = cut(in_columns(tp.topic, tp.partition, fetched, end, ours), most)
             batches.append([(tp, part) for part in parts])
         for tp, part in in_turn(batches):
             if not self.flow_active or self.app.consumer_generation_id != generation:
@@ -279,8 +288,8 @@ class _Raw(codecs.Codec):
 RAW = "springtide-raw"
 
 
-def install(app: Any, most_at_once: Mapping[str, int]) -> None:
-    """Make `app` consume in batches; call before it starts."""
+def install(app: Any, most_at_once: Mapping[str, int], ours: Callable[[], int]) -> None:
+    """Make `app` consume in batches; call before it starts. See `BatchConsumer`."""
     codecs.register(RAW, _Raw())
-    consumer = type("Consumer", (BatchConsumer,), {"most_at_once": dict(most_at_once)})
-    app.transport.Consumer = consumer
+    settings = {"most_at_once": dict(most_at_once), "ours": staticmethod(ours)}
+    app.transport.Consumer = type("Consumer", (BatchConsumer,), settings)

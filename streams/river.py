@@ -225,9 +225,6 @@ def one_by_one(
     return handle_all
 
 
-Taken = tuple[Any, int]  # Faust's event, and the generation in which it came
-
-
 def agent(
     river: River,
     handle: Callable[[Sequence[Batch]], Awaitable[None]],
@@ -242,14 +239,14 @@ def agent(
         gathered: batches that may wait for it. The newest event waits behind all of them.
     """
 
-    async def read(stream: Any, waiting: asyncio.Queue[Taken]) -> None:
+    async def read(stream: Any, waiting: asyncio.Queue[Any]) -> None:
         async for event in stream.noack().events():
-            await waiting.put((event, river.generation))
+            await waiting.put(event)
 
-    async def work(waiting: asyncio.Queue[Taken]) -> None:
+    async def work(waiting: asyncio.Queue[Any]) -> None:
         while True:
             taken = [await waiting.get()]
-            while sum(len(event.value.offsets) for event, _ in taken) < most:
+            while sum(len(event.value.offsets) for event in taken) < most:
                 if waiting.empty():
                     await asyncio.sleep(0)  # Faust gives one batch at each turn of the loop
                     if waiting.empty():
@@ -257,8 +254,9 @@ def agent(
                 taken.append(waiting.get_nowait())
             await river.admit()
             generation = river.generation
-            # What came before partitions were handed out anew is fetched again.
-            events = [event for event, at in taken if at == generation]
+            # What was fetched before partitions were handed out anew is fetched again. Faust may
+            # still hold some of it: taken now, it would make all before it look learned.
+            events = [event for event in taken if event.value.generation == generation]
             if not events:
                 continue
             await handle([event.value for event in events])
@@ -267,7 +265,7 @@ def agent(
                 river.acknowledge_later(event, event.value, generation)
 
     async def consume(stream: Any) -> None:
-        waiting: asyncio.Queue[Taken] = asyncio.Queue(gathered)
+        waiting: asyncio.Queue[Any] = asyncio.Queue(gathered)
         parts = [asyncio.create_task(part) for part in (read(stream, waiting), work(waiting))]
         try:
             await asyncio.gather(*parts)

@@ -32,9 +32,8 @@ def new_river() -> River:
     )
 
 
-def batch(first: int, records: int = 1) -> Batch:
-    offsets = list(range(first, first + records))
-    return Batch("comments.v1", 0, offsets, [None] * records, [b""] * records, [0] * records)
+def batch(first: int, generation: int = 0) -> Batch:
+    return Batch("comments.v1", 0, [first], [None], [b""], [0], generation=generation)
 
 
 class Stream:
@@ -121,6 +120,24 @@ def test_nothing_of_an_earlier_assignment_is_handled_or_acknowledged() -> None:
     handled, unacknowledged = asyncio.run(scenario())
     assert handled == [0]  # the others were delivered before partitions were handed out anew
     assert unacknowledged == 0  # nor is the first: its handler may have stopped half-way
+
+
+def test_what_faust_still_held_is_not_taken_for_new() -> None:
+    async def scenario() -> list[int]:
+        river, handled, done = new_river(), [], asyncio.Event()
+
+        async def handle(batches: Sequence[Batch]) -> None:
+            handled.extend(each.offsets[0] for each in batches)
+            if handled == [0]:
+                river.new_generation()  # 1 and 2 were fetched; 2 is read afterwards
+            if 2 in handled:
+                done.set()
+
+        fetched = [batch(0), batch(1), batch(2), *(batch(at, generation=1) for at in (1, 2))]
+        await run(agent(river, handle)(OneATurn(fetched)), done)
+        return handled
+
+    assert asyncio.run(scenario()) == [0, 1, 2], "2 before 1 would make 1 look learned"
 
 
 def test_a_partition_that_went_elsewhere_holds_nobody_up() -> None:
