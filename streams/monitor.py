@@ -205,9 +205,11 @@ class Monitor:
         await self._pager.recall()
         while self._untold and self._river.certain():
             epoch, first = self.epoch, self._untold[0]
-            await self._pager.tell(first, self._watermark)
+            told = await self._pager.tell(first, self._watermark)
             if epoch != self.epoch:
                 return
+            if not told:
+                continue
             self._untold.popleft()
             async with self._told:
                 self._told.notify_all()

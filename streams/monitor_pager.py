@@ -6,6 +6,7 @@ known there by its fingerprint, or, where event time came in another order, by i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,11 +70,17 @@ class Pager:
 
     async def recall(self) -> None:
         """Read alerts.v1, once an ownership: what has been told, and what of it is still open."""
-        if self._recalled:
-            return
-        self._recalled = True
+        while not self._recalled:
+            told = self._told
+            alerts = await read_alerts(self._river.settings.kafka_url.get_secret_value())
+            if told is self._told:  # else the stream has another owner since, or had one
+                self._recalled = True
+                self._take(alerts)
+                await self._warm_up()
+
+    def _take(self, alerts: Sequence[Alert]) -> None:
         firing: dict[tuple[str, str], Alert] = {}
-        for alert in await read_alerts(self._river.settings.kafka_url.get_secret_value()):
+        for alert in alerts:
             self._told.add(_identity(alert))
             where = (alert.tenant, alert.key)
             if alert.state == "resolved":
@@ -84,7 +91,6 @@ class Pager:
         for alert in firing.values():  # Alertmanager forgets what nobody posts again
             if alert.state == "firing" and not alert.historic:
                 self._sender.remember(alert_fields(alert))
-        await self._warm_up()
 
     async def _warm_up(self) -> None:
         """The first alert must wait neither for imports nor for a cold ClickHouse."""
@@ -100,15 +106,23 @@ class Pager:
         fingerprint = self._firing.get(tenant, {}).get(key, "")
         return fingerprint, self.aliases.get(fingerprint, fingerprint)
 
-    async def tell(self, untold: Untold, watermark: float) -> None:
-        """Put an alarm on alerts.v1, then to Redis and, unless it is history, the webhooks."""
+    async def tell(self, untold: Untold, watermark: float) -> bool:
+        """Put an alarm on alerts.v1, then to Redis and, unless it is history, the webhooks.
+
+        Returns:
+            False where the stream was let go, or may have been, while its causes were looked for:
+            it has not been told.
+        """
+        told = self._told
         alert = await self._describe(untold, watermark)
+        if told is not self._told or not self._river.certain():
+            return False
         payload = encode(alert)
-        if _identity(alert) not in self._told:
+        if _identity(alert) not in told:
             key = item_key(alert.tenant, alert.key)
             kept = encode(without_words(alert))
             await self._river.outlet.write([Outgoing(topics.ALERTS, key, kept, 0)])
-            self._told.add(_identity(alert))
+            told.add(_identity(alert))
             self._river.metrics.alerts.labels(alert.state).inc()
             log.warning(
                 "alert." + alert.state,
@@ -120,6 +134,7 @@ class Pager:
         if alert.state == "resolved":
             self.aliases.pop(untold.alarm.fingerprint, None)
         await self._deliver(alert, payload)
+        return True
 
     def _fingerprint(self, tenant: str, alarm: Alarm) -> str:
         """The incident's name; the one of before the crash where it has been told under another."""
