@@ -19,17 +19,15 @@ ROWS, PAIRS = 16, 16
 def tile(code: Code, name: str, *arguments: Any) -> None:
     """Stands for `tile_amx._tile`."""
     if name == "tilezero":
-        with code.loop(ROWS) as row:
-            code.store(code.lanes(0.0), _place(code, arguments[0]) + row * 64)
+        zeros = code.builder.ptrtoint(_global(code, "zeros", 64), INT)
+        _move(code, Term(code, zeros), code.number(0), _place(code, arguments[0]), code.number(64))
     elif name in ("tileloadd64", "tilestored64"):
         held, apart = _place(code, arguments[0]), Term(code, arguments[2])
         memory = Term(code, code.builder.ptrtoint(arguments[1], INT))
-        with code.loop(ROWS) as row:
-            here, there = held + row * 64, memory + row * apart
-            if name == "tileloadd64":
-                code.store(code.load(there), here)
-            else:
-                code.store(code.load(here), there)
+        if name == "tileloadd64":
+            _move(code, memory, apart, held, code.number(64))
+        else:
+            _move(code, held, code.number(64), memory, apart)
     elif name == "tdpbf16ps":
         code.run(_multiply(code.module), *(_place(code, each) for each in arguments))
     else:
@@ -38,12 +36,30 @@ def tile(code: Code, name: str, *arguments: Any) -> None:
 
 def _place(code: Code, number: Any) -> Term:
     """Address of a tile."""
-    held = code.module.globals.get("tiles")
-    if held is None:
-        kind = ir.ArrayType(BYTE, 8 * TILE)
-        held = ir.GlobalVariable(code.module, kind, "tiles")
-        held.linkage, held.initializer = "internal", ir.Constant(kind, None)
+    held = _global(code, "tiles", 8 * TILE)
     return Term(code, code.builder.ptrtoint(held, INT)) + number.constant * TILE
+
+
+def _global(code: Code, name: str, size: int) -> Any:
+    """So many bytes of the module, zeros at first."""
+    held = code.module.globals.get(name)
+    if held is None:
+        kind = ir.ArrayType(BYTE, size)
+        held = ir.GlobalVariable(code.module, kind, name)
+        held.linkage, held.initializer = "internal", ir.Constant(kind, None)
+    return held
+
+
+def _move(code: Code, there: Term, apart: Term, here: Term, wide: Term) -> None:
+    """Sixteen rows of 64 bytes, from rows `apart` bytes from each other to rows `wide` bytes."""
+    known = getattr(code.module, "move", None)
+    if known is None:
+        known = code.module.move = Code(code.module, "move", 4)
+        source, source_step, target, target_step = known.arguments
+        with known.loop(ROWS) as row:
+            known.store(known.load(source + row * source_step), target + row * target_step)
+        known.done()
+    code.run(known, there, apart, here, wide)
 
 
 def _multiply(module: Any) -> Code:
