@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -26,12 +26,13 @@ from streams.chaos_plan import Fault, plan
 from streams.chaos_round import Progress, Round
 from streams.demo_parts import Parts
 from streams.freshness import FreshnessWatch
+from streams.sender import Outbound
 from streams.simulate import START, SimulationConfig, simulate
 
 PROBES_PER_SECOND = 100.0
 LATE_SECONDS = 20.0  # what a living house owes may come as late as this after the last checkpoint
 COUNT_SECONDS = 120.0  # in which ClickHouse must answer, on a machine that is busy elsewhere
-BETWEEN_SECONDS = 30 * 86_400.0  # of the platform's clock, from one round's start to the next one's
+BETWEEN_SECONDS = 3_600.0  # of the platform's clock, from one round's last event to the next one's
 # Users of another round would come back with another profile, and topics keep no order among them:
 # what is taken at the moment of opting in may be ignored.
 STRANGERS = 50_000  # more than come in a round
@@ -145,6 +146,7 @@ class _House:
     ) -> None:
         self._options, self._parts, self._proxies = options, parts, proxies
         self._progress = progress
+        self._clock = START  # the platform's, epoch seconds
         stack = parts.stack
         self._watch = FreshnessWatch(stack.redis_url, min(1.0, PROBES_PER_SECOND / options.rate))
         kafka = stack.broker.startswith("kafka")
@@ -170,11 +172,12 @@ class _House:
         options, faults = self._options, self._options.plan(seed)
         config = SimulationConfig(
             rate=options.rate, seconds=math.inf, seed=seed, run=f"chaos-{seed}", users=2_000,
-            first_user=number * STRANGERS, start=START + number * BETWEEN_SECONDS,
+            first_user=number * STRANGERS, start=self._clock + BETWEEN_SECONDS,
         )  # fmt: skip
+        stream = self._in_time(simulate(config))
         run = Round(
-            self._parts, self._proxies, self._sender, self._watch, simulate(config), faults,
-            options.events, lambda doing, share: self._progress(f"{seed}: {doing}", share),
+            self._parts, self._proxies, self._sender, self._watch, stream, faults, options.events,
+            lambda doing, share: self._progress(f"{seed}: {doing}", share),
         )  # fmt: skip
         await run.run()
         found = await self._count(last or run.stuck)
@@ -192,6 +195,11 @@ class _House:
             broker=self._parts.stack.broker,
             seconds=round(time.monotonic() - began, 1),
         )
+
+    def _in_time(self, stream: Iterator[Outbound]) -> Iterator[Outbound]:
+        for outbound in stream:
+            self._clock = max(self._clock, outbound.at)
+            yield outbound
 
     async def _count(self, stop: bool) -> Verdict:
         if stop:
