@@ -13,6 +13,7 @@ one user partition apart (range assignment here keeps them together).
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -178,6 +179,8 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._acked_first: defaultdict[Any, dict[int, int]] = defaultdict(dict)
+        self._seeking = self._seeks = 0
+        self._sought = -1  # the assignment whose positions were last set
 
     def _new_consumer_thread(self) -> Any:
         return _InLoop(self, beacon=self.beacon)
@@ -185,14 +188,34 @@ class BatchConsumer(driver.Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         await drain(self, fetcher)
 
+    async def perform_seek(self) -> None:
+        """Go to the committed offsets: one partition after the other, and Faust's notes at last."""
+        self._seeking += 1
+        self._seeks += 1
+        ours = self.ours()
+        try:
+            await super().perform_seek()
+            self._sought = ours
+        finally:
+            self._seeking -= 1
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
-        """Yield (topic partition, message), a message holding a `Batch`."""
+        """Yield (topic partition, message), a message holding a `Batch`.
+
+        Where two rebalances follow each other at once, Faust resumes the flow for the first in the
+        middle of the second. What was fetched before the positions of this assignment were set, or
+        while they were being set, is fetched again from the commit: some of it would be passed over
+        for being older than what the former assignment had read.
+        """
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        under_way, seeks = self._seeking, self._seeks
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
             return
-        if not self.flow_active:
-            # What was fetched while the flow stood still is fetched again from the commit.
+        settled = not under_way and self._seeks == seeks and self._sought == self.ours()
+        if not (self.flow_active and settled):
             await self._seek_back()
             return
         batches, ours = [], self.ours()
@@ -231,6 +254,7 @@ class BatchConsumer(driver.Consumer):
             await self.perform_seek()
         except Exception as error:  # a rebalance is under way; the next assignment seeks again
             self.log.warning("no seek while the flow stands still: %s", error)
+            await asyncio.sleep(0.1)
 
     def ack(self, message: Any) -> bool:
         """Acknowledge every offset of the batch: Faust's list holds the last, we the first."""
