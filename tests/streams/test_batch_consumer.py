@@ -175,3 +175,59 @@ def test_nothing_is_taken_after_a_seek() -> None:
     results[PLACE], state = fetched_result(damage=False)
     state.seek(2)
     assert results[PLACE].getall(None) == [] and state.position == 2
+
+
+class Seeking(batch_consumer.BatchConsumer):
+    """Without Faust's machinery: one record is fetched each time, at what `position` says."""
+
+    should_stop = False
+    position = 7
+
+    def __init__(self) -> None:
+        self._seeking = self._seeks = 0
+        self._sought, self.flow_active = 0, True
+        self._buffered_partitions: set[Any] = set()
+        monitor = SimpleNamespace(track_tp_end_offset=lambda *_: None)
+        self.app = SimpleNamespace(consumer_generation_id=1, monitor=monitor)
+        self.assignments = 0
+        self.meanwhile: list[Any] = []
+        self.ours: Any = lambda: self.assignments
+        self._read_offset: Any = {}
+        self._committed_offset: Any = {}
+
+    async def perform_seek(self) -> None:
+        self.position = 3
+        await super().perform_seek()
+
+    async def seek_to_committed(self) -> Any:
+        return {}
+
+    async def _wait_next_records(self, timeout: float) -> Any:
+        record = SimpleNamespace(offset=self.position, key=None, value=b"", timestamp=0)
+        for one in self.meanwhile:
+            await one()
+        return {HERE: [record]}, None
+
+    def highwater(self, tp: Any) -> int:
+        return 0
+
+    async def taken(self) -> list[int]:
+        return [message.offset async for _, message in self.getmany(1.0)]
+
+
+HERE = TopicPartition("clicks.v1", 0)
+
+
+def test_what_is_fetched_while_positions_are_being_set_is_fetched_again() -> None:
+    async def scenario() -> None:
+        consumer = Seeking()
+        assert await consumer.taken() == [7]
+        consumer.assignments = 1  # handed out anew, and the flow resumed for the time before
+        assert await consumer.taken() == [] and consumer.position == 3
+        assert await consumer.taken() == [3]
+        consumer.meanwhile, consumer.position = [consumer.perform_seek], 7
+        assert await consumer.taken() == [], "somebody else was setting them"
+        consumer.meanwhile = []
+        assert await consumer.taken() == [3]
+
+    asyncio.run(scenario())
