@@ -14,14 +14,12 @@ one user partition apart (range assignment here keeps them together).
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeVar
 
 import faust.transport.drivers.aiokafka as driver
-from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from faust.serializers import codecs
 from faust.types.tuples import ConsumerMessage
@@ -29,6 +27,7 @@ from msgspec import Struct
 
 from streams import fetch_plan
 from streams.consumer_loop import InLoop, drain
+from streams.fetch_records import Unpacked
 
 MAX_BATCH = 500
 MAX_BATCH_BYTES = 8_000_000
@@ -116,34 +115,6 @@ def in_turn(queues: Sequence[Sequence[T]]) -> Iterator[T]:
         yield from (one for one in row if one is not None)
 
 
-class _Unpacked(OrderedDict[Any, Any]):
-    """A fetcher's results, whose records stay as they were unpacked and are taken all at once.
-
-    aiokafka makes a ConsumerRecord of eleven fields of each: a third of what an event costs here.
-    """
-
-    def __setitem__(self, tp: Any, result: Any) -> None:
-        if type(result) is FetchResult and result.has_more():
-            result._partition_records._consumer_record = _as_unpacked
-            result.getall = partial(_take_all, result)
-        super().__setitem__(tp, result)
-
-
-def _as_unpacked(_tp: Any, record: Any) -> Any:
-    return record
-
-
-def _take_all(result: Any, _most: int | None = None) -> list[Any]:
-    """What was fetched of a partition. Where it is damaged nothing is taken: it comes again."""
-    if not result.has_more() or not result.check_assignment(result._topic_partition):
-        return []
-    fetched = result._partition_records
-    result._partition_records = None
-    taken = list(fetched._records_iterator)
-    result._assignment.state_value(result._topic_partition).consumed_to(fetched.next_fetch_offset)
-    return taken
-
-
 class _InLoop(InLoop):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -157,9 +128,9 @@ class _InLoop(InLoop):
         self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None
     ) -> Any:
         fetcher = consumer._fetcher
-        if type(fetcher._records) is not _Unpacked:
+        if type(fetcher._records) is not Unpacked:
             # Nothing was read from it yet: results unpack their records when they are asked.
-            fetcher._records = _Unpacked(fetcher._records)
+            fetcher._records = Unpacked(fetcher._records)
             fetch_plan.install(fetcher)
         return await super()._fetch_records(consumer, active_partitions, timeout, None)
 

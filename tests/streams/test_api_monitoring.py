@@ -7,8 +7,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streams import topics
-
 RunningApi = Any  # of conftest.py
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -29,7 +27,7 @@ def comment_rows(api: RunningApi, item: str, labels: list[str]) -> dict[str, lis
 
 def test_sentiment_of_an_item_is_counted(running_api: RunningApi) -> None:
     rows = comment_rows(running_api, "oboe", ["negative", "negative", "positive", "neutral"])
-    running_api.warehouse.insert("scored_comments", topics.SCORED_COMMENTS, 0, rows, "")
+    running_api.warehouse.insert("scored_comments", rows, "")
     answer = running_api.client.get("/v1/items/oboe/sentiment", params={"minutes": 10}).json()
     assert (answer["comments"], answer["negatives"], answer["negative_share"]) == (4, 2, 0.5)
     assert sum(minute["positives"] for minute in answer["by_minute"]) == 1
@@ -52,13 +50,11 @@ def alert_row(api: RunningApi, state: str, offset: int, evidence: float) -> dict
 
 def test_a_spike_is_one_alert_that_keeps_its_comments(running_api: RunningApi) -> None:
     insert = running_api.warehouse.insert
-    insert("alerts", topics.ALERTS, 0, alert_row(running_api, "firing", 1, 5.3), "")
-    insert(
-        "alerts", topics.ALERTS, 0, alert_row(running_api, "firing", 2, 5.3), ""
-    )  # after a crash
+    insert("alerts", alert_row(running_api, "firing", 1, 5.3), "")
+    insert("alerts", alert_row(running_api, "firing", 2, 5.3), "")  # after a crash
     (alert,) = running_api.client.get("/v1/alerts?state=firing").json()["alerts"]
     assert (alert["state"], alert["resolved_at"], alert["title"]) == ("firing", None, "Oboe")
-    insert("alerts", topics.ALERTS, 0, alert_row(running_api, "resolved", 3, -1.0), "")
+    insert("alerts", alert_row(running_api, "resolved", 3, -1.0), "")
     (alert,) = running_api.client.get("/v1/alerts").json()["alerts"]
     assert alert["state"] == "resolved"
     assert alert["evidence"] == 5.3
@@ -70,7 +66,7 @@ def test_a_spike_is_one_alert_that_keeps_its_comments(running_api: RunningApi) -
 
 def test_an_alert_is_acknowledged_and_snoozed_and_never_hidden(running_api: RunningApi) -> None:
     row = alert_row(running_api, "firing", 7, 5.3) | {"fingerprint": ["f 7/x"]}
-    running_api.warehouse.insert("alerts", topics.ALERTS, 0, row, "")
+    running_api.warehouse.insert("alerts", row, "")
     post = running_api.client.post
 
     def now() -> Any:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from intervaltree import IntervalTree  # type: ignore[import-untyped] # Faust keeps gaps in one
 
 from streams import batch_consumer
+from streams.fetch_records import Unpacked
 
 
 def fetched(sizes: list[int]) -> batch_consumer.Batch:
@@ -153,7 +154,7 @@ def fetched_result(damage: bool) -> tuple[Any, Any]:
 
 
 def test_records_stay_as_they_were_unpacked() -> None:
-    results = batch_consumer._Unpacked()
+    results = Unpacked()
     results[PLACE], state = fetched_result(damage=False)
     batch = batch_consumer.in_columns("t", 0, results[PLACE].getall(None))
     assert batch.offsets == [5, 6, 7] and batch.timestamps_ms == [1_000, 1_001, 1_002]
@@ -162,7 +163,7 @@ def test_records_stay_as_they_were_unpacked() -> None:
 
 
 def test_of_a_damaged_fetch_nothing_is_taken_and_it_is_fetched_again() -> None:
-    results = batch_consumer._Unpacked()
+    results = Unpacked()
     results[PLACE], state = fetched_result(damage=True)
     with pytest.raises(CorruptRecordException):
         results[PLACE].getall(None)
@@ -171,7 +172,7 @@ def test_of_a_damaged_fetch_nothing_is_taken_and_it_is_fetched_again() -> None:
 
 
 def test_nothing_is_taken_after_a_seek() -> None:
-    results = batch_consumer._Unpacked()
+    results = Unpacked()
     results[PLACE], state = fetched_result(damage=False)
     state.seek(2)
     assert results[PLACE].getall(None) == [] and state.position == 2

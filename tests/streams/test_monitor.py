@@ -24,7 +24,7 @@ from infra.serving import AsyncRedisTopKStore
 from infra.settings import Settings
 from infra.warehouse import ArchiveWriter, Warehouse
 from online.checkpoint import Checkpoint
-from streams import monitor_pager, topics
+from streams import topics
 from streams.batch_consumer import Batch
 from streams.catalog import Catalog
 from streams.events import Alert, Sentiment, encode
@@ -209,34 +209,6 @@ async def _reaches_everyone(parts: LocalStack, folder: Path) -> None:
             heard.append(msgspec.json.decode(message["data"], type=Alert))
     assert kept in heard
     listener.close()
-    await house.close()
-
-
-def test_who_lets_the_stream_go_while_it_looks_for_causes_tells_nothing(
-    parts: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asyncio.run(_lets_go(parts, tmp_path, monkeypatch))
-
-
-async def _lets_go(parts: LocalStack, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    house, tenant = await House(parts, folder).open(), "lets-go"
-    found, asked = monitor_pager.causes, asyncio.Event()
-
-    async def slowly(around: Any, of: str, *others: Any) -> Any:
-        if of == tenant and not asked.is_set():
-            asked.set()
-            house.monitor.let_go()  # as at a rebalance, and another worker tells it meanwhile
-        return await found(around, of, *others)
-
-    monkeypatch.setattr(monitor_pager, "causes", slowly)
-    house.run()
-    for batch in batches(comments(tenant)):
-        if not asked.is_set():
-            await asyncio.wait({asyncio.create_task(house.monitor.handle(batch))}, timeout=0.5)
-    await asyncio.wait_for(asked.wait(), 20)
-    await asyncio.sleep(0.5)
-    assert house.task is not None and not house.task.done()
-    assert await house.told(tenant) == []
     await house.close()
 
 
