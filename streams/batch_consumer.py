@@ -160,15 +160,24 @@ class BatchConsumer(driver.Consumer):
         await drain(self, fetcher)
 
     async def perform_seek(self) -> None:
-        """Go to the committed offsets: one partition after the other, and Faust's notes at last."""
+        """Go to the committed offsets: one partition after the other, and Faust's notes at last.
+
+        Where nothing was committed aiokafka leaves a position as it is; we go to the beginning.
+        """
         self._seeking += 1
         self._seeks += 1
         ours = self.ours()
         try:
             await super().perform_seek()
+            if fresh := [tp for tp in self.assignment() if not self._read_offset.get(tp)]:
+                await self._to_beginning(fresh)
             self._sought = ours
         finally:
             self._seeking -= 1
+
+    async def _to_beginning(self, tps: Sequence[Any]) -> None:
+        consumer = self._thread._ensure_consumer()
+        await consumer.seek_to_beginning(*map(driver.ensure_aiokafka_TP, tps))
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
         """Yield (topic partition, message), a message holding a `Batch`.

@@ -183,6 +183,7 @@ class Seeking(batch_consumer.BatchConsumer):
 
     should_stop = False
     position = 7
+    committed: int | None = 3
 
     def __init__(self) -> None:
         self._seeking = self._seeks = 0
@@ -196,12 +197,16 @@ class Seeking(batch_consumer.BatchConsumer):
         self._read_offset: Any = {}
         self._committed_offset: Any = {}
 
-    async def perform_seek(self) -> None:
-        self.position = 3
-        await super().perform_seek()
-
     async def seek_to_committed(self) -> Any:
-        return {}
+        if self.committed is not None:
+            self.position = self.committed
+        return {HERE: self.committed}
+
+    def assignment(self) -> Any:
+        return {HERE}
+
+    async def _to_beginning(self, tps: Any) -> None:
+        self.position = 0
 
     async def _wait_next_records(self, timeout: float) -> Any:
         record = SimpleNamespace(offset=self.position, key=None, value=b"", timestamp=0)
@@ -228,7 +233,8 @@ def test_what_is_fetched_while_positions_are_being_set_is_fetched_again() -> Non
         assert await consumer.taken() == [3]
         consumer.meanwhile, consumer.position = [consumer.perform_seek], 7
         assert await consumer.taken() == [], "somebody else was setting them"
-        consumer.meanwhile = []
-        assert await consumer.taken() == [3]
+        consumer.meanwhile, consumer.committed = [], None
+        consumer.assignments = 2
+        assert await consumer.taken() == [] and await consumer.taken() == [0]
 
     asyncio.run(scenario())
