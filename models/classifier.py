@@ -205,7 +205,6 @@ class Classifier:
         else:
             vectors = two_looks.vectors(rows, quick, self.vectors, self._shares)
         shares, topics = self._shares(vectors, rows), self._topics(rows, vectors)
-        topics = self._topics(rows, vectors)
         return [
             Prediction(negative, neutral, positive, LABELS[best], False, topics.get(index, {}))
             for index, ((negative, neutral, positive), best) in enumerate(
