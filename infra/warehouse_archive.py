@@ -47,9 +47,8 @@ class ArchiveWriter:
         self._warehouse = Warehouse(warehouse) if isinstance(warehouse, str) else warehouse
         self._max_rows = max_rows
         self.certain: Callable[[], bool] = lambda: True
-        self._lock = (
-            threading.Lock()
-        )  # guards what follows; the loop waits for it, so never held for long
+        # Guards what follows; the loop waits for it, so that it is never held for long.
+        self._lock = threading.Lock()
         self._flushing = threading.Lock()  # held for a whole flush
         self._waiting: dict[Stream, Rows] = {}
         self._sealing: dict[Stream, Rows] = {}
@@ -162,7 +161,7 @@ class ArchiveWriter:
             kept = _first_of_each(_without(archived, waiting)) if waiting else {}
             if length(kept):
                 archived.add(kept["offset"])
-                add(self._waiting.setdefault(stream, {}), kept)
+                self._waiting[stream] = kept
             self._pending -= length(waiting) - length(kept)
             self._archived[stream] = archived
 
@@ -217,7 +216,7 @@ def _without(archived: ArchivedOffsets, columns: Columns) -> Columns:
     return chosen(columns, [offset not in archived for offset in offsets])
 
 
-def _first_of_each(columns: Columns) -> Columns:
+def _first_of_each(columns: Columns) -> Rows:
     """Without the repeats of an offset."""
     offsets = columns["offset"]
     met: dict[int, int] = {}

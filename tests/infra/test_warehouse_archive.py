@@ -44,13 +44,7 @@ def test_rows_of_two_months_come_in_two_blocks(url: str) -> None:
 
 
 def test_partitions_share_an_insert_and_part_when_one_is_assigned_anew(url: str) -> None:
-    warehouse = _Lossy(url)
-    writer = ArchiveWriter(warehouse)
-    for partition in (0, 1):
-        writer.append_columns("interactions", "clicks.v1", partition, rows(0, 40))
-    with pytest.raises(TransientError):
-        writer.flush()  # ClickHouse has the block, and its answer was lost
-    assert warehouse.inserts == 1
+    warehouse, writer = left_in_doubt(url)
     writer.append_columns("interactions", "clicks.v1", 1, rows(40, 50))
     writer.assigned("interactions", "clicks.v1", 0)
     assert writer.flush() == 10 and writer.pending_rows == 0
@@ -62,12 +56,7 @@ def test_partitions_share_an_insert_and_part_when_one_is_assigned_anew(url: str)
 
 
 def test_a_block_whose_answer_was_lost_is_sent_again_as_it_was(url: str) -> None:
-    warehouse = _Lossy(url)
-    writer = ArchiveWriter(warehouse)
-    for partition in (0, 1):
-        writer.append_columns("interactions", "clicks.v1", partition, rows(0, 40))
-    with pytest.raises(TransientError):
-        writer.flush()
+    warehouse, writer = left_in_doubt(url)
     writer.append_columns("interactions", "purchases.v1", 1, rows(0, 5))
     assert writer.flush() == 85
     assert warehouse.query("SELECT count() AS n FROM interactions") == [{"n": 85}]
@@ -84,6 +73,18 @@ class _Lossy(Warehouse):
         if self.inserts == 1:
             raise TransientError("the answer was lost")
         return taken
+
+
+def left_in_doubt(url: str) -> tuple[Warehouse, ArchiveWriter]:
+    """ClickHouse has a block of two partitions, 40 rows each, and its answer was lost."""
+    warehouse = _Lossy(url)
+    writer = ArchiveWriter(warehouse)
+    for partition in (0, 1):
+        writer.append_columns("interactions", "clicks.v1", partition, rows(0, 40))
+    with pytest.raises(TransientError):
+        writer.flush()
+    assert warehouse.inserts == 1
+    return warehouse, writer
 
 
 def test_who_is_not_certain_to_own_rows_sends_none_of_them(url: str) -> None:
