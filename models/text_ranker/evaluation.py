@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.text_ranker.pairs import I64, Pairs, weights
+from models.text_ranker.pairs import I64, Pairs
 
 AT, NDCG_AT = 50, 10
 SCORES_AT_ONCE = 4_000_000
@@ -52,22 +52,12 @@ def ranks_of_sums(
     found = {name: np.zeros(len(pairs), np.int64) for name in sums}
     for first in range(0, len(pairs), at_once):
         some = pairs.some(np.arange(first, min(first + at_once, len(pairs))))
-        spoken = _spoken(some, items)
+        spoken = some.spoken(items)
         scores = {name: _dense((spoken @ each) @ across[name]) for name, each in tables.items()}
         for name, parts in sums.items():
             total = sum((scores[part] for part in parts[1:]), scores[parts[0]].copy())
             found[name][first : first + len(some)] = _ranks(total, some)
     return found
-
-
-def _spoken(pairs: Pairs, items: int) -> Any:
-    """What each user met, weighted, a scipy matrix float32[n, items]."""
-    from scipy.sparse import csr_matrix
-
-    histories = pairs.histories()
-    there = histories >= 0
-    rows = np.broadcast_to(np.arange(len(pairs))[:, None], histories.shape)[there]
-    return csr_matrix((weights(histories)[there], (rows, histories[there])), (len(pairs), items))
 
 
 def _dense(scores: Any) -> npt.NDArray[np.float32]:

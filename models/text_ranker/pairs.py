@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,15 @@ class Pairs(NamedTuple):
         """Last items that each user had met, latest first, -1 for none; int64[n, window]."""
         at = self.end[:, None] - 1 - np.arange(window)
         return np.where(at >= self.begin[:, None], self.taken[np.maximum(at, 0)], -1)
+
+    def spoken(self, items: int) -> Any:
+        """What each user had met, weighted, a scipy matrix float32[n, items]."""
+        from scipy.sparse import csr_matrix
+
+        histories = self.histories()
+        there = histories >= 0
+        rows = np.broadcast_to(np.arange(len(self))[:, None], histories.shape)[there]
+        return csr_matrix((weights(histories)[there], (rows, histories[there])), (len(self), items))
 
 
 def pairs_of(users: npt.ArrayLike, items: npt.ArrayLike) -> Pairs:

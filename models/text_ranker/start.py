@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.text_ranker.pairs import Pairs, weights
+from models.text_ranker.pairs import Pairs
 
 HALF = 0.25  # the power of a variance
 DIRECTIONS = 2  # times the width: from so many of greatest variance the pairs choose
@@ -79,16 +79,8 @@ def _said_by(white: F64, half: F64, pairs: Pairs) -> F64:
         white: whitened items, float64[items, k]; white · half is half-whitened, where the items are
             made unit vectors and users are their weighted sums.
     """
-    from scipy.sparse import csr_matrix
-
     white = white / np.maximum(np.linalg.norm(white * half, axis=1, keepdims=True), 1e-12)
-    histories = pairs.histories()
-    there = histories >= 0
-    rows = np.broadcast_to(np.arange(len(pairs))[:, None], histories.shape)[there]
-    met = csr_matrix(
-        (weights(histories)[there], (rows, histories[there])), (len(pairs), len(white))
-    )
-    users = met @ white
+    users = pairs.spoken(len(white)) @ white
     users /= np.maximum(np.linalg.norm(users * half, axis=1, keepdims=True), 1e-12)
     users -= users.mean(0)
     taken = white[pairs.target] - white[pairs.target].mean(0)
