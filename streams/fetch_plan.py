@@ -6,6 +6,7 @@ of CPU every time, some hundred times a second.
 
 from __future__ import annotations
 
+from random import shuffle
 from typing import Any
 
 from aiokafka.protocol.fetch import FetchRequest
@@ -41,7 +42,9 @@ def _planned(fetcher: Any, assignment: Any) -> Any:
             busy.add(node)
             waits[node] = max(wait, waits.get(node, 0.0))
     asked: dict[Any, dict[str, list[tuple[int, int, int]]]] = {}
-    for tp in assignment.tps:
+    tps = list(assignment.tps)
+    shuffle(tps)  # a batch that is larger than a fetch may be is served to the first alone
+    for tp in tps:
         node = leader(tp)
         if node in busy or tp in taken:
             continue

@@ -80,3 +80,15 @@ def test_whatever_is_out_of_the_ordinary_is_aiokafkas(state: dict[str, Any]) -> 
     assert dict(resets) == ({0: [TopicPartition("clicks.v1", 2)]} if "position" in state else {})
     assert len(resumed) == ("paused" in state)
     assert [node for node, _ in fetches] == ([1] if "position" in state else [0, 1])
+
+
+def test_each_partition_is_asked_for_first_at_times() -> None:
+    """The broker fills an answer in order: a batch too large for a fetch only if it is first."""
+    found, assignment = fetcher()
+    fetch_plan.install(found)
+    firsts = set()
+    for _ in range(200):
+        for _, request in found._get_actions_per_node(assignment)[0]:
+            ((_, partitions),) = request.prepare(KAFKA).topics
+            firsts.add(partitions[0][0])
+    assert firsts == {0, 1, 2, 3}
