@@ -4,42 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from online.arrays import I32, I64
+from online.arrays import I32
 from online.candidates import MARKS, OUTSIDE
 from online.content import NEAREST, ON
-from online.held import Held
-from online.histories import Histories
 from online.kernels import kernel
-from online.learning import Model, find_context
+from online.learning import Model
 from online.pairs import CONTENT_PRIOR, DECAY, TRANSITIONS
 
 
 @kernel()
-def led_by_content(held: Held, h: Histories, users: I64, items: I32, found: I64, by: I32) -> bool:
-    """by[a, at] = the item of the user's that items[a, at] is near to, by what both say.
+def led_by_content(m: Model, count: int, items: I32, found: int, by: I32) -> bool:
+    """by[at] = the item of the user's that items[at] is near to, by what both say.
 
     Of items with fewer than μ_c interactions only, where content weighs more than behaviour; of
     the user's items the one with the largest .8^k q(i|h_k).
 
     Args:
-        items: int32[n, K], lists of the users, int64[n]; found: int64[n], how long they are.
-        by: int32[n, K], -1 where there is none.
+        count: items of the user's context in the scratch, from which the list was made.
+        items: int32[K], the list, of which the first `found` count.
+        by: int32[K], left as it is where there is none.
 
     Returns:
         Whether there is any.
     """
-    m: Model = held.model
-    any_led = False
-    if m.content.state[ON]:
-        for a in range(len(users)):
-            any_led |= _led(m, h, users[a], items[a], found[a], by[a])
-    return any_led
-
-
-@kernel()
-def _led(m: Model, h: Histories, user: int, items: I32, found: int, by: I32) -> bool:
     s, c = m.scratch, m.content
-    count, _ = find_context(s, h, user)
+    if c.state[ON] == 0:
+        return False
+    s.mark[0] += 1  # the candidates' places are of the mark before
     base, place, nearest, few = s.mark[0] * MARKS, s.pool.place, s.weights, False
     for at in range(min(found, OUTSIDE)):
         if m.popularity.counts[items[at]] < CONTENT_PRIOR:

@@ -12,6 +12,7 @@ from online import guard as gu
 from online import histories as hi
 from online import scoring as sc
 from online.arrays import F32, F64, I32, I64
+from online.content_reasons import led_by_content
 from online.held import Held
 from online.kernels import kernel
 from online.learning import Model, by_scan, find_context, score_alone, score_user, to_scan
@@ -28,6 +29,8 @@ class Asked(NamedTuple):
         ends: int64[n], where in `wanted` a user's end.
         fades: float64[n], how much they count, see `interests`.
         found: int64[n], items of the list, filled in.
+        by: int32[n, K], filled in: of what is listed for what it says, the item of the user's that
+            it is near to, see `content_reasons`; elsewhere left as it is.
     """
 
     users: I64
@@ -36,28 +39,36 @@ class Asked(NamedTuple):
     ends: I64
     fades: F64
     found: I64
+    by: I32
 
 
 @kernel()
-def list_users(n: int, held: Held, h: hi.Histories, asked: Asked, items: I32, best: F32) -> None:
-    """The best candidates of users into `items` and `best`, a row each, one after the other."""
+def list_users(n: int, held: Held, h: hi.Histories, asked: Asked, items: I32, best: F32) -> bool:
+    """The best candidates of users into `items` and `best`, a row each, one after the other.
+
+    Returns:
+        Whether anything stands in `asked.by`.
+    """
     m: Model = held.model
-    start = 0
+    start, any_led = 0, False
     for a in range(len(asked.users)):
         wanted, weights = asked.wanted[start : asked.ends[a]], asked.weights[start : asked.ends[a]]
+        count, disliked = find_context(m.scratch, h, asked.users[a])
         asked.found[a] = _list_user(
-            n, m, h, asked.users[a], wanted, weights, asked.fades[a], items[a], best[a]
-        )
+            n, m, h, asked.users[a], count, disliked, wanted, weights, asked.fades[a], items[a],
+            best[a],
+        )  # fmt: skip
+        any_led |= led_by_content(m, count, items[a], asked.found[a], asked.by[a])
         start = asked.ends[a]
+    return any_led
 
 
 @kernel()
 def _list_user(
-    n: int, m: Model, h: hi.Histories, user: int, wanted: I32, weights: F32, fade: float,
-    items: I32, best: F32,
+    n: int, m: Model, h: hi.Histories, user: int, count: int, disliked: int, wanted: I32,
+    weights: F32, fade: float, items: I32, best: F32,
 ) -> int:  # fmt: skip
     s = m.scratch
-    count, disliked = find_context(s, h, user)
     hi.mark_seen(h, user, s.seen, s.mark[0])
     scan = by_scan(m)
     n = to_scan(n, m)

@@ -12,7 +12,6 @@ from online import histories as hi
 from online import listing, similar
 from online import popularity as po
 from online.arrays import F32, I32, I64
-from online.content_reasons import led_by_content
 from online.interests import NOTHING, Nearest, fading
 from online.kernels import kernel
 from online.partition import Partition
@@ -100,21 +99,17 @@ def _blended(
         np.array([len(each.slots) for each in wanted], np.int64).cumsum(),
         np.array(fades),
         np.zeros(n, np.int64),
+        np.full((n, k), -1, np.int32),
     )
     items, best = np.zeros((n, k), np.int32), np.zeros((n, k), np.float32)
-    listing.list_users(shared.scanned, shared.held, h, asked, items, best)
-    near = _near(shared, h, asked, items)
+    any_led = listing.list_users(shared.scanned, shared.held, h, asked, items, best)
+    near = _near(shared, asked.by) if any_led else [()] * n
     found = zip(items, best, asked.found.tolist(), policies, near, strict=True)
     return [_named(shared, *each) for each in found]
 
 
-def _near(
-    shared: Shared, h: hi.Histories, asked: listing.Asked, items: I32
-) -> list[Sequence[tuple[int, str]]]:
+def _near(shared: Shared, by: I32) -> list[Sequence[tuple[int, str]]]:
     """For each list: (place, item of the user's) of what is there for what it says."""
-    by = np.full(items.shape, -1, np.int32)
-    if not led_by_content(shared.held, h, asked.users, items, asked.found, by):
-        return [()] * len(by)
     name = shared.items.name
     return [[(at, name(int(row[at]))) for at in np.flatnonzero(row >= 0).tolist()] for row in by]
 
