@@ -74,7 +74,7 @@ class Outcome(Struct, frozen=True):
 
     Attributes:
         stuck: whether something waited for ever, or ended for good.
-        fresh_ms, recovered_seconds: see `Round`.
+        fresh_ms, recovered_seconds, after_ms: see `Round`.
         round: how many runs the house had lived through before.
         rate: interactions a second.
     """
@@ -86,6 +86,7 @@ class Outcome(Struct, frozen=True):
     faults: list[Fault]
     fresh_ms: float
     recovered_seconds: float
+    after_ms: float
     round: int
     rate: float
     broker: str
@@ -190,6 +191,7 @@ class _House:
             faults=faults,
             fresh_ms=run.fresh_ms,
             recovered_seconds=round(run.recovered, 1),
+            after_ms=run.after_ms,
             round=number,
             rate=options.rate,
             broker=self._parts.stack.broker,

@@ -25,7 +25,7 @@ from streams.simulate import SPEED
 log = get_logger("chaos")
 
 WINDOW_SECONDS = 3.0
-SETTLE_SECONDS = 15.0  # until lists are fresh before the first fault
+SETTLE_SECONDS = 60.0  # until lists are fresh before the first fault
 PATIENCE_SECONDS = 33.0  # for freshness: what takes longer than 30 is a finding
 FRESH_MS = 100.0
 
@@ -41,9 +41,10 @@ class Round:
 
     Attributes:
         fresh_ms: p99 before the faults, ms: the first 3 s with at most 100, else what it was after
-            15 s.
+            60 s.
         recovered: seconds from the end of the last fault to the first 3 s that were as fresh; −1:
             not within 33.
+        after_ms: p99 of those 3 s, ms.
         stuck: whether something waited for ever, or ended for good.
     """
 
@@ -64,6 +65,7 @@ class Round:
         self._enough_at = sender.events_in + events
         self.fresh_ms = math.inf
         self.recovered = -1.0
+        self.after_ms = math.inf
         self.stuck = False
 
     async def run(self) -> None:
@@ -96,6 +98,7 @@ class Round:
             self._watch.reset()
             await asyncio.sleep(WINDOW_SECONDS)
             found = self._watch.summary(waiting=True)
+            log.info("chaos.fresh", **msgspec.to_builtins(found))
             yield found.p99_ms if found.count else math.inf
 
     async def _settle(self, sending: asyncio.Task[None]) -> None:
@@ -140,7 +143,7 @@ class Round:
                 "waiting for fresh lists", 0.7 + 0.2 * min(1.0, since / PATIENCE_SECONDS)
             )
             if self.recovered < 0 and p99 <= fresh:
-                self.recovered = since - WINDOW_SECONDS
+                self.recovered, self.after_ms = since - WINDOW_SECONDS, p99
             over = self.recovered >= 0 or since > PATIENCE_SECONDS
             if over and self._sender.events_in >= self._enough_at:
                 return
