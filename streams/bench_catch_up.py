@@ -54,14 +54,14 @@ class Probe(Struct):
     """A fresh user's click. Times are epoch seconds; `listed_at` 0: his list is awaited.
 
     Attributes:
-        lag: what the metric said of his partition just before he was sent.
+        lag: what the metric said of his partition just before he was sent; None: nothing yet.
     """
 
     user: str
     partition: int
     offset: int
     sent_at: float
-    lag: float
+    lag: float | None
     listed_at: float = 0.0
 
 
@@ -69,7 +69,7 @@ class Waited(Struct, frozen=True):
     """A probe held against the bound: records ahead by the checkpoints; seconds."""
 
     ahead: int
-    lag_metric: int
+    lag_metric: int | None
     waited: float
     allowed: float
 
@@ -157,7 +157,9 @@ class _CatchUp:
             "lag_at_start": round(at_start),
             "lag_at_end": round(sum(self._lags().values())),
             "lag_off_seconds": round(
-                max(abs(one.lag_metric - one.ahead) for one in waited) / max(rates), 2
+                max(abs(one.lag_metric - one.ahead) for one in waited if one.lag_metric is not None)
+                / max(rates),
+                2,
             ),
             "waited": [to_builtins(one) for one in waited],
         }
@@ -168,7 +170,7 @@ class _CatchUp:
         click = Click(
             id=f"fresh-{number}", occurred_at=datetime.now(UTC), user_id=user, item_id="course-1"
         )
-        lag = self._lags().get((topics.CLICKS, partition), 0.0)
+        lag = self._lags().get((topics.CLICKS, partition))
         sent_at = time.time()
         key, value = user_key(click.tenant, user), encode(click)
         future = self._producer.send(topics.CLICKS, value, key=key, partition=partition)
@@ -211,7 +213,7 @@ class _CatchUp:
         rate = self._counts[place] / (self._reached(place) - began)
         return Waited(
             round(ahead),
-            round(probe.lag),
+            None if probe.lag is None else round(probe.lag),
             round(probe.listed_at - probe.sent_at, 2),
             round(ahead / rate + GRACE_SECONDS, 2),
         )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = get_logger("checkpoint")
 
 MONITOR = "monitor"
+INTERVALS_BEHIND = 5
 SHARED_SECONDS = 10.0  # the shared model is as large after a quiet interval as after a busy one
 
 
@@ -81,6 +82,7 @@ class Checkpointer:
         self._deltas = deltas
         self._start = start
         self._lock = asyncio.Lock()
+        self._recommend = recommend
         self._sinks = Sinks(river, recommend)
         self._chains: dict[int, Chain] = {}
         self._written: dict[int, dict[str, int]] = {}  # offsets
@@ -88,14 +90,23 @@ class Checkpointer:
         self._durable: dict[int, dict[str, int]] = {}  # offsets that are on disk
 
     async def run(self) -> None:
-        """Checkpoint at the interval of the settings, or once much waits for it."""
-        due = self._river.checkpoint_due
+        """Checkpoint at the interval of the settings, or once much waits for it.
+
+        Behind a backlog it costs a list for nearly every user, and comes less often.
+        """
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(due.wait(), self._river.settings.checkpoint_seconds)
-            due.clear()
+            for _ in range(INTERVALS_BEHIND):
+                if await self._is_due() or not self._recommend.behind:
+                    break
+            self._river.checkpoint_due.clear()
             with suppress(NotOursError):
                 await self.checkpoint()
+
+    async def _is_due(self) -> bool:
+        with suppress(TimeoutError):
+            due = self._river.checkpoint_due.wait()
+            return await asyncio.wait_for(due, self._river.settings.checkpoint_seconds)
+        return False
 
     async def checkpoint(self, last: bool = False) -> None:
         """Take one checkpoint; one at a time. The `last` one has the shared model in any case.

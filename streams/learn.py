@@ -72,7 +72,7 @@ class Learn:
                 at = chunk.offsets[index], chunk.timestamps_ms[index]
                 await self._profiles.take(profile, state, *at)
         else:
-            self._interactions(chunk, decoded, state)
+            self._interactions(chunk, decoded, state, _lag(chunk))
         last = chunk.offsets[-1]
         state.offsets[chunk.topic] = max(last, state.offsets.get(chunk.topic, -1))
         return True
@@ -115,7 +115,9 @@ class Learn:
     def _admits_all(self, messages: list[Any]) -> bool:
         return all(self._river.admits(tenant) for tenant in {one.tenant for one in messages})
 
-    def _interactions(self, batch: Batch, decoded: Decoded, state: PartitionState) -> None:
+    def _interactions(
+        self, batch: Batch, decoded: Decoded, state: PartitionState, lag_seconds: float
+    ) -> None:
         """Synchronous: no await between the first change and the last."""
         if not self._river.components.deduplicate:
             return
@@ -134,7 +136,7 @@ class Learn:
                 self._ignore(arrivals.chosen([not yes for yes in wanted]), state)
                 arrivals = arrivals.chosen(wanted)
             if arrivals.events:
-                self._learn(arrivals, state)
+                self._learn(arrivals, state, lag_seconds)
 
     def _admit(self, batch: Batch, tenant: str, own: Decoded, state: PartitionState) -> Arrivals:
         """Without repeats. A scored comment's repeats were counted where it was scored."""
@@ -155,7 +157,7 @@ class Learn:
         self._river.metrics.ignored.inc(count)
         self._archive(arrivals, state.partition, [0] * count, [0] * count)
 
-    def _learn(self, arrivals: Arrivals, state: PartitionState) -> None:
+    def _learn(self, arrivals: Arrivals, state: PartitionState, lag_seconds: float) -> None:
         if self._river.components.learner == "off":
             return
         learned = self._river.learner(arrivals.tenant).learn(
@@ -175,7 +177,7 @@ class Learn:
             arrivals, state.partition, learned.ranks.tolist(), learned.popularity_ranks.tolist()
         )
         self._recommend.enqueue(
-            state.partition, arrivals.tenant, arrivals.users, arrivals.received_ms
+            state.partition, arrivals.tenant, arrivals.users, arrivals.received_ms, lag_seconds
         )
 
     def _archive(

@@ -12,7 +12,7 @@ from collections import OrderedDict
 SECONDS = 10.0  # before the connection was lost: a replica that lags more is not promoted
 MOST = 20_000
 
-Who = tuple[str, str, int]  # as `recommend.Key`
+Who = tuple[str, str, int]  # as `waiting.Key`
 
 
 class Lately:

@@ -3,16 +3,18 @@
 Users wait in the order in which they were touched; a user touched again before his turn is written
 once. Under load the lists coalesce by themselves, and the queue is bounded by the users waiting.
 While a backlog is worked off, where a list would be old before it is written, they wait for the
-next checkpoint, so that learning catches up.
+next checkpoint, so that learning catches up. Whose event came just now does not stand in line
+behind them: he waits in another one, and each line has half of the turns.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,25 +24,19 @@ from online.learner import TopK
 from streams.explore import Exploration
 from streams.lists_again import Lately
 from streams.river import River
+from streams.waiting import Key, Line, Touched
 
 log = get_logger("recommend")
 
 WRITE_AT_ONCE = 32
 MAX_WAITING = 20_000
 BACKLOG_SECONDS = 1.0
+CAUGHT_UP_SECONDS = 0.5
 RECENT_SECONDS = 0.25
 DAY_SECONDS = 86_400.0
 RETRY_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 
-class Touched(NamedTuple):
-    """Who waits for a list: the partition, and the newest event's append time (0: none)."""
-
-    partition: int
-    received_ms: int
-
-
-Key = tuple[str, str, int]  # tenant, user, and which of his lists: 0 where they coalesce
 Taken = list[tuple[Key, Touched]]
 
 
@@ -50,11 +46,10 @@ class Recommend:
     def __init__(self, river: River, exploration: Exploration | None = None) -> None:
         self._river = river
         self._exploration = exploration or Exploration(river)
-        self._waiting: dict[Key, Touched] = {}
-        self._enqueued = 0
-        self._written = 0
+        self._fresh, self._behind = Line(), Line()
         self._each = itertools.count(1) if river.components.lists == "each" else itertools.repeat(0)
         self._flushing = 0
+        self._behind_at = -math.inf
         self._recent_at = 0.0
         self._lately = Lately()
         self._connects = 0
@@ -62,37 +57,45 @@ class Recommend:
         self._wake = asyncio.Event()
 
     def enqueue(
-        self, partition: int, tenant: str, users: Sequence[str], received_ms: Sequence[int]
-    ) -> None:
-        """Ask for fresh lists; synchronous, so that it falls together with the learning."""
+        self, partition: int, tenant: str, users: Sequence[str], received_ms: Sequence[int],
+        lag_seconds: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Ask for fresh lists; synchronous, so that it falls together with the learning.
+
+        Who waits in both lines is written twice: a checkpoint counts on each.
+        """
         if self._river.components.lists == "off":
             return
-        before = len(self._waiting)
+        line = self._behind if lag_seconds > BACKLOG_SECONDS else self._fresh
         for user, received, which in zip(users, received_ms, self._each, strict=False):
-            key = (tenant, user, which)
-            earlier = self._waiting.get(key)
-            newest = received if earlier is None else max(received, earlier.received_ms)
-            self._waiting[key] = Touched(partition, newest)
-        self._enqueued += len(self._waiting) - before
+            line.add((tenant, user, which), Touched(partition, received))
 
     async def wake(self, lag_seconds: float = 0.0) -> None:
         """Let the writer run, unless we are so far behind; wait while too many users wait."""
-        full = len(self._waiting) >= MAX_WAITING
-        if not self._waiting or (lag_seconds > BACKLOG_SECONDS and not full and not self._flushing):
-            return
-        self._wake.set()
-        if full:
+        if lag_seconds > BACKLOG_SECONDS:
+            self._behind_at = time.monotonic()
+        if self._fresh or (self._behind and self._all_lines()):
+            self._wake.set()
+        if self._count() >= MAX_WAITING:
             async with self._changed:
-                await self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING)
+                await self._changed.wait_for(lambda: self._count() < MAX_WAITING)
+
+    @property
+    def behind(self) -> bool:
+        """Whether anybody waits behind a backlog."""
+        return bool(self._behind)
+
+    def _count(self) -> int:
+        return len(self._fresh) + len(self._behind)
 
     async def flushed(self) -> None:
         """Return once every user waiting now has his list in Redis."""
-        target = self._enqueued
         self._flushing += 1
+        written = self._whether_written()
         try:
             self._wake.set()
             async with self._changed:
-                await self._changed.wait_for(lambda: self._written >= target)
+                await self._changed.wait_for(written)
         finally:
             self._flushing -= 1
 
@@ -101,19 +104,37 @@ class Recommend:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            target = self._enqueued  # who comes meanwhile wakes us again
-            while self._written < target:
-                taken = self._take()
-                await self._write(taken)
-                self._written += len(taken)
+            written = self._whether_written()  # who comes meanwhile wakes us again
+            while not written():
+                fresh, behind = self._take()
+                if not fresh and not behind:  # a backlog came meanwhile: its users wait
+                    break
+                await self._write(fresh + behind)
+                self._fresh.done += len(fresh)
+                self._behind.done += len(behind)
                 async with self._changed:
                     self._changed.notify_all()
-                self._river.metrics.queue.labels("lists").set(len(self._waiting))
+                self._river.metrics.queue.labels("lists").set(self._count())
                 await asyncio.sleep(0)
 
-    def _take(self) -> Taken:
-        keys = list(itertools.islice(self._waiting, WRITE_AT_ONCE))
-        return [(key, self._waiting.pop(key)) for key in keys]
+    def _take(self) -> tuple[Taken, Taken]:
+        """Who is next of each line, one of each in turn."""
+        share = WRITE_AT_ONCE // 2 if self._all_lines() else 0
+        behind = self._behind.take(share)
+        fresh = self._fresh.take(WRITE_AT_ONCE - len(behind))
+        if share:
+            behind += self._behind.take(WRITE_AT_ONCE - len(behind) - len(fresh))
+        return fresh, behind
+
+    def _all_lines(self) -> bool:
+        """Whether those of a backlog have their turn too."""
+        caught_up = time.monotonic() - self._behind_at > CAUGHT_UP_SECONDS
+        return caught_up or self._flushing > 0 or self._count() >= MAX_WAITING
+
+    def _whether_written(self) -> Callable[[], bool]:
+        """Tells later on whether all who wait now have their lists."""
+        targets = self._fresh.joined, self._behind.joined if self._all_lines() else 0
+        return lambda: self._fresh.done >= targets[0] and self._behind.done >= targets[1]
 
     async def _write(self, taken: Taken) -> None:
         together: dict[tuple[str, int], list[int]] = {}
@@ -164,9 +185,8 @@ class Recommend:
         if connects == self._connects:
             return
         self._connects = connects
-        again = [(who, at) for who, at in self._lately.take() if who not in self._waiting]
-        self._waiting |= {who: Touched(partition, 0) for who, partition in again}
-        self._enqueued += len(again)
+        for who, partition in self._lately.take():
+            self._fresh.add(who, Touched(partition, 0))
         self._wake.set()
 
     async def _note_recent(self, writes: list[ListWrite]) -> None:

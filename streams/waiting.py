@@ -1,0 +1,48 @@
+"""waiting: users who wait for a list, in a line."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import NamedTuple
+
+Key = tuple[str, str, int]  # tenant, user, and which of his lists: 0 where they coalesce
+
+
+class Touched(NamedTuple):
+    """Who waits for a list: the partition, and the newest event's append time (0: none)."""
+
+    partition: int
+    received_ms: int
+
+
+class Line:
+    """In the order in which they were touched; who is touched again before his turn waits once.
+
+    Attributes:
+        joined: how many were ever put in; done: how many of the first of them have left for good.
+    """
+
+    def __init__(self) -> None:
+        self._users: dict[Key, Touched] = {}
+        self.joined = 0
+        self.done = 0
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._users
+
+    def add(self, key: Key, touched: Touched) -> None:
+        """Let him wait, with the newer of two append times."""
+        earlier = self._users.get(key)
+        if earlier is None:
+            self.joined += 1
+        elif earlier.received_ms > touched.received_ms:
+            touched = touched._replace(received_ms=earlier.received_ms)
+        self._users[key] = touched
+
+    def take(self, most: int) -> list[tuple[Key, Touched]]:
+        """The first in line, who are in it no longer; they are done when the taker says so."""
+        keys = list(islice(self._users, most))
+        return [(key, self._users.pop(key)) for key in keys]
