@@ -140,8 +140,8 @@ class RedisTopKStore:
     def popular(self, tenant: str) -> StoredList | None:
         return self._run(ask.popular(tenant))
 
-    def next_epoch(self, topic: str, partition: int) -> int:
-        return self._run(ask.next_epoch(topic, partition))
+    def next_epoch(self, topic: str, partition: int, above: int = 0) -> int:
+        return self._run(ask.next_epoch(topic, partition, above))
 
     def publish_alert(self, tenant: str, payload: bytes) -> None:
         return self._run(ask.publish_alert(tenant, payload))
@@ -237,8 +237,8 @@ class AsyncRedisTopKStore:
     async def popular(self, tenant: str) -> StoredList | None:
         return await self._run(ask.popular(tenant))
 
-    async def next_epoch(self, topic: str, partition: int) -> int:
-        return await self._run(ask.next_epoch(topic, partition))
+    async def next_epoch(self, topic: str, partition: int, above: int = 0) -> int:
+        return await self._run(ask.next_epoch(topic, partition, above))
 
     async def publish_alert(self, tenant: str, payload: bytes) -> None:
         return await self._run(ask.publish_alert(tenant, payload))

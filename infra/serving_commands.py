@@ -101,7 +101,17 @@ return 1
 """
 )
 
-SCRIPTS = (GUARDED_SET, LIFT_TOMBSTONE, NOTE_RECENT)
+# KEYS: counter; ARGV: what it must pass
+NEXT_EPOCH = _script(
+    """
+local epoch, above = redis.call('INCR', KEYS[1]), tonumber(ARGV[1])
+if epoch > above then return epoch end
+redis.call('SET', KEYS[1], string.format('%.0f', above + 1))
+return above + 1
+"""
+)
+
+SCRIPTS = (GUARDED_SET, LIFT_TOMBSTONE, NOTE_RECENT, NEXT_EPOCH)
 
 
 def _guarded_set(key: str, stored: StoredList, expiry_ms: int) -> Command:
@@ -143,9 +153,10 @@ def popular(tenant: str) -> Request[StoredList | None]:
     return Request([("GET", popular_key(tenant))], lambda answers: decode_list(answers[0]))
 
 
-def next_epoch(topic: str, partition: int) -> Request[int]:
-    """The partition's counter, one up."""
-    return Request([("INCR", epoch_key(topic, partition))], lambda answers: int(answers[0]))
+def next_epoch(topic: str, partition: int, above: int) -> Request[int]:
+    """The partition's counter, one up, or to what follows `above`."""
+    command = NEXT_EPOCH.on(epoch_key(topic, partition), above)
+    return Request([command], lambda answers: int(answers[0]))
 
 
 def publish_alert(tenant: str, payload: bytes) -> Request[None]:

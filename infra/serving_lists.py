@@ -95,8 +95,11 @@ class TopKStore(Protocol):
     def popular(self, tenant: str) -> StoredList | None:
         """The tenant's fallback list."""
 
-    def next_epoch(self, topic: str, partition: int) -> int:
-        """A number greater than every one given out before for this partition."""
+    def next_epoch(self, topic: str, partition: int, above: int = 0) -> int:
+        """A number greater than `above` and every one given out before for this partition.
+
+        The store may have lost what it gave out: `above` is what is known from elsewhere.
+        """
 
     def publish_alert(self, tenant: str, payload: bytes) -> None:
         """Send to whoever listens on `alerts:<tenant>` now; nobody listening is no error."""

@@ -82,10 +82,10 @@ class MemoryTopKStore:
         """See TopKStore."""
         return self._read(popular_key(tenant))
 
-    def next_epoch(self, topic: str, partition: int) -> int:
+    def next_epoch(self, topic: str, partition: int, above: int = 0) -> int:
         """See TopKStore."""
         with self._lock:
-            self._epochs[topic, partition] += 1
+            self._epochs[topic, partition] = 1 + max(above, self._epochs[topic, partition])
             return self._epochs[topic, partition]
 
     def publish_alert(self, tenant: str, payload: bytes) -> None:

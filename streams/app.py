@@ -169,12 +169,15 @@ class App:
             await self.checkpointer.lost(number)
         owns_monitor = any(tp.topic == topics.SENTIMENT for tp in given)
         async with self.membership.kept():
-            for number in sorted(numbers):
-                await self.checkpointer.assigned(number)
-            if owns_monitor and not self.monitor.owned:
-                await self.checkpointer.monitor_assigned()
-        # After the epochs were taken: the epoch of whoever is given the partitions next is higher.
-        if not await self.membership.confirm():
+            monitor = owns_monitor and not self.monitor.owned
+            epochs = await self.checkpointer.epochs(numbers, monitor)
+            # Whoever is given the partitions from now on has a higher epoch. Without this, ours may
+            # be the higher one though he owns them: what we took over would pass for the newest.
+            ours = await self.membership.confirm()
+            if ours:
+                await self.checkpointer.assigned(epochs)
+                ours = await self.membership.confirm()
+        if not ours:
             log.warning("partitions.lost", partitions=sorted(numbers), reason="while assigned")
             await self.revoked(given)
         self._assigned.set()

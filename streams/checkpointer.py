@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,13 +15,20 @@ from infra.telemetry import get_logger
 from online.changes import of_tenant
 from online.checkpoint import Checkpoint, CheckpointStore
 from online.checkpoint_chain import Chain
+from streams.epochs import MONITOR, Epochs, new_epochs
 from streams.in_turn import in_turn
 from streams.monitor import Monitor
-from streams.partition import FORMAT, PartitionMeta, PartitionState, decode_meta, encode_meta
+from streams.partition import (
+    FORMAT,
+    PartitionMeta,
+    PartitionState,
+    decode_meta,
+    encode_meta,
+    partition_name,
+)
 from streams.recommend import Recommend
 from streams.river import River
 from streams.sinks import NotOursError, Sinks
-from streams.topics import CLICKS
 
 if TYPE_CHECKING:
     from streams.deltas import Deltas
@@ -29,14 +36,8 @@ if TYPE_CHECKING:
 
 log = get_logger("checkpoint")
 
-MONITOR = "monitor"
 INTERVALS_BEHIND = 5
 SHARED_SECONDS = 10.0  # the shared model is as large after a quiet interval as after a busy one
-
-
-def partition_name(partition: int) -> str:
-    """The checkpoint of a user partition."""
-    return f"partition-{partition}"
 
 
 class Taken(NamedTuple):
@@ -224,11 +225,20 @@ class Checkpointer:
                 self._river.metrics.checkpoint_bytes.inc(size)
                 return
 
-    async def assigned(self, partition: int) -> None:
-        """Take over a user partition: a new epoch, then the last owner's checkpoint."""
-        if partition in self._river.partitions:
-            return
-        epoch = await self._river.store.next_epoch(CLICKS, partition)
+    async def epochs(self, partitions: Iterable[int], monitor: bool) -> Epochs:
+        """New ones, for the user partitions that are new to us and for the monitor's."""
+        fresh = set(partitions) - set(self._river.partitions)
+        return await new_epochs(self._river.store, self._files, fresh, monitor)
+
+    async def assigned(self, epochs: Epochs) -> None:
+        """Take over partitions under epochs that no later owner can have passed yet."""
+        for number, epoch in epochs.partitions.items():
+            await self._assigned(number, epoch)
+        if epochs.monitor is not None:
+            await self._monitor_assigned(epochs.monitor)
+
+    async def _assigned(self, partition: int, epoch: int) -> None:
+        """Go on from the last owner's checkpoint."""
         self._deltas.epochs[partition] = epoch
         found = await asyncio.to_thread(self._files.read, partition_name(partition))
         state = PartitionState(partition, epoch)
@@ -259,9 +269,7 @@ class Checkpointer:
         self._river.archive.assigned("scored_comments", "comments.v1", partition)
         self._river.archive.assigned("served", "served.v1", partition)
 
-    async def monitor_assigned(self) -> None:
-        """Take over the monitor's partition."""
-        epoch = await self._river.store.next_epoch("sentiment.v1", 0)
+    async def _monitor_assigned(self, epoch: int) -> None:
         found = await asyncio.to_thread(self._files.read, MONITOR)
         await asyncio.to_thread(self._river.archive.assigned, "alerts", "alerts.v1", 0)
         self._monitor.take_over(epoch, found)

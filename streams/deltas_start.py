@@ -16,10 +16,9 @@ from online.changes import of_tenant
 from online.checkpoint import CheckpointStore
 from online.deltas_exchange import TornError
 from streams import topics
-from streams.checkpointer import partition_name
 from streams.deltas import Deltas, SharedMark
 from streams.in_turn import in_turn
-from streams.partition import FORMAT, PartitionMeta, decode_meta
+from streams.partition import FORMAT, PartitionMeta, decode_meta, partition_name
 from streams.river import River
 
 log = get_logger("deltas")

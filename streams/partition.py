@@ -125,6 +125,11 @@ class PartitionState:
         self.scored.load(arrays["scored"])
 
 
+def partition_name(partition: int) -> str:
+    """The checkpoint of a user partition."""
+    return f"partition-{partition}"
+
+
 def encode_meta(meta: Struct) -> str:
     """JSON for the checkpoint's header."""
     return msgspec.json.encode(meta).decode()

@@ -43,7 +43,7 @@ def summarise(url: str) -> dict[str, Any]:
     from online.changes import events_in, items_in, of_tenant, users_in
     from online.checkpoint import CheckpointStore
     from streams import monitor, partition
-    from streams.checkpointer import MONITOR
+    from streams.epochs import MONITOR
     from streams.monitor import MonitorMeta
     from streams.partition import PartitionMeta, decode_meta
 

@@ -135,6 +135,12 @@ def test_every_epoch_is_greater_than_the_last(store: TopKStore, tenant: str) -> 
     assert store.next_epoch(f"clicks-{tenant}", 4) == 1
 
 
+def test_an_epoch_is_above_what_is_known_from_elsewhere(store: TopKStore, tenant: str) -> None:
+    topic = f"clicks-{tenant}"
+    epochs = [store.next_epoch(topic, 3, above) for above in (0, 57, 57, 3, 2**40, 0)]
+    assert epochs == [1, 58, 59, 60, 2**40 + 1, 2**40 + 2]
+
+
 def test_profiles_default_to_personal(store: TopKStore, tenant: str) -> None:
     assert store.read_profile(tenant, "nobody").personalise
     store.write_profile(tenant, "u", personalise=False, interests=["数据", "python"])

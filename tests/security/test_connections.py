@@ -79,7 +79,7 @@ def test_redis_takes_a_user_with_the_least_rights(secure_redis: str, password: s
     assert store.write_many([ListWrite("t", "u", made)], 60) == [True]
     assert store.read("t", "u") == made
     assert store.write_popular("t", made) and store.popular("t") == made
-    assert store.next_epoch("clicks.v1", 0) == 1
+    assert [store.next_epoch("clicks.v1", 0, above) for above in (0, 57)] == [1, 58]
     store.publish_alert("t", b"{}")
     store.note_recent([("t", "u")])
     assert store.recent("t") == ["u"]
