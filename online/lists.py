@@ -110,8 +110,12 @@ def _blended(
 
 def _near(shared: Shared, by: I32) -> list[Sequence[tuple[int, str]]]:
     """For each list: (place, item of the user's) of what is there for what it says."""
-    name = shared.items.name
-    return [[(at, name(int(row[at]))) for at in np.flatnonzero(row >= 0).tolist()] for row in by]
+    near: list[Sequence[tuple[int, str]]] = []
+    for row in by.tolist():
+        places = [at for at, slot in enumerate(row) if slot >= 0]
+        names = shared.items.names([row[at] for at in places])
+        near.append(list(zip(places, names, strict=True)))
+    return near
 
 
 def _by_interests(shared: Shared, weights: F32, k: int) -> TopK:

@@ -23,7 +23,8 @@ STREAMS = {
     "rec-ml1m-half": ("--rating", "rating", "--min-rating", "4"),
     "rec-amazon-digmusic": (),
 }
-MOST_US = 15.0
+MOST_US = 15.0  # more an event
+MOST_LIST_US = 25.0  # more a list of 50, near which of the user's items each stands included
 
 
 def evaluated(
@@ -114,4 +115,4 @@ def test_what_content_costs(shared_dir: Path, tmp_path: Path) -> None:
             print(f"{cost}: {without} without content, {ours} with")
             differences.append(ours - without)
     assert statistics.median(more["update_us"]) <= MOST_US, more
-    assert statistics.median(more["list_us"]) <= MOST_US, more
+    assert statistics.median(more["list_us"]) <= MOST_LIST_US, more
