@@ -26,10 +26,11 @@ from streams.chaos_plan import Fault, plan
 from streams.chaos_round import Progress, Round
 from streams.demo_parts import Parts
 from streams.freshness import FreshnessWatch
-from streams.sender import Outbound
+from streams.sender import LINGER_MS, Outbound
 from streams.simulate import START, SimulationConfig, simulate
 
 PROBES_PER_SECOND = 100.0
+COPIED_LINGER_MS = 20  # each send is copied to every node, and the machine is as small as before
 LATE_SECONDS = 20.0  # what a living house owes may come as late as this after the last checkpoint
 COUNT_SECONDS = 120.0  # in which ClickHouse must answer, on a machine that is busy elsewhere
 BETWEEN_SECONDS = 3_600.0  # of the platform's clock, from one round's last event to the next one's
@@ -151,7 +152,10 @@ class _House:
         stack = parts.stack
         self._watch = FreshnessWatch(stack.redis_url, min(1.0, PROBES_PER_SECOND / options.rate))
         kafka = stack.broker.startswith("kafka")
-        self._sender = Recorder(stack.kafka_url, self._watch.before_send, idempotent=kafka)
+        self._sender = Recorder(
+            stack.kafka_url, self._watch.before_send, idempotent=kafka,
+            linger_ms=COPIED_LINGER_MS if options.nodes > 1 else LINGER_MS,
+        )  # fmt: skip
 
     async def rounds(self, seeds: Sequence[int], told: Callable[[Outcome], None]) -> None:
         """A round a seed; after the last one the workers are stopped before it is counted."""
