@@ -32,6 +32,7 @@ from streams.embedding_client import EmbeddingClient
 from streams.erasure_rows import ErasedRows
 from streams.explore import Exploration
 from streams.fallback import NGramFallback
+from streams.group_coordinator import commit_before_join
 from streams.holds import Holds
 from streams.lag import Lag
 from streams.learn import CHUNK, Learn
@@ -107,7 +108,7 @@ class App:
         )
         self.erased_rows = ErasedRows(self.river, self.warehouse, self.checkpointer.holds)
         self.river.on_forgotten = self.erased_rows.bury
-        self.faust = _faust_app(settings, lambda: self.river.generation)
+        self.faust = faust_app(settings, lambda: self.river.generation)
         self._tasks: list[asyncio.Task[None]] = []
         self._assigned = asyncio.Event()
         self.membership = Membership(self.faust)
@@ -189,6 +190,7 @@ class App:
         await self.checkpointer.revoked(
             numbers, monitor=any(tp.topic == topics.SENTIMENT for tp in given)
         )
+        await commit_before_join(self.faust.consumer)
 
 
 def create_app(settings: Settings, store: AsyncRedisTopKStore, components: Components = ALL) -> App:
@@ -205,7 +207,7 @@ async def _or_die(run: Any) -> None:
         fatal(error)
 
 
-def _faust_app(settings: Settings, generation: Callable[[], int]) -> Any:
+def faust_app(settings: Settings, generation: Callable[[], int]) -> Any:
     kafka_url = settings.kafka_url.get_secret_value()
     broker = ";".join(f"aiokafka://{server}" for server in kafka_servers(kafka_url))
     datadir = settings.data_dir.absolute() / "faust"

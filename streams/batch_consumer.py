@@ -2,9 +2,9 @@
 
 Faust spends some 80 µs of asyncio on every event. This consumer hands an agent whole batches
 instead: `Message.value` is a `Batch`, `Message.offset` the batch's last offset, and acknowledging
-that one message acknowledges every offset of the batch. Agents must read `stream.noack().events()`
-and ack the event themselves: Faust's C stream iterator inlines the ordinary ack, and only the
-explicit path calls the `ack` below.
+that one message acknowledges every offset of the batch (`consumer_commits`). Agents must read
+`stream.noack().events()` and ack the event themselves: Faust's C stream iterator inlines the
+ordinary ack, and only the explicit path calls the consumer's `ack`.
 
 Known limits it works around, each seen in faust-streaming 0.15: the driver waits up to 1.5 s for a
 fetch (10 ms here), and without tables it assigns partitions round robin, which tears the topics of
@@ -14,7 +14,6 @@ one user partition apart (range assignment here keeps them together).
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -25,7 +24,8 @@ from faust.serializers import codecs
 from faust.types.tuples import ConsumerMessage
 from msgspec import Struct
 
-from streams import fetch_plan
+from streams import fetch_plan, group_coordinator
+from streams.consumer_commits import CommitsBatches
 from streams.consumer_loop import InLoop, drain
 from streams.fetch_records import Unpacked
 
@@ -116,6 +116,10 @@ def in_turn(queues: Sequence[Sequence[T]]) -> Iterator[T]:
 
 
 class _InLoop(InLoop):
+    async def on_start(self) -> None:
+        await super().on_start()
+        group_coordinator.mend(self._ensure_consumer()._coordinator)
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         self._assignor = RangePartitionAssignor
@@ -135,7 +139,7 @@ class _InLoop(InLoop):
         return await super()._fetch_records(consumer, active_partitions, timeout, None)
 
 
-class BatchConsumer(driver.Consumer):
+class BatchConsumer(CommitsBatches):
     """Faust's aiokafka consumer, yielding one message per partition batch, partitions in turn.
 
     Attributes:
@@ -149,7 +153,6 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._acked_first: defaultdict[Any, dict[int, int]] = defaultdict(dict)
         self._seeking = self._seeks = 0
         self._sought = -1  # the assignment whose positions were last set
 
@@ -235,48 +238,6 @@ class BatchConsumer(driver.Consumer):
         except Exception as error:  # a rebalance is under way; the next assignment seeks again
             self.log.warning("no seek while the flow stands still: %s", error)
             await asyncio.sleep(0.1)
-
-    def ack(self, message: Any) -> bool:
-        """Acknowledge every offset of the batch: Faust's list holds the last, we the first."""
-        done: bool = super().ack(message)
-        if done:
-            first = getattr(message, "batch_first", message.offset)
-            self._acked_first[message.tp][message.offset] = first
-        return done
-
-    def _new_offset(self, tp: Any) -> int | None:
-        # As Faust's, with ranges in the place of offsets one by one.
-        acked, firsts = self._acked[tp], self._acked_first[tp]
-        if not acked:
-            return None
-        ranges = [(firsts.get(last, last), last) for last in acked]
-        gaps = self._gap[tp]
-        ranges += [(gap.begin, gap.end - 1) for gap in gaps.overlap(0, max(acked))]
-        end = committable(sorted(ranges), self._committed_offset[tp])
-        if end is None:
-            return None
-        self._acked[tp] = [last for last in acked if last > end]
-        self._acked_index[tp] = set(self._acked[tp])
-        self._acked_first[tp] = {last: firsts.get(last, last) for last in self._acked[tp]}
-        gaps.chop(0, end + 1)
-        return end + 1
-
-
-def committable(ranges: Sequence[tuple[int, int]], committed: int | None) -> int | None:
-    """The last offset up to which all is acknowledged; None: nothing new.
-
-    Args:
-        ranges: first and last offset each, ascending, not empty.
-        committed: the next offset to read after a crash.
-    """
-    first, end = ranges[0]
-    if committed and first - committed > 1:  # 1: Faust's own count of a gap at the start
-        return None
-    for first, last in ranges[1:]:
-        if first > end + 1:
-            break
-        end = max(end, last)
-    return end
 
 
 class _Raw(codecs.Codec):

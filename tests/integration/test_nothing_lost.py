@@ -123,6 +123,8 @@ def test_a_second_worker_takes_its_share_and_gives_it_back(
     kept = deployment.wait_until_kept()
     assert second.end() == 0
     assert_each_once(deployment, kept["events_learned"] + kept["ignored"])
+    log = (deployment.folder / "worker.log").read_text("utf-8", "replace")
+    assert "OffsetCommit failed" not in log  # it would cost who committed his membership
 
 
 def mutate(chance: random.Random, number: int, make_event: Event) -> Any:

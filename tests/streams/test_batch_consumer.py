@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intervaltree import IntervalTree  # type: ignore[import-untyped] # Faust keeps gaps in one
 
-from streams import batch_consumer
+from streams import batch_consumer, consumer_commits
 from streams.fetch_records import Unpacked
 
 
@@ -87,7 +87,7 @@ def test_a_topic_may_have_smaller_batches() -> None:
 def test_only_what_is_acknowledged_without_a_hole_is_committed(
     ranges: list[tuple[int, int]], committed: int | None, expected: int | None
 ) -> None:
-    assert batch_consumer.committable(ranges, committed) == expected
+    assert consumer_commits.committable(ranges, committed) == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), min_size=1), st.randoms())

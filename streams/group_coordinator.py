@@ -1,0 +1,45 @@
+"""aiokafka's group coordinator, mended where it costs a worker its membership (aiokafka 0.14)."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from aiokafka.errors import RebalanceInProgressError
+
+COMMIT_SECONDS = 2.0
+
+
+def mend(coordinator: Any) -> None:
+    """Call once, before it has anything to do."""
+    _commit_outside_joins(coordinator)
+
+
+def _commit_outside_joins(coordinator: Any) -> None:
+    """No commit is sent while the group is being joined.
+
+    Kafka answers a connection in order, so that such a commit is answered after the join: with an
+    illegal generation, upon which aiokafka throws away the membership that it has just won and
+    joins again. Where each join takes as long as a commit interval, that goes on and on.
+    """
+    commit = coordinator._do_commit_offsets
+
+    async def outside(assignment: Any, offsets: Any) -> None:
+        # Up to then `on_partitions_revoked` is at work, and what we hold is still ours to commit.
+        left = coordinator._performed_join_prepare
+        if left and coordinator._subscription.reassignment_in_progress:
+            raise RebalanceInProgressError(coordinator.group_id)
+        await commit(assignment, offsets)
+
+    coordinator._do_commit_offsets = outside
+
+
+async def commit_before_join(consumer: Any) -> None:
+    """Commit what the last checkpoint acknowledged; what cannot be is fetched again, and skipped.
+
+    Args:
+        consumer: Faust's, whose partitions are being revoked.
+    """
+    with suppress(TimeoutError):
+        await asyncio.wait_for(consumer.force_commit(), COMMIT_SECONDS)
