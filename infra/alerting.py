@@ -43,7 +43,7 @@ class AlertSender:
     """Delivers alerts, tries again within bounds, and never raises for what the network does.
 
     Proxies of the environment are not used. Alerts that fire are posted to Alertmanager again
-    every minute until they are resolved or this process ends. A snoozed alert is told to nobody
+    every minute until they are resolved, let go, or this process ends. A snoozed alert is told to nobody
     again, graver or not, until its time is over; then both hear of it. Its end is always told.
 
     Args:
@@ -68,18 +68,20 @@ class AlertSender:
         self._reposting: asyncio.Task[None] | None = None
         self._reposted = time.monotonic()
 
-    async def send(self, fields: Mapping[str, Any]) -> bool:
+    async def send(self, fields: Mapping[str, Any], ours: bool = True) -> bool:
         """Deliver one alert to every receiver there is.
 
         Args:
             fields: `status` ("firing" or "resolved"), `fingerprint`, `starts_at`, `ends_at`
                 (None while it fires), `labels` and `annotations` (texts).
+            ours: False: another process posts it again, and tells its end.
 
         Returns:
             Whether every receiver took it; at most about 10 s later.
         """
         told_before = _incident(fields) in self._active
-        self._keep(fields)
+        if ours:
+            self._keep(fields)
         if fields["status"] == "firing" and told_before and _incident(fields) in self._snoozed:
             return True
         return await self._post_to_all(fields)
@@ -91,6 +93,11 @@ class AlertSender:
         """
         self._keep(fields)
         self._reposted = -math.inf
+
+    def let_go(self) -> None:
+        """Another process has the incidents now: it may end them without our hearing of it."""
+        self._active.clear()
+        self._snoozed = frozenset()
 
     def _keep(self, fields: Mapping[str, Any]) -> None:
         """Post it again for as long as it fires."""

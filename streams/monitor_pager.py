@@ -57,12 +57,13 @@ class Pager:
         self.start({}, {})
 
     def start(self, firing: dict[str, dict[str, str]], aliases: dict[str, str]) -> None:
-        """Begin a new ownership; `recall` must follow.
+        """Begin a new ownership, or none; `recall` must follow.
 
         Args:
             firing: tenant → key → fingerprint of the incidents that the checkpoint knows.
         """
         self.aliases = dict(aliases)
+        self._sender.let_go()
         self._recalled = False
         self._firing = firing
         self._told: set[tuple[str, str, str, str]] = set()
@@ -133,7 +134,7 @@ class Pager:
             )
         if alert.state == "resolved":
             self.aliases.pop(untold.alarm.fingerprint, None)
-        await self._deliver(alert, payload)
+        await self._deliver(alert, payload, told)
         return True
 
     def _fingerprint(self, tenant: str, alarm: Alarm) -> str:
@@ -147,7 +148,7 @@ class Pager:
         self.aliases[alarm.fingerprint] = before.fingerprint
         return before.fingerprint
 
-    async def _deliver(self, alert: Alert, payload: bytes) -> None:
+    async def _deliver(self, alert: Alert, payload: bytes, told: object) -> None:
         """Redis and webhooks: retried within bounds, counted when they fail, never in the way.
 
         After a crash a receiver may hear an alert again, under the same fingerprint.
@@ -156,7 +157,9 @@ class Pager:
             await self._river.store.publish_alert(alert.tenant, payload)
         except self._river.store.transient_errors:
             self._river.metrics.alert_failures.inc()
-        if not alert.historic and not await self._sender.send(alert_fields(alert)):
+        if alert.historic:
+            return
+        if not await self._sender.send(alert_fields(alert), ours=told is self._told):
             self._river.metrics.alert_failures.inc()
 
     async def _describe(self, untold: Untold, watermark: float) -> Alert:

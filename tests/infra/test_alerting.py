@@ -136,6 +136,25 @@ def test_a_firing_alert_is_posted_again_until_it_is_resolved(
     assert closed == resolved and resolved - firing <= 2
 
 
+def test_what_was_let_go_is_not_posted_again(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerting, "REPOST_SECONDS", 0.05)
+
+    async def run() -> None:
+        sender = AlertSender("", receiver.url)
+        await sender.send(fields())
+        sender.let_go()  # the monitor's next owner will tell its end
+        await sender.send(fields(), ours=False)
+        sender.remember(fields("resolved"))
+        receiver.posts.clear()
+        await asyncio.sleep(0.3)
+        await sender.close()
+
+    asyncio.run(run())
+    assert receiver.posts == []
+
+
 def test_a_receiver_that_fails_for_a_while_is_tried_again(receiver: Receiver) -> None:
     receiver.statuses = [503, 429]
     assert send(AlertSender(receiver.url, ""), fields()) == [True]

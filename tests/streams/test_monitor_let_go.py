@@ -43,3 +43,25 @@ async def _lets_go(stack: LocalStack, folder: Path, monkeypatch: pytest.MonkeyPa
     assert house.task is not None and not house.task.done()
     assert await house.told(tenant) == []
     await house.close()
+
+
+def test_who_lets_the_stream_go_posts_its_alerts_no_more(
+    parts: LocalStack,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    asyncio.run(_posts_no_more(parts, tmp_path))
+
+
+async def _posts_no_more(stack: LocalStack, folder: Path) -> None:
+    house, tenant = await House(stack, folder).open(), "no-more"
+    house.run()
+    for batch in batches(comments(tenant)):
+        await house.monitor.handle(batch)
+
+    async def told() -> bool:
+        return any(of == tenant for of, _ in house.sender._active)
+
+    await house.until(told)
+    house.monitor.let_go()
+    assert not house.sender._active
+    await house.close()
