@@ -43,8 +43,9 @@ class AlertSender:
     """Delivers alerts, tries again within bounds, and never raises for what the network does.
 
     Proxies of the environment are not used. Alerts that fire are posted to Alertmanager again
-    every minute until they are resolved, let go, or this process ends. A snoozed alert is told to nobody
-    again, graver or not, until its time is over; then both hear of it. Its end is always told.
+    every minute until they are resolved, let go, or this process ends. A snoozed alert is told to
+    nobody again, graver or not, until its time is over; then both hear of it. Its end is always
+    told.
 
     Args:
         webhook_url, alertmanager_url: empty: none.

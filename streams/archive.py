@@ -40,7 +40,10 @@ class Archive:
     async def handle(self, batch: Batch) -> None:
         """Append a batch of served.v1 or alerts.v1."""
         rejected = []
+        first = self._river.next_offset(batch.topic, batch.partition)
         for index, offset in enumerate(batch.offsets):
+            if offset < first:
+                continue  # it was fetched twice: while partitions are assigned Faust may do so
             message = self._river.intake.read(batch.topic, batch.values[index])
             if isinstance(message, Rejected):
                 rejected.append((index, message.reason))
@@ -53,11 +56,11 @@ class Archive:
             if isinstance(message, Served):
                 at = message.served_at.timestamp()
                 self._exploration.viewed(message.tenant, message.items, at)
-            row = (
-                self._served(message, received)
-                if batch.topic == topics.SERVED
-                else alert_row(await with_words(self._warehouse, message), received)
-            )
+                row = self._served(message, received)
+            else:
+                row = alert_row(await with_words(self._warehouse, message), received)
+                if batch.generation != self._river.generation:
+                    return  # its rows are dropped, and it is fetched again
             row |= {"topic": batch.topic, "partition": batch.partition, "offset": offset}
             table = "served" if batch.topic == topics.SERVED else "alerts"
             self._river.archive.append(table, batch.topic, batch.partition, row)

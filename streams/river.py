@@ -162,7 +162,9 @@ class River:
         if generation == self.generation:
             self.unacknowledged.append((event, len(batch.offsets)))
             self._records += len(batch.offsets)
-            self._next_offsets[batch.topic, batch.partition] = batch.offsets[-1] + 1
+            known = self.next_offset(batch.topic, batch.partition)
+            following = max(known, batch.offsets[-1] + 1)
+            self._next_offsets[batch.topic, batch.partition] = following
 
     def next_offset(self, topic: str, partition: int) -> int:
         """The first that is not worked off; 0 where nothing was since partitions were given."""
