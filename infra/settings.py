@@ -60,6 +60,9 @@ class Settings(BaseSettings):
         SecretStr("kafka://127.0.0.1:9092"),
         description="Kafka, kafka[s]://[user:password@]host:port,…[?ca=FILE&mechanism=…]",
     )
+    kafka_fetch_wait_ms: int = Field(
+        10, ge=1, le=500, description="how long Kafka may hold a fetch that finds nothing"
+    )
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         description="Redis or Valkey, redis[s][+sentinel]://[user:password@]host:port/0[?ca=FILE]",

@@ -232,7 +232,12 @@ def faust_app(settings: Settings, generation: Callable[[], int]) -> Any:
         consumer_max_fetch_size=batch_consumer.MAX_FETCH_BYTES,
     )
     # Small batches of comments: scoring takes long, and no partition may fall far behind another.
-    batch_consumer.install(app, {topics.COMMENTS: AT_ONCE}, generation)
+    batch_consumer.install(
+        app,
+        most_at_once={topics.COMMENTS: AT_ONCE},
+        ours=staticmethod(generation),
+        fetch_wait_ms=settings.kafka_fetch_wait_ms,
+    )
     return app
 
 

@@ -35,7 +35,6 @@ MAX_BATCH_BYTES = 8_000_000
 # that no partition has to wait long while another one's backlog is worked off.
 MAX_FETCH_BYTES = 131_072
 MAX_POLL_RECORDS = 100_000
-FETCH_WAIT_MS = 10
 
 T = TypeVar("T")
 
@@ -125,7 +124,7 @@ class _InLoop(InLoop):
         self._assignor = RangePartitionAssignor
         # The group's coordinator is made at start from these, so nothing has read them yet.
         consumer._partition_assignment_strategy = [RangePartitionAssignor]
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._fetch_max_wait_ms = self.consumer.fetch_wait_ms
         return consumer
 
     async def _fetch_records(
@@ -146,9 +145,11 @@ class BatchConsumer(CommitsBatches):
         most_at_once: topic → records of a batch, where it is not MAX_BATCH.
         ours: counts how often partitions were handed out anew. Kafka's generation does not tell: it
             stays what it is where a member joins again that the group never missed.
+        fetch_wait_ms: how long the broker may hold a fetch that finds nothing.
     """
 
     most_at_once: Mapping[str, int] = {}
+    fetch_wait_ms = 10
     ours: Callable[[], int] = staticmethod(lambda: 0)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -253,8 +254,11 @@ class _Raw(codecs.Codec):
 RAW = "springtide-raw"
 
 
-def install(app: Any, most_at_once: Mapping[str, int], ours: Callable[[], int]) -> None:
-    """Make `app` consume in batches; call before it starts. See `BatchConsumer`."""
+def install(app: Any, **settings: Any) -> None:
+    """Make `app` consume in batches; call before it starts.
+
+    Args:
+        settings: attributes of its `BatchConsumer`.
+    """
     codecs.register(RAW, _Raw())
-    settings = {"most_at_once": dict(most_at_once), "ours": staticmethod(ours)}
     app.transport.Consumer = type("Consumer", (BatchConsumer,), settings)

@@ -99,7 +99,9 @@ class LocalStack:
 
     def environment(self) -> dict[str, str]:
         """The settings that child processes need to find the parts."""
-        return {
+        # What comes meanwhile wakes no fetch of Tansu's: it answers when the time is over.
+        wait = {"SPRINGTIDE_KAFKA_FETCH_WAIT_MS": "3"} if self.broker == "tansu" else {}
+        return wait | {
             "SPRINGTIDE_KAFKA_URL": self.kafka_url,
             "SPRINGTIDE_REDIS_URL": self.redis_url,
             "SPRINGTIDE_CLICKHOUSE_URL": self.clickhouse_url,
