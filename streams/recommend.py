@@ -67,8 +67,8 @@ class Recommend:
         if self._river.components.lists == "off":
             return
         line = self._behind if lag_seconds > BACKLOG_SECONDS else self._fresh
-        for user, received, which in zip(users, received_ms, self._each, strict=False):
-            line.add((tenant, user, which), Touched(partition, received))
+        keys = zip(itertools.repeat(tenant), users, self._each, strict=False)
+        line.add(zip(keys, map(Touched, itertools.repeat(partition), received_ms), strict=False))
 
     async def wake(self, lag_seconds: float = 0.0) -> None:
         """Let the writer run, unless we are so far behind; wait while too many users wait."""
@@ -185,8 +185,7 @@ class Recommend:
         if connects == self._connects:
             return
         self._connects = connects
-        for who, partition in self._lately.take():
-            self._fresh.add(who, Touched(partition, 0))
+        self._fresh.add((who, Touched(partition, 0)) for who, partition in self._lately.take())
         self._wake.set()
 
     async def _note_recent(self, writes: list[ListWrite]) -> None:

@@ -36,9 +36,9 @@ from streams.topics import DEAD_LETTER
 log = get_logger("worker")
 
 MAX_TENANTS = 64
-MAX_UNACKNOWLEDGED = 200_000
+MAX_UNACKNOWLEDGED = 300_000
 # So many ask for a checkpoint before its time: learning need not stand still until then.
-MANY_UNACKNOWLEDGED = 100_000
+MANY_UNACKNOWLEDGED = 200_000
 MAX_ARCHIVE_ROWS = 200_000
 FATAL = 70  # EX_SOFTWARE: the supervisor starts us again, from the checkpoint
 
@@ -159,6 +159,7 @@ class River:
         Nothing of an earlier assignment is acknowledged: its handler may have stopped half-way,
         and what the last checkpoint did not hold is fetched again.
         """
+        event.value = event.message.value = None  # where it ends is all that is left to say
         if generation == self.generation:
             self.unacknowledged.append((event, len(batch.offsets)))
             self._records += len(batch.offsets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
@@ -30,17 +31,11 @@ class Line:
     def __len__(self) -> int:
         return len(self._users)
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._users
-
-    def add(self, key: Key, touched: Touched) -> None:
-        """Let him wait, with the newer of two append times."""
-        earlier = self._users.get(key)
-        if earlier is None:
-            self.joined += 1
-        elif earlier.received_ms > touched.received_ms:
-            touched = touched._replace(received_ms=earlier.received_ms)
-        self._users[key] = touched
+    def add(self, users: Iterable[tuple[Key, Touched]]) -> None:
+        """Let them wait; of one who comes again the later word counts."""
+        before = len(self._users)
+        self._users.update(users)
+        self.joined += len(self._users) - before
 
     def take(self, most: int) -> list[tuple[Key, Touched]]:
         """The first in line, who are in it no longer; they are done when the taker says so."""

@@ -47,7 +47,7 @@ class Stream:
 
     async def events(self) -> AsyncIterator[Any]:
         for each in self._batches:
-            yield SimpleNamespace(value=each)
+            yield SimpleNamespace(value=each, message=SimpleNamespace(value=each))
         await asyncio.Event().wait()
 
 
@@ -84,7 +84,7 @@ class OneATurn(Stream):
     async def events(self) -> AsyncIterator[Any]:
         for each in self._batches:
             await asyncio.sleep(0)
-            yield SimpleNamespace(value=each)
+            yield SimpleNamespace(value=each, message=SimpleNamespace(value=each))
         await asyncio.Event().wait()
 
 

@@ -27,10 +27,10 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
 
 def test_a_line_keeps_its_order_and_the_newest_append_time() -> None:
     line = Line()
-    for user, at in (("a", 5), ("b", 6), ("a", 3), ("c", 1)):
-        line.add(("t", user, 0), Touched(1, at))
-    assert line.joined == len(line) == 3 and ("t", "b", 0) in line
-    assert line.take(2) == [(("t", "a", 0), Touched(1, 5)), (("t", "b", 0), Touched(1, 6))]
+    line.add((("t", user, 0), Touched(1, at)) for user, at in (("a", 5), ("b", 6)))
+    line.add((("t", user, 0), Touched(1, at)) for user, at in (("a", 7), ("c", 1)))
+    assert line.joined == len(line) == 3
+    assert line.take(2) == [(("t", "a", 0), Touched(1, 7)), (("t", "b", 0), Touched(1, 6))]
     assert [key for key, _ in line.take(9)] == [("t", "c", 0)]
     assert not line and line.done == 0
 
