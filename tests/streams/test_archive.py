@@ -52,7 +52,8 @@ def test_what_was_fetched_twice_is_archived_once(river: River) -> None:
         agent = Archive(river, None)  # type: ignore[arg-type]
         for batch in (alerts(river, 0, 1, 2), alerts(river, 1, 2), alerts(river, 2, 3)):
             await agent.handle(batch)
-            river.acknowledge_later(SimpleNamespace(message=SimpleNamespace()), batch, river.generation)
+            event = SimpleNamespace(message=SimpleNamespace())
+            river.acknowledge_later(event, batch, river.generation)
 
     asyncio.run(scenario())
     assert offsets_waiting(river) == [0, 1, 2, 3]
