@@ -46,7 +46,7 @@ class Learn:
         """Take batches of any of the user-keyed topics, then let their users' lists be written."""
         taken, lag = 0, math.inf
         for batch in batches:
-            state = await self._river.partition(batch.partition)
+            state = await self._river.partition(batch)
             if state is None:
                 continue
             size = self._chunk_size(batch)

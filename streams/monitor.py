@@ -142,6 +142,8 @@ class Monitor:
         await self._ready.wait()
         async with self._told:
             await self._told.wait_for(lambda: len(self._untold) < MOST_UNTOLD)
+        if batch.generation != self._river.generation:
+            return  # it was fetched for an earlier assignment, and comes again
         epoch = self.epoch
         read: list[tuple[Sentiment, bytes | None]] = []
         rejected: list[tuple[int, str]] = []

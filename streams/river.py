@@ -97,17 +97,17 @@ class River:
         """Whether the tenant is known or there is room for one more."""
         return tenant in self.learners or len(self.learners) < MAX_TENANTS
 
-    async def partition(self, number: int) -> PartitionState | None:
-        """The partition's state; waits until its checkpoint is loaded.
+    async def partition(self, batch: Batch) -> PartitionState | None:
+        """The state of the batch's partition; waits until its checkpoint is loaded.
 
-        None where partitions are handed out anew meanwhile: the batch comes again to whom it goes.
+        None where partitions were handed out anew since it was fetched: it comes again to whom it
+        goes. Whoever has waited for anything since he was given the batch must ask here.
         """
-        generation = self.generation
-        while number not in self.partitions:
-            await self._partition_ready[number].wait()
-            if generation != self.generation:
-                return None
-        return self.partitions[number]
+        while batch.generation == self.generation:
+            if batch.partition in self.partitions:
+                return self.partitions[batch.partition]
+            await self._partition_ready[batch.partition].wait()
+        return None
 
     def certain(self) -> bool:
         """Whether nobody else can own our partitions yet (see `Membership`)."""

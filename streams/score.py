@@ -45,7 +45,7 @@ class Score:
         admitted = []
         here: set[tuple[int, int]] = set()
         for batch in batches:
-            state = await self._river.partition(batch.partition)
+            state = await self._river.partition(batch)
             if state is not None:
                 admitted.append(await self._admit(batch, state, here))
         scored = await self._score(admitted)

@@ -143,15 +143,15 @@ def test_what_faust_still_held_is_not_taken_for_new() -> None:
 def test_a_partition_that_went_elsewhere_holds_nobody_up() -> None:
     async def scenario() -> tuple[PartitionState | None, PartitionState | None]:
         river = new_river()
-        waiting = asyncio.create_task(river.partition(3))
+        waiting = asyncio.create_task(river.partition(batch(0)))
         await asyncio.sleep(0)
         river.new_generation()
         gone = await asyncio.wait_for(waiting, 5)
-        waiting = asyncio.create_task(river.partition(3))
+        waiting = asyncio.create_task(river.partition(batch(0, generation=1)))
         await asyncio.sleep(0)
-        river.partition_loaded(PartitionState(3, epoch=1))
+        river.partition_loaded(PartitionState(0, epoch=1))
         return gone, await asyncio.wait_for(waiting, 5)
 
     gone, loaded = asyncio.run(scenario())
     assert gone is None
-    assert loaded is not None and loaded.partition == 3
+    assert loaded is not None and loaded.partition == 0
