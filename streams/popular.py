@@ -1,6 +1,7 @@
 """popular: the fallback lists of every tenant, refreshed where they changed.
 
 The list of all items about once a second; those of a topic, a language or a surface now and then.
+Every worker knows them all; the owner of user partition 0 writes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from infra.telemetry import get_logger
 from infra.warehouse import Warehouse
 from online.topk import TopK
 from streams.catalog import Catalog
+from streams.partition import PartitionState
 from streams.popular_parts import among_items, on_surfaces
 from streams.recommend import stored_list
 from streams.river import River
@@ -24,13 +26,14 @@ SURFACES_SECONDS = 300.0
 
 
 class Popular:
-    """Writes `popular:<tenant>` and its parts; the epoch makes the newest worker win."""
+    """Writes `popular:<tenant>` and its parts; of two owners the newer one wins, by his epoch."""
 
     def __init__(self, river: River, catalog: Catalog, warehouse: Warehouse) -> None:
         self._river, self._catalog, self._warehouse = river, catalog, warehouse
         self._written: dict[str, tuple[str, ...]] = {}
         self._sequence = 0
         self._epoch = 0
+        self._owned: PartitionState | None = None  # for which the epoch was taken
         self._parts_at = self._surfaces_at = 0.0
 
     async def run(self) -> None:
@@ -38,12 +41,19 @@ class Popular:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             try:
-                self._epoch = self._epoch or await self._river.store.next_epoch("popular", 0)
-                await self._refresh()
+                await self.refresh()
             except self._river.store.transient_errors as error:
                 log.warning("redis.away", error=type(error).__name__)
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """Write what has changed, where it is ours to write."""
+        owned = self._river.partitions.get(0)
+        if owned is None:
+            return
+        if owned is not self._owned:
+            self._epoch = await self._river.store.next_epoch("popular", 0)
+            self._owned = owned
+            self._written.clear()  # another one may have written since
         now, size = time.monotonic(), self._river.settings.list_size
         parts, surfaces = now >= self._parts_at, now >= self._surfaces_at
         for tenant, learner in list(self._river.learners.items()):
@@ -66,5 +76,5 @@ class Popular:
             return
         self._sequence += 1
         stored = stored_list(top, (self._epoch, self._sequence), time.time())
-        await self._river.store.write_popular(name, stored)
-        self._written[name] = tuple(top.items)
+        if await self._river.store.write_popular(name, stored):
+            self._written[name] = tuple(top.items)
