@@ -125,7 +125,7 @@ class Checkpointer:
             started = time.perf_counter()
             self._deltas.cut()
             journals = self._deltas.positions()
-            taken = await self._take(events, last)
+            taken = await self._take(last)
             await self._sinks.flushed()
             # A partition's copy may hold more than was cut above, never more than was sent now.
             self._deltas.cut()
@@ -152,7 +152,7 @@ class Checkpointer:
         metrics.items_refused.set(sum(learner.items_refused for learner in learners))
         metrics.pairs_refused.set(sum(learner.pairs_refused for learner in learners))
 
-    async def _take(self, events: list[tuple[Any, int]], last: bool) -> list[Taken]:
+    async def _take(self, last: bool) -> list[Taken]:
         taken: list[Taken] = []
         for state in list(self._river.partitions.values()):
             if self._river.owns(state):
@@ -163,7 +163,7 @@ class Checkpointer:
         if due and 0 in self._river.partitions:  # one worker writes what all share
             taken += await self._shared(self._river.partitions[0].epoch)
             self._shared_at = time.monotonic()
-        if events and self._monitor.owned:
+        if self._monitor.owned and self._monitor.changed:
             taken += self._pausing(
                 lambda: [Taken(MONITOR, self._monitor.epoch, *self._monitor.snapshot())]
             )

@@ -60,7 +60,11 @@ class MonitorMeta(Struct, frozen=True):
 
 
 class Monitor:
-    """The monitor agent: one of it sees all keys of every tenant."""
+    """The monitor agent: one of it sees all keys of every tenant.
+
+    Attributes:
+        changed: there is what the last `snapshot` had not.
+    """
 
     def __init__(
         self, river: River, catalog: Catalog, warehouse: Warehouse, sender: AlertSender
@@ -75,6 +79,7 @@ class Monitor:
 
     def _reset(self) -> None:
         self.epoch = 0
+        self.changed = False
         self._offset = -1
         self._seen = IdWindow(SEEN)
         self._tenants: dict[str, SpikeMonitor] = {}
@@ -128,6 +133,7 @@ class Monitor:
             list(self._untold),
             dict(self._pager.aliases),
         )
+        self.changed = False
         return arrays, msgspec.json.encode(meta).decode()
 
     def _spikes(self, tenant: str) -> SpikeMonitor:
@@ -163,6 +169,7 @@ class Monitor:
         # From here to the end without an await: offsets and what they stand for move together.
         arrived = [waiting(message, key) for message, key in read if self._is_new(message)]
         self._offset = max(self._offset, batch.offsets[-1])
+        self.changed = True
         self._observe(self._order.take(arrived, time.time(), time.monotonic()))
 
     def _is_new(self, message: Sentiment) -> bool:
@@ -175,6 +182,7 @@ class Monitor:
 
     def _observe(self, ready: list[Waiting]) -> None:
         """Show the detectors what is in order; keep their alarms until they are told."""
+        self.changed |= bool(ready)
         by_tenant: dict[str, list[Observation]] = {}
         for each in ready:
             by_tenant.setdefault(each.tenant, []).append(each.observation)
@@ -213,6 +221,7 @@ class Monitor:
             if not told:
                 continue
             self._untold.popleft()
+            self.changed = True
             async with self._told:
                 self._told.notify_all()
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from infra.alerting import AlertSender
 from infra.local.ports import free_port
 from infra.metrics import WorkerMetrics
 from infra.pseudonym import Pseudonymiser
@@ -17,13 +18,16 @@ from infra.settings import Settings
 from infra.warehouse import ArchiveWriter
 from online.checkpoint import CheckpointStore
 from online.learner import Kind
+from streams.catalog import Catalog
 from streams.checkpointer import Checkpointer
 from streams.components import Components
 from streams.deltas import Deltas
 from streams.deltas_start import DeltasStart
+from streams.monitor import Monitor
 from streams.recommend import Recommend
 from streams.river import River
 from tests.streams.test_lists_again import forgetful_valkey
+from tests.streams.test_monitor import batches, comments
 
 OFFSETS = [3, 8, 20]
 
@@ -39,8 +43,9 @@ class Owner:
             Components(learner="statistics", lists="off", archive=False),
         )  # fmt: skip
         files, deltas = CheckpointStore(str(folder)), Deltas(self.river)
+        self.monitor = Monitor(self.river, Catalog(self.river), nowhere, AlertSender("", ""))
         self.checkpointer = Checkpointer(
-            self.river, Recommend(self.river), NoMonitor(), files, deltas,  # type: ignore[arg-type]
+            self.river, Recommend(self.river), self.monitor, files, deltas,
             DeltasStart(self.river, deltas, files),
         )  # fmt: skip
 
@@ -55,12 +60,6 @@ class Owner:
         self.river.learner("t").learn(0, ["u"], [f"i{offset}"], kinds, np.array([float(offset)]))
         self.river.partitions[0].offsets["clicks.v1"] = offset
         await self.checkpointer.checkpoint(last=True)
-
-
-class NoMonitor:
-    """Owned elsewhere."""
-
-    owned = False
 
 
 def test_what_was_learned_since_redis_was_emptied_is_kept(tmp_path: Path) -> None:
@@ -100,3 +99,21 @@ def test_redis_away_while_partitions_are_assigned_is_waited_for(tmp_path: Path) 
         return taken
 
     assert asyncio.run(scenario()) == (1, -1)
+
+
+def test_a_checkpoint_without_news_for_the_monitor_does_not_write_it(tmp_path: Path) -> None:
+    port, files = free_port(), CheckpointStore(str(tmp_path / "checkpoints"))
+
+    async def scenario() -> list[int]:
+        store = await AsyncRedisTopKStore.connect(f"redis://127.0.0.1:{port}/0")
+        one = Owner(tmp_path / "checkpoints", store)
+        await one.checkpointer.assigned(await one.checkpointer.epochs([0], monitor=True))
+        await one.learn(OFFSETS[0])
+        written = [files.newest("monitor")]
+        await one.monitor.handle(batches(comments("t", scandal=False)[:5])[0])
+        await one.learn(OFFSETS[1])
+        await store.close()
+        return [*written, files.newest("monitor")]
+
+    with forgetful_valkey(tmp_path, port):
+        assert asyncio.run(scenario()) == [-1, 1]
