@@ -6,7 +6,13 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from aiokafka.errors import RebalanceInProgressError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    NotCoordinatorForGroupError,
+    RebalanceInProgressError,
+    for_code,
+)
+from aiokafka.protocol.commit import OffsetFetchRequest
 
 COMMIT_SECONDS = 2.0
 
@@ -14,6 +20,7 @@ COMMIT_SECONDS = 2.0
 def mend(coordinator: Any) -> None:
     """Call once, before it has anything to do."""
     _commit_outside_joins(coordinator)
+    _read_errors_of_offset_fetch(coordinator)
 
 
 def _commit_outside_joins(coordinator: Any) -> None:
@@ -33,6 +40,26 @@ def _commit_outside_joins(coordinator: Any) -> None:
         await commit(assignment, offsets)
 
     coordinator._do_commit_offsets = outside
+
+
+def _read_errors_of_offset_fetch(coordinator: Any) -> None:
+    """A coordinator that is still loading does not say that nothing was ever committed.
+
+    From version 2 on Kafka answers that for the whole request, without topics; aiokafka looks for
+    errors in the topics alone. We would go to the beginning of every partition.
+    """
+    send = coordinator._send_req
+
+    async def read(request: Any) -> Any:
+        response = await send(request)
+        if isinstance(request, OffsetFetchRequest) and getattr(response, "error_code", 0):
+            error = for_code(response.error_code)
+            if error in {GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError}:
+                coordinator.coordinator_dead()
+            raise error(coordinator.group_id)
+        return response
+
+    coordinator._send_req = read
 
 
 async def commit_before_join(consumer: Any) -> None:

@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorForGroupError
+from aiokafka.protocol.commit import OffsetFetchResponse_v3
+from aiokafka.structs import TopicPartition
 
 from infra.local.stack import LocalStack
 from infra.security import kafka_servers
 from infra.settings import Settings
 from streams import batch_consumer, topics
 from streams.app import faust_app
-from streams.group_coordinator import commit_before_join
+from streams.group_coordinator import commit_before_join, mend
 
 pytestmark = pytest.mark.kafka
 
@@ -27,17 +31,17 @@ GROUP, LATE_SECONDS = "springtide", 2.0
 class Worker:
     """Takes clicks, and acknowledges them when its partitions go, as the last checkpoint does."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, topic: str = topics.CLICKS) -> None:
         self.app = faust_app(Settings(kafka_url=url, data_dir=folder), lambda: self.generation)
         self.generation = 0
         self.held: list[Any] = []
         self.assigned = asyncio.Event()
         self.last: Callable[[], Any] = self._acknowledge
         raw = batch_consumer.RAW
-        clicks = self.app.topic(
-            topics.CLICKS, key_serializer=raw, value_serializer=raw, key_type=None, value_type=None
+        taken = self.app.topic(
+            topic, key_serializer=raw, value_serializer=raw, key_type=None, value_type=None
         )
-        self.app.agent(clicks, name="hold")(self._hold)
+        self.app.agent(taken, name="hold")(self._hold)
         self.app.on_partitions_assigned.connect(self._assigned, weak=False)
         self.app.on_partitions_revoked.connect(self._revoked, weak=False)
 
@@ -179,5 +183,72 @@ def test_what_the_last_checkpoint_acknowledged_is_committed_before_the_join(
             worker.last = last
             await worker.join_again()
             assert await committed(worker) == ends
+
+    asyncio.run(scenario())
+
+
+def test_what_an_earlier_assignment_acknowledged_is_not_committed_by_the_next(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with working(stack, tmp_path) as worker:
+            before = await committed(worker)
+            consumer = worker.app.consumer
+
+            async def not_now() -> bool:
+                return False
+
+            consumer.commit = not_now  # no interval ends between acknowledgement and join
+            await worker.join_again()
+            del consumer.commit
+            await until(lambda: len(worker.ends()) == topics.PARTITIONS)
+            await consumer.commit()
+            assert await committed(worker) == before
+
+    asyncio.run(scenario())
+
+
+def test_a_partition_in_which_nothing_ever_came_is_no_error(
+    stack: LocalStack, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        topics.apply(stack.kafka_url)
+        worker = Worker(stack.kafka_url, tmp_path, topics.USERS)
+        await worker.app.start()
+        await asyncio.wait_for(worker.assigned.wait(), 30)
+        worker.app.consumer._thread.time_started -= worker.app.conf.stream_processing_timeout
+        caplog.clear()
+        await worker.app.consumer.verify_all_partitions_active()
+        assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+        await worker.app.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("error", [GroupLoadInProgressError, NotCoordinatorForGroupError])
+def test_a_coordinator_that_is_loading_is_asked_again(error: Any) -> None:
+    here = TopicPartition(topics.CLICKS, 0)
+    answers = [
+        OffsetFetchResponse_v3(0, [], error.errno),
+        OffsetFetchResponse_v3(0, [(here.topic, [(here.partition, 700, "", 0)])], 0),
+    ]
+
+    async def scenario() -> None:
+        coordinator: Any = object.__new__(GroupCoordinator)
+        coordinator.group_id, coordinator.coordinator_id = GROUP, 1
+        coordinator._retry_backoff_ms = 1
+        coordinator._coordinator_dead_fut = asyncio.get_running_loop().create_future()
+
+        async def send(_request: Any) -> Any:
+            return answers.pop(0)
+
+        async def found() -> None:
+            coordinator.coordinator_id = 1
+
+        coordinator._send_req, coordinator.ensure_coordinator_known = send, found
+        mend(coordinator)
+        committed = await coordinator.fetch_committed_offsets([here])
+        assert committed[here].offset == 700
+        assert coordinator._coordinator_dead_fut.done() == (error is NotCoordinatorForGroupError)
 
     asyncio.run(scenario())
