@@ -52,8 +52,9 @@ def _read_errors_of_offset_fetch(coordinator: Any) -> None:
 
     async def read(request: Any) -> Any:
         response = await send(request)
-        if isinstance(request, OffsetFetchRequest) and getattr(response, "error_code", 0):
-            error = for_code(response.error_code)
+        code: int = getattr(response, "error_code", 0)
+        if code and isinstance(request, OffsetFetchRequest):
+            error = for_code(code)
             if error in {GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError}:
                 coordinator.coordinator_dead()
             raise error(coordinator.group_id)
