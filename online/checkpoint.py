@@ -172,7 +172,12 @@ class CheckpointStore:
         return files
 
     def _files(self, name: str | None = None) -> list[File]:
-        paths: list[str] = self._fs.ls(self._root, detail=False, refresh=True)
+        try:
+            paths: list[str] = self._fs.ls(self._root, detail=False, refresh=True)
+        except FileNotFoundError:
+            if self._local:  # a directory that is gone is no empty one
+                raise
+            return []  # object storage knows no empty folders
         files = [_file(path) for path in sorted(paths) if path.endswith(SUFFIX)]
         return [file for file in files if name in {None, file.name}]
 

@@ -127,6 +127,19 @@ def test_object_storage_does_as_well(learner: Learner, stream: Any, make_learner
     assert store.names() == ["partition-0", "shared"]
 
 
+def test_a_folder_that_object_storage_does_not_know_yet_is_empty(tmp_path: Path) -> None:
+    """S3 has no folders: before the first object, listing one finds nothing at all."""
+    store = CheckpointStore("memory://springtide-test/new")
+    store._fs.rmdir(store._root)
+    with pytest.raises(FileNotFoundError):
+        store._fs.ls(store._root)
+    assert store.names() == [] and store.newest("shared") == -1 and store.read("shared") is None
+    gone = CheckpointStore(str(tmp_path / "mounted"))
+    (tmp_path / "mounted").rmdir()
+    with pytest.raises(FileNotFoundError):
+        gone.names()
+
+
 def test_a_crash_in_mid_write_leaves_the_old_file(
     store: CheckpointStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

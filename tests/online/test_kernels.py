@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.util
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
+from numba.core import caching
 
 from online import cooccurrence, kernels, learning, scoring
 from online.peers import eals
@@ -36,3 +40,29 @@ def test_a_change_in_any_module_changes_the_stamp(
         stamps.add(kernels.package_stamp())
     kernels.package_stamp.cache_clear()
     assert len(stamps) == 2
+
+
+def test_where_nothing_can_be_written_what_lies_there_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container whose root is read-only: numba itself would refuse to import the module."""
+    (tmp_path / "__pycache__").write_text("beside the module is no room")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(caching.config, "CACHE_DIR", "")
+    source = tmp_path / "twice.py"
+    source.write_text("def twice(x):\n    return x + x\n", "utf-8")
+    spec = importlib.util.spec_from_file_location("twice", source)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = kernels.kernel()(module.twice)
+    assert made(2) == 4 and list(tmp_path.glob("cache/numba/*/*.nbc"))
+
+    def refuse(*_: Any) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
+    monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", refuse)
+    again = kernels.kernel()(module.twice)
+    assert again(2) == 4 and sum(again.stats.cache_hits.values()) == 1
+    assert again(0.5) == 1.0  # compiled here, and not kept
