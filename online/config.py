@@ -45,7 +45,7 @@ class LearnerConfig(msgspec.Struct, frozen=True):
     recent: int = 65_536
     factor_rate: float = 0.1
     blend_rate: float = 0.005
-    scan_up_to: int = 1024
+    scan_up_to: int = 9_000
     components: tuple[str, ...] = COMPONENTS
     compared: Compared = "both"
 
