@@ -6,9 +6,9 @@ alarms a day: with K keys and B = 288 steps a day an alarm needs evidence A = K�
 has the theorem, `spikes_crowd` what changes when several keys rise at once).
 
 Words: a *step* is five minutes of event time; the *clock* is the latest step seen and never goes
-back, a late comment counts in the current step; the *level* is the share that a key's record lets
-expect; *evidence* is the e-value, given as its log₁₀; an *incident* lasts from its alarm to its
-resolution, and the baseline learns nothing from it.
+back, a late comment counts in the current step, and of a long silence a day or two count; the
+*level* is the share that a key's record lets expect; *evidence* is the e-value, given as its log₁₀;
+an *incident* lasts from its alarm to its resolution, and the baseline learns nothing from it.
 """
 
 from __future__ import annotations
@@ -133,9 +133,10 @@ class SpikeMonitor:
         """Go on from what `state` gave."""
         self._book.load(arrays)
         self._table = restored(arrays["votes.tags"], arrays["votes.steps"])
-        self._usual = tables.Usual(
-            **{name: arrays[f"usual.{name}"].copy() for name in tables.Usual._fields}
-        )
+        self._usual = tables.new_usual()
+        for name, array in self._usual._asdict().items():
+            kept = arrays[f"usual.{name}"]  # an earlier version's may be shorter
+            array[: len(kept)] = kept
         counters = [int(value) for value in arrays["counters"]]
         self._clock, self._day, self._first_day, self._counted = counters[:4]
         self._refreshed, self._seen = counters[4:6]
@@ -185,10 +186,14 @@ class SpikeMonitor:
             self._day, self._first_day, self._refreshed = day, day, step
         elif day > self._day:
             self._next_refresh = 0
+            silence = step - self._clock - 1
+            days = self._pass_over(silence)
             kept = baseline.KEPT_A_DAY ** (day - self._day)
             self._refresh(kept)
             steps = self._counted * (step - self._refreshed)
             keys, size = self._book.keys, len(self._book)
+            if days:
+                baseline.bring_forward(keys, size, silence, days)
             baseline.learn_rates(keys, size, step)
             baseline.relearn(self._usual, kept, steps, day - self._first_day)
             self._counted, self._refreshed = max(1, size), step
@@ -199,6 +204,20 @@ class SpikeMonitor:
             self._refresh(1.0)
             self._counted = max(1, len(self._book))
         return ended
+
+    def _pass_over(self, silence: int) -> int:
+        """Leave out the days of a silence (in steps), but for the last or the last two; how many.
+
+        Of a platform that was off, or of one comment stamped years apart from the others, there
+        is nothing to learn. What comes after is learned from as on a first day.
+        """
+        days = max(0, silence // STEPS_A_DAY - 1)
+        if days:
+            self._refreshed += days * STEPS_A_DAY
+            self._day += days
+            self._first_day += days
+            self._seen, self._next_refresh = 0, FIRST_REFRESH
+        return days
 
     def _refresh(self, kept: float) -> None:
         keys, size = self._book.keys, len(self._book)

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from online.arrays import F64
+from online.spikes_bets import ENDING
 from online.spikes_keys import Keys, Usual
 
 KEPT_A_DAY = 0.9  # a half-life of 6.6 days
+FORTNIGHT = 14  # days that a silence ages a record by, at most: no stamp can wipe it out
 ERRORS = 2.0
 FEWEST, MOST = 4.0, 500.0  # comments that the prior may be worth
 LEAST_SPREAD, MOST_SPREAD = 0.002, 0.5  # baselines that are a little off look like the least
@@ -79,6 +81,23 @@ def learn_rates(keys: Keys, size: int, step: int) -> None:
     keys.rate[:size] = np.where(enough, most, 0.0)
 
 
+def bring_forward(keys: Keys, size: int, silence: int, days: int) -> None:
+    """Move keys over a silence of all of them.
+
+    Rates are of the time in which somebody spoke; records are older, so that the prior, which
+    stays, weighs more.
+
+    Args:
+        silence: steps without a comment.
+        days: of these that are left out.
+    """
+    known = keys.step[:size] >= 0
+    keys.born[:size] += np.where(known, silence, 0)
+    keys.step[:size] += np.where(known, days * STEPS_A_DAY, 0)
+    keys.cusum[:size] -= ENDING * days * STEPS_A_DAY
+    keys.folded[:size] *= KEPT_A_DAY ** min(days, FORTNIGHT)
+
+
 def shrunk(observed: F64, expected: F64, variance: F64) -> F64:
     """Factors on an expectation, shrunk as far as chance explains them (James-Stein).
 
@@ -88,7 +107,7 @@ def shrunk(observed: F64, expected: F64, variance: F64) -> F64:
     Returns:
         float64[cells]; all ones where the cells differ no more than by chance.
     """
-    seen = variance > 0.0
+    seen = (variance > 0.0) & (expected > 0.0)  # a first day without negatives expects none
     if not observed.any():
         return np.ones(len(observed))
     level = observed.sum() / expected.sum()
@@ -153,4 +172,4 @@ def relearn(usual: Usual, kept: float, steps: float, days: int) -> None:
     usual.spreading[:] *= kept
     usual.loud[:] *= kept
     usual.burst[1:] *= kept
-    usual.steps[1:] *= kept
+    usual.steps[1:3] *= kept

@@ -107,7 +107,8 @@ class Usual(NamedTuple):
         spreading: float64[3], over steps, with v = Σ (x − p)²: Σ ((Σx − np)² − v), Σ (n−1)v and
             Σ 2(n−1)v²/n.
         prior: float64[2], mean and worth in comments of the Beta law of the keys' shares.
-        steps: float64[3], ln w, what a step with comments adds to M; such steps so far; all steps.
+        steps: float64[5], ln w, what a step with comments may add to M; such steps so far; all
+            steps; of these, how many a key are in store for weights; up to which step.
         burst: float64[3], 1/κ of the rate's gamma law, Σ ((n − μ)² − n) and Σ μ² over steps.
         versions: float64[64, 2], negatives and their expectation by version of the classifier.
         crowd: int64[64], keys near an alarm, -1: free.
@@ -136,7 +137,7 @@ def new_usual() -> Usual:
         spread=np.zeros(1),
         spreading=np.zeros(3),
         prior=np.array([0.5, 4.0]),
-        steps=np.zeros(3),
+        steps=np.array([0.0, 0.0, 0.0, 0.0, -np.inf]),  # the store is full at first
         burst=np.zeros(3),
         versions=np.zeros((VERSIONS, 2)),
         crowd=np.full(CROWD, -1, np.int64),

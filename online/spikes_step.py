@@ -8,7 +8,7 @@ from online import spikes_bets as told
 from online.arrays import F64, I32, I64, U64
 from online.kernels import kernel
 from online.spikes_bets import FIRED, HIGHEST, LOWEST, RESOLVED, bet, close, fire, in_incident
-from online.spikes_crowd import passes
+from online.spikes_crowd import UNUSUAL, passes
 from online.spikes_keys import COMMON, FIRING, NONE, Comments, Keys, Usual
 from online.spikes_volume import factor_at, hour_of, mixed_evidence, mostly_volume, open_step, rise
 from online.spikes_votes import votes
@@ -17,6 +17,7 @@ SETTLED = 50.0  # comments behind a baseline that season and spread are measured
 NEW_VERSION = 10.0  # negatives that the prior "scores as the one before" is worth
 ERRORS = 2.0  # standard errors
 FIRST_DAY = 1.25  # factor on the share while hours are not known: two errors of what they do
+STORED = 288.0  # steps a key: weights never run further ahead of time than by a day
 
 
 @kernel()
@@ -90,8 +91,32 @@ def learn_usual(
 
 
 @kernel()
-def begin_step(keys: Keys, k: int, step: int, p: float, usual: Usual) -> int:
-    """A step of a key begins: learn from the one before; the number of steps since it."""
+def weight(usual: Usual, step: int, each: float) -> float:
+    """ln of what a step of a key adds to M: w, or less where the stream is louder than w knows.
+
+    w is learned from days that are over; spent on what follows a silence or a thin year it would
+    add up to far more than the steps that pass, and the theorem counts those. So weights are paid
+    from a store which every step fills by one for each key, up to a day's.
+
+    Args:
+        each: 1/K.
+    """
+    store = max(0.0, min(usual.steps[3] + (step - usual.steps[4]), STORED))
+    w = usual.steps[0] if np.exp(usual.steps[0]) <= store else np.log(store)
+    usual.steps[3] = store - np.exp(w) * each
+    usual.steps[4] = step
+    return float(w)
+
+
+@kernel()
+def begin_step(
+    keys: Keys, k: int, step: int, p: float, usual: Usual, each: float
+) -> tuple[int, float]:
+    """A step of a key begins: learn from the one before; the steps since it, and ln of the weight.
+
+    Args:
+        each: 1/K.
+    """
     before = keys.step[k]
     passed = step - before if before >= 0 else 1
     usual.steps[1] += 1.0
@@ -100,9 +125,10 @@ def begin_step(keys: Keys, k: int, step: int, p: float, usual: Usual) -> int:
         learn_spread(keys, k, usual, bounded(p * factor_at(usual.season, before)))
     else:
         keys.born[k] = step
-    open_step(keys, k, step, usual, before, usual.steps[0])
+    w = weight(usual, step, each)
+    open_step(keys, k, step, usual, before, w)
     keys.step[k] = step
-    return int(passed)
+    return int(passed), w
 
 
 @kernel()
@@ -177,7 +203,8 @@ def observe(
     Returns:
         The pair to go on with, and what there is to tell: NONE, FIRED, GREW or RESOLVED.
     """
-    w = usual.steps[0]
+    each = np.exp(calm - threshold)
+    least = UNUSUAL + usual.steps[0]
     item_share = usual.prior[0]
     for j in range(first, len(slots)):
         k, i = slots[j], rows[j]
@@ -194,9 +221,9 @@ def observe(
             item_share = p
         if not votes(table, k, comments.author[i], step):
             continue
-        passed = 0
+        passed, w = 0, 0.0
         if step > keys.step[k]:
-            passed = begin_step(keys, k, step, p, usual)
+            passed, w = begin_step(keys, k, step, p, usual, each)
         margin = 1.0 if usual.steps[2] > 0.0 else FIRST_DAY
         now = after_others(keys, k, bounded(bound * factor * margin), usual)
         keys.now[k, 0] += x
@@ -213,7 +240,7 @@ def observe(
             learn(keys, k, x, p, factor, usual)
             if leads:
                 learn_usual(keys, k, x, p, season, usual, comments.version[i], passed)
-            if passes(keys.total, k, usual.crowd, threshold):
+            if passes(keys.total, k, usual.crowd, threshold, least):
                 fire(keys, k, excess)
                 keys.status[k, 3] = mostly_volume(keys, k)
                 kind = FIRED
