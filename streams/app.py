@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
-
-import faust
 
 from infra.alert_marks import AlertMarks
 from infra.alerting import AlertSender
 from infra.metrics import WorkerMetrics
 from infra.pseudonym import Pseudonymiser
-from infra.security import kafka_client, kafka_servers
 from infra.serving import AsyncRedisTopKStore
 from infra.settings import Settings
 from infra.telemetry import get_logger
@@ -32,6 +29,7 @@ from streams.embedding_client import EmbeddingClient
 from streams.erasure_rows import ErasedRows
 from streams.explore import Exploration
 from streams.fallback import NGramFallback
+from streams.faust_app import crash_of, faust_app
 from streams.group_coordinator import commit_before_join
 from streams.holds import Holds
 from streams.lag import Lag
@@ -49,7 +47,6 @@ from streams.warm_start import WarmStart
 log = get_logger("worker")
 
 USER_TOPICS = (topics.CLICKS, topics.PURCHASES, topics.SCORED_COMMENTS, topics.USERS)
-BUFFERED_BATCHES = 8
 GATHERED = 64  # small batches of comments that wait for the classifier
 
 
@@ -145,6 +142,7 @@ class App:
         for part in (*runs, self.holds) if self.settings.hold_items else runs:
             self._tasks.append(asyncio.create_task(_or_die(part.run())))
         await self.river.erasures.caught_up.wait()  # nobody who was erased is learned again
+        self._tasks.append(asyncio.create_task(_or_die(crash_of(self.faust))))
         await self.faust.start()
 
     async def stop(self) -> None:
@@ -205,54 +203,6 @@ async def _or_die(run: Any) -> None:
         raise
     except BaseException as error:
         fatal(error)
-
-
-def faust_app(settings: Settings, generation: Callable[[], int]) -> Any:
-    kafka_url = settings.kafka_url.get_secret_value()
-    broker = ";".join(f"aiokafka://{server}" for server in kafka_servers(kafka_url))
-    datadir = settings.data_dir.absolute() / "faust"
-    datadir.mkdir(parents=True, exist_ok=True)
-    app = faust.App(
-        "springtide",
-        broker=broker,
-        broker_credentials=_credentials(kafka_client(kafka_url)),
-        datadir=str(datadir),
-        autodiscover=False,
-        web_enabled=False,
-        topic_disable_leader=True,
-        topic_allow_declare=False,
-        consumer_auto_offset_reset="earliest",
-        stream_wait_empty=False,
-        stream_buffer_maxsize=BUFFERED_BATCHES,
-        broker_session_timeout=6.0,
-        broker_heartbeat_interval=1.0,
-        broker_request_timeout=30.0,
-        broker_commit_interval=0.5,
-        broker_max_poll_records=batch_consumer.MAX_POLL_RECORDS,
-        consumer_max_fetch_size=batch_consumer.MAX_FETCH_BYTES,
-    )
-    # Small batches of comments: scoring takes long, and no partition may fall far behind another.
-    batch_consumer.install(
-        app,
-        most_at_once={topics.COMMENTS: AT_ONCE},
-        ours=staticmethod(generation),
-        fetch_wait_ms=settings.kafka_fetch_wait_ms,
-    )
-    return app
-
-
-def _credentials(client: dict[str, Any]) -> Any:
-    """The same connection in Faust's words; None: neither TLS nor a name."""
-    from faust.auth import SASLCredentials, SSLCredentials
-
-    if "sasl_mechanism" in client:
-        return SASLCredentials(
-            username=client["sasl_plain_username"],
-            password=client["sasl_plain_password"],
-            mechanism=client["sasl_mechanism"],
-            ssl_context=client.get("ssl_context"),
-        )
-    return SSLCredentials(client["ssl_context"]) if "ssl_context" in client else None
 
 
 def _wire(worker: App) -> None:

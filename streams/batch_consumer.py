@@ -117,7 +117,9 @@ def in_turn(queues: Sequence[Sequence[T]]) -> Iterator[T]:
 class _InLoop(InLoop):
     async def on_start(self) -> None:
         await super().on_start()
-        group_coordinator.mend(self._ensure_consumer()._coordinator)
+        coordinator = self._ensure_consumer()._coordinator
+        group_coordinator.mend(coordinator)
+        self.add_future(group_coordinator.end_of(coordinator))
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

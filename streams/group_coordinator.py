@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
@@ -21,6 +21,21 @@ def mend(coordinator: Any) -> None:
     """Call once, before it has anything to do."""
     _commit_outside_joins(coordinator)
     _read_errors_of_offset_fetch(coordinator)
+    coordinator._push_error_to_user = _raise  # it ends with that error
+
+
+async def end_of(coordinator: Any) -> None:
+    """Wait until it ends; aiokafka keeps what it ended with for somebody who asks: not Faust.
+
+    Raises:
+        KafkaError: why it had to.
+    """
+    await asyncio.wait([coordinator._coordination_task])
+    coordinator._coordination_task.result()
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 def _commit_outside_joins(coordinator: Any) -> None:

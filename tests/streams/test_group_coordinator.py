@@ -12,7 +12,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorForGroupError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupLoadInProgressError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+)
 from aiokafka.protocol.commit import OffsetFetchResponse_v3
 from aiokafka.structs import TopicPartition
 
@@ -20,7 +25,7 @@ from infra.local.stack import LocalStack
 from infra.security import kafka_servers
 from infra.settings import Settings
 from streams import batch_consumer, topics
-from streams.app import faust_app
+from streams.faust_app import crash_of, faust_app
 from streams.group_coordinator import commit_before_join, mend
 
 pytestmark = pytest.mark.kafka
@@ -221,6 +226,28 @@ def test_a_partition_in_which_nothing_ever_came_is_no_error(
         await worker.app.consumer.verify_all_partitions_active()
         assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
         await worker.app.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_coordinator_that_cannot_go_on_is_a_crash_and_a_stop_is_none(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with working(stack, tmp_path / "stopped") as worker:
+            crash = asyncio.create_task(crash_of(worker.app))
+        await asyncio.sleep(0)
+        assert not crash.done()
+        crash.cancel()
+
+        async def refused() -> None:
+            raise GroupAuthorizationFailedError(GROUP)
+
+        async with working(stack, tmp_path / "refused") as worker:
+            worker.coordinator.ensure_coordinator_known = refused
+            worker.coordinator.request_rejoin()
+            with pytest.raises(KafkaError, match="GroupAuthorization"):
+                await asyncio.wait_for(crash_of(worker.app), 30)
 
     asyncio.run(scenario())
 
