@@ -1,14 +1,16 @@
 """The archive's buffer: rows wait here until ClickHouse has them, each exactly once.
 
-First belt: on assignment the writer reads which offsets of the partition are there, and skips
-them. Second belt: a block that must be sent again after a lost answer is the same block with the
-same token, which ClickHouse counts once. And nothing is sent but by an owner who is certain to be
-one: two who both believe it would look up the same offsets, and write the same rows.
+First belt: before the first rows of a partition that is ours anew are sent, the writer reads which
+of its offsets are there, and skips them. Second belt: a block that must be sent again after a lost
+answer is the same block with the same token, which ClickHouse counts once. And nothing is sent but
+by an owner who is certain to be one: two who both believe it would look up the same offsets, and
+write the same rows.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,7 +25,7 @@ from infra.warehouse_blocks import (
     length,
     stream_of,
 )
-from infra.warehouse_client import TransientError, UncertainError, Warehouse
+from infra.warehouse_client import UncertainError, Warehouse
 from infra.warehouse_offsets import WINDOW, ArchivedOffsets
 from infra.warehouse_tables import TABLES
 
@@ -41,6 +43,7 @@ class ArchiveWriter:
 
     Attributes:
         certain: whether the Kafka partitions that rows came from are still ours, for sure.
+        answered_at: when ClickHouse last answered, of `time.monotonic`.
     """
 
     def __init__(self, warehouse: Warehouse | str, max_rows: int = MAX_ROWS) -> None:
@@ -50,6 +53,11 @@ class ArchiveWriter:
         # Guards what follows; the loop waits for it, so that it is never held for long.
         self._lock = threading.Lock()
         self._flushing = threading.Lock()  # held for a whole flush
+        self._sending = threading.Lock()  # held while Kafka's rows are under way
+        self._changes = 0  # of owners: what was being looked up for a former one does not count
+        self._given = True
+        self._doubtful = False
+        self.answered_at = 0.0
         self._waiting: dict[Stream, Rows] = {}
         self._sealing: dict[Stream, Rows] = {}
         self._archived: dict[Stream, ArchivedOffsets] = {}
@@ -68,7 +76,7 @@ class ArchiveWriter:
     def append_columns(self, table: str, topic: str, partition: int, columns: Columns) -> None:
         """Take rows. In a table with Kafka columns they need their `offset`.
 
-        A row whose offset is archived or waits already is left out.
+        A row whose offset is known to be archived is left out.
 
         Args:
             columns: the same ones at every call for a table.
@@ -89,33 +97,42 @@ class ArchiveWriter:
             add(self._waiting.setdefault(stream, {}), columns)
             self._pending += rows
 
-    def assigned(self, table: str, topic: str, partition: int) -> None:
-        """The partition is ours (again): find out what is archived of it.
-
-        Rows of an earlier ownership that still wait are kept, unless its owner in between has
-        written them. Where ClickHouse is away this waits until the next flush.
-        """
-        stream = stream_of(table, topic, partition)
-        with self._flushing:
-            with self._lock:
-                unknown = [stream, *self._unseal(stream)]
-                for one in unknown:
-                    self._archived.pop(one, None)
-            try:
-                for one in unknown:
-                    self._look_up(one)
-            except TransientError:
-                return
+    def assigned(self) -> None:
+        """Partitions are ours (again): what is archived of them is found out at the next flush."""
+        with self._lock:
+            self._given = True
+            self._changes += 1
+            self._archived.clear()
 
     def drop(self) -> None:
-        """Forget all rows of Kafka records: their partitions are not ours, and they come again."""
-        with self._flushing, self._lock:
-            for stream in [stream for stream in self._waiting if TABLES[stream.table].kafka]:
-                self._pending -= length(self._waiting.pop(stream))
-            for block in [block for block in self._blocks if TABLES[block.table].kafka]:
-                self._blocks.remove(block)
-                self._pending -= block.rows
+        """Forget all rows of Kafka records: their partitions are not ours, and they come again.
+
+        Rows that come from now on wait for `assigned`. Of the dropped ones only those of an insert
+        that is under way may still come to ClickHouse: see `settled`.
+        """
+        with self._lock:
+            self._given = False
+            self._changes += 1
             self._archived.clear()
+            dropped = sum(block.rows for block in self._blocks if _of_kafka(block))
+            self._blocks = [block for block in self._blocks if not _of_kafka(block)]
+            for held in (self._waiting, self._sealing):
+                dropped += sum(length(rows) for of, rows in held.items() if _of_kafka(of))
+            self._waiting, self._sealing = (
+                {of: rows for of, rows in held.items() if not _of_kafka(of)}
+                for held in (self._waiting, self._sealing)
+            )
+            self._pending -= dropped
+
+    def settled(self) -> None:
+        """Return once no insert of what was dropped is under way: the next owner looks for it."""
+        with self._sending:
+            self._doubtful = False
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether ClickHouse may get Kafka's rows yet, or has them, and has not answered."""
+        return self._doubtful
 
     def flush(self) -> int:
         """Write all rows that were appended before the call; one flush at a time.
@@ -129,16 +146,14 @@ class ArchiveWriter:
             WarehouseError: it refuses a block, which can only be our own mistake.
         """
         with self._flushing:
-            with self._lock:
-                unknown = [
-                    stream
-                    for stream in self._waiting
-                    if TABLES[stream.table].kafka and stream not in self._archived
-                ]
-            for stream in unknown:
-                self._look_up(stream)
-            self._seal()
-            return self._send()
+            sent = 0
+            while True:
+                while unknown := self._unknown():
+                    self._look_up(unknown[0])
+                self._seal()
+                sent += self._send()
+                if not self._unknown():  # none was given to us anew meanwhile
+                    return sent
 
     def waiting(self, table: str) -> list[Columns]:
         """Rows of a table that may not be in ClickHouse yet; not to be changed."""
@@ -153,10 +168,21 @@ class ArchiveWriter:
         """Close the connections. Rows that still wait are lost to this process."""
         self._warehouse.close()
 
+    def _unknown(self) -> list[Stream]:
+        """Streams with rows that wait, of which nobody knows what is archived."""
+        with self._lock:
+            return [of for of in self._waiting if _of_kafka(of) and of not in self._archived]
+
     def _look_up(self, stream: Stream) -> None:
         """Read what is archived; drop what waits twice or is archived already."""
+        if not self._given:
+            raise UncertainError("partitions are being handed out anew")
+        changes = self._changes
         archived = ArchivedOffsets(self._warehouse.offsets(*stream, WINDOW))
         with self._lock:
+            self.answered_at = time.monotonic()
+            if changes != self._changes:  # another owner may have written since
+                return
             waiting = self._waiting.pop(stream, {})
             kept = _first_of_each(_without(archived, waiting)) if waiting else {}
             if length(kept):
@@ -165,43 +191,54 @@ class ArchiveWriter:
             self._pending -= length(waiting) - length(kept)
             self._archived[stream] = archived
 
-    def _unseal(self, stream: Stream) -> list[Stream]:
-        """Let the stream's rows wait again, and those of all that shared a block with them.
-
-        Returns:
-            These others. ClickHouse may have the block, whose token no other one can have: what is
-            archived of them must be looked up as well.
-        """
-        opened = [block for block in self._blocks if stream in block.parts]
-        self._blocks = [block for block in self._blocks if stream not in block.parts]
-        sealed: dict[Stream, Rows] = {}
-        for block in opened:
-            for one, columns in block.parts.items():
-                add(sealed.setdefault(one, {}), columns)
-        for one, rows in sealed.items():
-            add(rows, self._waiting.get(one, {}))
-        self._waiting |= sealed
-        return [one for one in sealed if one != stream]
-
     def _seal(self) -> None:
+        """Rows of a stream that came since the look-ups wait on."""
         with self._lock:
-            self._sealing, self._waiting = self._waiting, {}
-        blocks = list(blocks_of(self._sealing))  # the loop may append meanwhile
+            known = [of for of in self._waiting if not _of_kafka(of) or of in self._archived]
+            self._sealing = sealing = {of: self._waiting.pop(of) for of in known}
+        blocks = list(blocks_of(sealing))  # the loop may append or drop meanwhile
         with self._lock:
-            self._blocks += blocks
+            dropped = sealing is not self._sealing
+            self._blocks += [one for one in blocks if not (dropped and _of_kafka(one))]
             self._sealing = {}
 
     def _send(self) -> int:
         sent = 0
         while self._blocks:
-            block = self._blocks[0]
-            if TABLES[block.table].kafka and not self.certain():
+            self._warehouse.reach()  # so that a server that stands still has got nothing
+            sent += self._send_first()
+        return sent
+
+    def _send_first(self) -> int:
+        with self._lock:
+            first = self._blocks[0] if self._blocks else None
+        if first is None:
+            return 0
+        if not _of_kafka(first):
+            return self._insert(first)
+        with self._sending:
+            if not self.certain():
                 raise UncertainError("Kafka has not confirmed lately that the partitions are ours")
-            sent += self._warehouse.insert(block.table, block.columns(), block.token)
             with self._lock:
-                self._blocks.pop(0)
+                if all(block is not first for block in self._blocks):
+                    return 0  # dropped meanwhile
+                self._doubtful = True
+            sent = self._insert(first)
+            self._doubtful = False
+            return sent
+
+    def _insert(self, block: Block) -> int:
+        sent = self._warehouse.insert(block.table, block.columns(), block.token)
+        with self._lock:
+            self.answered_at = time.monotonic()
+            if any(one is block for one in self._blocks):
+                self._blocks = [one for one in self._blocks if one is not block]
                 self._pending -= block.rows
         return sent
+
+
+def _of_kafka(what: Stream | Block) -> bool:
+    return TABLES[what.table].kafka
 
 
 def _copied(rows: Rows) -> Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -111,6 +111,17 @@ class Warehouse:
         )
         return rows
 
+    def reach(self) -> None:
+        """Connect this thread, or hear over its connection that ClickHouse is there.
+
+        Raises:
+            TransientError: it is away, or does not answer.
+        """
+        client = self._client()
+        with self._sorting_errors(client):
+            if not (client.connection.connected and client.connection.ping()):
+                client.connection.connect()
+
     def max_offset(self, table: str, topic: str, partition: int) -> int:
         """The last Kafka offset that is in the table; -1: none.
 
@@ -174,11 +185,16 @@ class Warehouse:
             _hang_up(client)
 
     def _execute(self, sql: str, data: Any = None, **options: Any) -> Any:
+        client = self._client()
+        with self._sorting_errors(client):
+            return client.execute(sql, data, **options)
+
+    @contextlib.contextmanager
+    def _sorting_errors(self, client: Any) -> Iterator[None]:
         from clickhouse_driver import errors
 
-        client = self._client()
         try:
-            return client.execute(sql, data, **options)
+            yield
         except errors.ServerException as error:
             _refused(error)
         except (errors.NetworkError, errors.SocketTimeoutError, EOFError, OSError) as error:

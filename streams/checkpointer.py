@@ -115,7 +115,8 @@ class Checkpointer:
         Raises:
             NotOursError: partitions are being let go, and may be others' already.
         """
-        self._sinks.leaving |= last
+        if last:
+            self._sinks.leave()
         async with self._lock:
             if self._sinks.abandoned:
                 raise NotOursError("an earlier checkpoint was given up")
@@ -163,10 +164,9 @@ class Checkpointer:
         if due and 0 in self._river.partitions:  # one worker writes what all share
             taken += await self._shared(self._river.partitions[0].epoch)
             self._shared_at = time.monotonic()
-        if self._monitor.owned and self._monitor.changed:
-            taken += self._pausing(
-                lambda: [Taken(MONITOR, self._monitor.epoch, *self._monitor.snapshot())]
-            )
+        monitor = self._monitor
+        if monitor.owned and monitor.changed:
+            taken += self._pausing(lambda: [Taken(MONITOR, monitor.epoch, *monitor.snapshot())])
         return taken
 
     def _pausing(self, copy: Callable[[], list[Taken]]) -> list[Taken]:
@@ -232,10 +232,12 @@ class Checkpointer:
 
     async def assigned(self, epochs: Epochs) -> None:
         """Take over partitions under epochs that no later owner can have passed yet."""
+        self._river.archive.assigned()
         for number, epoch in epochs.partitions.items():
             await self._assigned(number, epoch)
         if epochs.monitor is not None:
-            await self._monitor_assigned(epochs.monitor)
+            found = await asyncio.to_thread(self._files.read, MONITOR)
+            self._monitor.take_over(epochs.monitor, found)
 
     async def _assigned(self, partition: int, epoch: int) -> None:
         """Go on from the last owner's checkpoint."""
@@ -244,7 +246,6 @@ class Checkpointer:
         state = PartitionState(partition, epoch)
         if found is not None:
             await self._load(state, found)
-        await asyncio.to_thread(self._archive_assigned, partition)
         self._river.partition_loaded(state)
         log.info("partition.assigned", partition=partition, epoch=epoch, offsets=state.offsets)
 
@@ -263,17 +264,6 @@ class Checkpointer:
         await asyncio.to_thread(chain.append, whole, found.header)
         self._chains[state.partition] = chain
 
-    def _archive_assigned(self, partition: int) -> None:
-        for topic in ("clicks.v1", "purchases.v1", "comments.v1"):
-            self._river.archive.assigned("interactions", topic, partition)
-        self._river.archive.assigned("scored_comments", "comments.v1", partition)
-        self._river.archive.assigned("served", "served.v1", partition)
-
-    async def _monitor_assigned(self, epoch: int) -> None:
-        found = await asyncio.to_thread(self._files.read, MONITOR)
-        await asyncio.to_thread(self._river.archive.assigned, "alerts", "alerts.v1", 0)
-        self._monitor.take_over(epoch, found)
-
     async def revoked(self, partitions: set[int], monitor: bool) -> None:
         """Hand partitions over: a last checkpoint while they are still ours, then let go.
 
@@ -283,18 +273,28 @@ class Checkpointer:
             await self.checkpoint(last=True)
         except NotOursError as reason:
             log.warning("partitions.lost", partitions=sorted(partitions), reason=str(reason))
-        self._sinks.leaving = self._sinks.abandoned = False
+        self._sinks.stay()
         self._river.new_generation()
         for partition in partitions:
-            await self.lost(partition)
+            self._let_go(partition)
         if monitor:
             self._monitor.let_go()
-        await asyncio.to_thread(self._river.archive.drop)
+        # Without an await until here: a row of the next generation is none of these.
+        self._river.archive.drop()
+        for partition in partitions:
+            await self._unlearn(partition)
+        await asyncio.to_thread(self._river.archive.settled)
 
     async def lost(self, partition: int) -> None:
         """Let a partition go, and what it added to the statistics."""
+        self._let_go(partition)
+        await self._unlearn(partition)
+
+    def _let_go(self, partition: int) -> None:
         self._chains.pop(partition, None)
         self._written.pop(partition, None)
         self._river.partition_lost(partition)
+
+    async def _unlearn(self, partition: int) -> None:
         for learner in list(self._river.learners.values()):
             await in_turn(learner.dropping(partition))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -43,10 +45,18 @@ def test_rows_of_two_months_come_in_two_blocks(url: str) -> None:
     assert writer.flush() == 6 and writer.pending_rows == 0
 
 
-def test_partitions_share_an_insert_and_part_when_one_is_assigned_anew(url: str) -> None:
+def test_what_a_lost_answer_left_in_doubt_is_found_by_the_next_owner(url: str) -> None:
     warehouse, writer = left_in_doubt(url)
+    assert writer.in_doubt
+    writer.drop()
+    writer.settled()
+    assert not writer.in_doubt and writer.pending_rows == 0
+    for partition in (0, 1):  # they come again, and more
+        writer.append_columns("interactions", "clicks.v1", partition, rows(0, 40))
+    with pytest.raises(UncertainError, match="handed out"):
+        writer.flush()
+    writer.assigned()
     writer.append_columns("interactions", "clicks.v1", 1, rows(40, 50))
-    writer.assigned("interactions", "clicks.v1", 0)
     assert writer.flush() == 10 and writer.pending_rows == 0
     found = warehouse.query(
         "SELECT partition, count() AS n, uniqExact(offset) AS o FROM interactions"
@@ -58,7 +68,7 @@ def test_partitions_share_an_insert_and_part_when_one_is_assigned_anew(url: str)
 def test_a_block_whose_answer_was_lost_is_sent_again_as_it_was(url: str) -> None:
     warehouse, writer = left_in_doubt(url)
     writer.append_columns("interactions", "purchases.v1", 1, rows(0, 5))
-    assert writer.flush() == 85
+    assert writer.flush() == 85 and not writer.in_doubt
     assert warehouse.query("SELECT count() AS n FROM interactions") == [{"n": 85}]
 
 
@@ -90,14 +100,15 @@ def left_in_doubt(url: str) -> tuple[Warehouse, ArchiveWriter]:
 def test_who_is_not_certain_to_own_rows_sends_none_of_them(url: str) -> None:
     former, owner = ArchiveWriter(url), ArchiveWriter(url)
     for writer in (former, owner):  # both looked up the same offsets, and hold the same rows
-        writer.assigned("interactions", "clicks.v1", 3)
-        writer.append_columns("interactions", "clicks.v1", 3, rows(0, 50))
+        writer.append_columns("interactions", "clicks.v1", 3, rows(0, 10))
+        writer.flush()
+        writer.append_columns("interactions", "clicks.v1", 3, rows(10, 50))
     owner.append_columns("interactions", "clicks.v1", 3, rows(50, 60))
     former.certain = lambda: False
     former.append("list_writes", "", 1, {"tenant": "default", "received_at": NOW_MS, "seq": 7})
     with pytest.raises(UncertainError, match="not confirmed"):
         former.flush()
-    assert owner.flush() == 60
+    assert owner.flush() == 50
     former.drop()
     former.certain = lambda: True
     assert former.pending_rows == 1  # no record of Kafka brings it again
@@ -106,3 +117,37 @@ def test_who_is_not_certain_to_own_rows_sends_none_of_them(url: str) -> None:
         "SELECT count() AS n, uniqExact(offset) AS o FROM interactions WHERE partition = 3"
     )
     assert found == [{"n": 60, "o": 60}]
+
+
+class _Slow(Warehouse):
+    """The real engine behind a line that holds up look-ups and inserts until it is let on."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def offsets(self, table: str, topic: str, partition: int, newest: int) -> list[int]:
+        found = super().offsets(table, topic, partition, newest)
+        self.asked.set()
+        assert self.go_on.wait(20)
+        return found
+
+
+def test_what_is_dropped_during_a_look_up_is_not_written_and_looked_up_again(url: str) -> None:
+    slow, owner = _Slow(url), ArchiveWriter(url)
+    former = ArchiveWriter(slow)
+    former.append_columns("interactions", "clicks.v1", 0, rows(0, 40))
+    with ThreadPoolExecutor(1) as pool:
+        flush = pool.submit(former.flush)
+        assert slow.asked.wait(20)
+        former.drop()  # does not wait for ClickHouse
+        former.settled()
+        assert former.pending_rows == 0
+        owner.append_columns("interactions", "clicks.v1", 0, rows(0, 40))
+        assert owner.flush() == 40
+        owner.drop()
+        former.append_columns("interactions", "clicks.v1", 0, rows(0, 60))
+        former.assigned()  # it is theirs again, and what was looked up before does not count
+        slow.go_on.set()
+        assert flush.result() == 20
+    assert former.pending_rows == 0
