@@ -59,8 +59,9 @@ offsets.topic.num.partitions=4
 
 # No more than our processes ask for.
 REDIS_RIGHTS = (
-    "~topk:* ~popular:* ~profile:* ~recent:* ~epoch:* &alerts:* -@all +get +set +del +incr +lrange "
-    "+lrem +lpush +ltrim +getrange +publish +ping +evalsha +script|load +client|setname"
+    "~topk:* ~popular:* ~profile:* ~recent:* ~epoch:* ~counts:* &alerts:* -@all +get +set +del "
+    "+incr +hincrby +hmget +expire +lrange +lrem +lpush +ltrim +getrange +publish +ping "
+    "+evalsha +script|load +client|setname"
 )
 
 CLICKHOUSE = """\

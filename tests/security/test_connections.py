@@ -83,6 +83,7 @@ def test_redis_takes_a_user_with_the_least_rights(secure_redis: str, password: s
     store.publish_alert("t", b"{}")
     store.note_recent([("t", "u")])
     assert store.recent("t") == ["u"]
+    assert store.count("t", {"views:i": 2}, ["views:i", "clicks:i"]) == [2, 0]
     store.write_profile("t", "u", personalise=False)
     assert not store.read_profile("t", "u").personalise
     store.delete_user("t", "u")
