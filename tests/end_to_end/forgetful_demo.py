@@ -21,12 +21,12 @@ def lose_one_event() -> None:
 
     learn_all = Learn._interactions
 
-    def learn_all_but_one(self: Any, batch: Any, decoded: Any, state: Any) -> None:
+    def learn_all_but_one(self: Any, batch: Any, decoded: Any, *others: Any) -> None:
         keep = [
             (batch.topic, batch.partition, batch.offsets[index]) != (topics.CLICKS, 0, 1)
             for index in decoded.indices
         ]
-        learn_all(self, batch, decoded.chosen(keep), state)
+        learn_all(self, batch, decoded.chosen(keep), *others)
 
     Learn._interactions = learn_all_but_one  # type: ignore[method-assign]
 

@@ -244,7 +244,7 @@ def test_a_part_that_dies_for_good_ends_local_with_exit_2(tmp_path: Path) -> Non
     assert process.wait(20) == 2
     _, said = process.communicate()
     assert "springtide: tansu ended" in said and "Traceback" not in said
-    assert all_gone([child.pid for child in children], 0.5) and len(settings) == 5
+    assert all_gone([child.pid for child in children], 0.5) and len(settings) == 6
 
 
 @pytest.mark.kafka
