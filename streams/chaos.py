@@ -87,7 +87,7 @@ class Outcome(Struct, frozen=True):
     faults: list[Fault]
     fresh_ms: float
     recovered_seconds: float
-    after_ms: float
+    after_ms: list[float]
     round: int
     rate: float
     broker: str

@@ -44,7 +44,7 @@ class Round:
             60 s.
         recovered: seconds from the end of the last fault to the first 3 s that were as fresh; −1:
             not within 33.
-        after_ms: p99 of those 3 s, ms.
+        after_ms: p99 of each 3 s after the faults, ms; −1: nothing was to be waited for.
         stuck: whether something waited for ever, or ended for good.
     """
 
@@ -65,7 +65,7 @@ class Round:
         self._enough_at = sender.events_in + events
         self.fresh_ms = math.inf
         self.recovered = -1.0
-        self.after_ms = math.inf
+        self.after_ms: list[float] = []
         self.stuck = False
 
     async def run(self) -> None:
@@ -98,7 +98,6 @@ class Round:
             self._watch.reset()
             await asyncio.sleep(WINDOW_SECONDS)
             found = self._watch.summary(waiting=True)
-            log.info("chaos.fresh", **msgspec.to_builtins(found))
             yield found.p99_ms if found.count else math.inf
 
     async def _settle(self, sending: asyncio.Task[None]) -> None:
@@ -139,11 +138,12 @@ class Round:
         fresh = max(FRESH_MS, self.fresh_ms) if math.isfinite(self.fresh_ms) else FRESH_MS
         async for p99 in self._windows(sending):
             since = time.monotonic() - ended
+            self.after_ms.append(round(p99, 1) if math.isfinite(p99) else -1.0)
             self._progress(
                 "waiting for fresh lists", 0.7 + 0.2 * min(1.0, since / PATIENCE_SECONDS)
             )
             if self.recovered < 0 and p99 <= fresh:
-                self.recovered, self.after_ms = since - WINDOW_SECONDS, p99
+                self.recovered = since - WINDOW_SECONDS
             over = self.recovered >= 0 or since > PATIENCE_SECONDS
             if over and self._sender.events_in >= self._enough_at:
                 return

@@ -41,10 +41,8 @@ min.insync.replicas={in_sync}
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
 log.cleaner.dedupe.buffer.size=16777216
-"""
-
-# In a cluster a node that is gone is missed after three seconds, not nine.
-CLUSTER = """\
+# A node that is gone is missed after three seconds, not nine. The others take over; and when it
+# is back after a kill, it has to wait until the controller has given its former self up.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
@@ -111,15 +109,14 @@ def _node(
     (folder / "log4j2.properties").write_text(LOGGING)
     settings = folder / "server.properties"
     run = _java(home, java, folder)
-    text = PROPERTIES + (CLUSTER if values["copies"] != 1 else "")
     if not (logs / "meta.properties").exists():
         # Into a folder beside it, so that a format that was cut off leaves nothing half done.
         draft = folder / "logs.new"
         shutil.rmtree(draft, ignore_errors=True)
-        settings.write_text(text.format(logs=draft, **values))
+        settings.write_text(PROPERTIES.format(logs=draft, **values))
         _format(run, settings, cluster)
         draft.rename(logs)
-    settings.write_text(text.format(logs=logs, **values))
+    settings.write_text(PROPERTIES.format(logs=logs, **values))
     return (*run, "kafka.Kafka", str(settings))
 
 
