@@ -117,7 +117,12 @@ class Settings(BaseSettings):
     explore_every: int = Field(0, ge=0, description="one slot in N explores; 0: off")
     explore_age_days: float = Field(7.0, gt=0, description="after it an item is new no more")
     explore_views: int = Field(120, gt=0, description="of a new item, that exploring brings it to")
-    checkpoint_seconds: float = Field(2.0, gt=0, le=600, description="between two checkpoints")
+    checkpoint_seconds: float = Field(
+        2.0,
+        gt=0,
+        le=600,
+        description="between two checkpoints; behind a backlog up to five times that",
+    )
     max_age_seconds: float = Field(
         0.0, ge=0, description="older events go to the dead letters; 0: all are welcome"
     )

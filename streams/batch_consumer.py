@@ -165,6 +165,11 @@ class BatchConsumer(CommitsBatches):
     async def _drain_messages(self, fetcher: Any) -> None:
         await drain(self, fetcher)
 
+    @property
+    def settled(self) -> bool:
+        """Whether the positions of this assignment are set."""
+        return not self._seeking and self._sought == self.ours()
+
     async def perform_seek(self) -> None:
         """Go to the committed offsets: one partition after the other, and Faust's notes at last.
 
@@ -200,7 +205,7 @@ class BatchConsumer(CommitsBatches):
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
             return
-        settled = not under_way and self._seeks == seeks and self._sought == self.ours()
+        settled = not under_way and self._seeks == seeks and self.settled
         if not (self.flow_active and settled):
             await self._seek_back()
             return

@@ -9,6 +9,7 @@ straight line; its own lag metric is held against that. A list may come after
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -147,6 +148,8 @@ class _CatchUp:
         seconds = self._ended() - began
         waited = [self._waited(probe, began) for probe in self._probes]
         time.sleep(2 * PROBE_SECONDS)  # the metric looks every second
+        known = [one for one in waited if one.lag_metric is not None]
+        off = [abs((one.lag_metric or 0) - one.ahead) for one in known]
         rates = [self._counts[place] / (self._reached(place) - began) for place in self._counts]
         return {
             "per_second": round(total / seconds),
@@ -156,11 +159,7 @@ class _CatchUp:
             "kept": all(one.waited <= one.allowed for one in waited),
             "lag_at_start": round(at_start),
             "lag_at_end": round(sum(self._lags().values())),
-            "lag_off_seconds": round(
-                max(abs(one.lag_metric - one.ahead) for one in waited if one.lag_metric is not None)
-                / max(rates),
-                2,
-            ),
+            "lag_off_seconds": round(max(off, default=math.inf) / max(rates), 2),
             "waited": [to_builtins(one) for one in waited],
         }
 

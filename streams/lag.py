@@ -41,6 +41,8 @@ class Lag:
 
     async def _look(self) -> None:
         consumer = self._app.consumer
+        if not consumer.settled:  # where we are is not known yet: the last figures stay
+            return
         ours = consumer.assignment()
         ends = await consumer.highwaters(*ours) if ours else {}
         gauge, shown = self._river.metrics.lag, set()

@@ -206,6 +206,8 @@ class Monitor:
             if self.owned:
                 self._observe(self._order.release(time.monotonic()))
                 await self._tell()
+                async with self._told:  # after a hand-over there may be nothing to tell
+                    self._told.notify_all()
 
     async def _tell(self) -> None:
         """Tell the alarms in order; each leaves the checkpoint once it has been told.

@@ -51,7 +51,7 @@ class Popular:
         if owned is None:
             return
         if owned is not self._owned:
-            self._epoch = await self._river.store.next_epoch("popular", 0)
+            self._epoch = await self._river.store.next_epoch("popular", 0, owned.epoch)
             self._owned = owned
             self._written.clear()  # another one may have written since
         now, size = time.monotonic(), self._river.settings.list_size

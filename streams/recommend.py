@@ -63,6 +63,9 @@ class Recommend:
         """Ask for fresh lists; synchronous, so that it falls together with the learning.
 
         Who waits in both lines is written twice: a checkpoint counts on each.
+
+        Args:
+            lag_seconds: how far behind the newest of these events is.
         """
         if self._river.components.lists == "off":
             return
@@ -74,6 +77,9 @@ class Recommend:
         """Let the writer run, unless we are so far behind; wait while too many users wait."""
         if lag_seconds > BACKLOG_SECONDS:
             self._behind_at = time.monotonic()
+        elif self._behind and not self._all_lines():  # then nobody else may come to wake the writer
+            asyncio.get_running_loop().call_later(CAUGHT_UP_SECONDS, self._wake.set)
+        self._measure()
         if self._fresh or (self._behind and self._all_lines()):
             self._wake.set()
         if self._count() >= MAX_WAITING:
@@ -87,6 +93,9 @@ class Recommend:
 
     def _count(self) -> int:
         return len(self._fresh) + len(self._behind)
+
+    def _measure(self) -> None:
+        self._river.metrics.queue.labels("lists").set(self._count())
 
     async def flushed(self) -> None:
         """Return once every user waiting now has his list in Redis."""
@@ -114,7 +123,7 @@ class Recommend:
                 self._behind.done += len(behind)
                 async with self._changed:
                     self._changed.notify_all()
-                self._river.metrics.queue.labels("lists").set(self._count())
+                self._measure()
                 await asyncio.sleep(0)
 
     def _take(self) -> tuple[Taken, Taken]:
@@ -185,7 +194,8 @@ class Recommend:
         if connects == self._connects:
             return
         self._connects = connects
-        self._fresh.add((who, Touched(partition, 0)) for who, partition in self._lately.take())
+        again = [(who, Touched(at, 0)) for who, at in self._lately.take() if who not in self._fresh]
+        self._fresh.add(again)
         self._wake.set()
 
     async def _note_recent(self, writes: list[ListWrite]) -> None:

@@ -53,7 +53,7 @@ class Sinks:
         Raises:
             NotOursError: partitions are being let go, and may be others' already.
         """
-        await self._recommend.flushed()
+        await self._listed()
         await self._certain()
         while True:
             try:
@@ -67,6 +67,17 @@ class Sinks:
                 self._not_in_vain()
                 log.warning("clickhouse.retry", error=str(error), wait_seconds=RETRY_SECONDS)
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listed(self) -> None:
+        listed = asyncio.create_task(self._recommend.flushed())
+        try:
+            while not listed.done():
+                if self._leaving_since < math.inf:
+                    await self._certain()
+                await asyncio.wait({listed}, timeout=CERTAIN_SECONDS)
+            listed.result()
+        finally:
+            listed.cancel()
 
     async def _archived(self) -> None:
         flush = asyncio.create_task(asyncio.to_thread(self._river.archive.flush))
@@ -85,11 +96,13 @@ class Sinks:
     def _not_in_vain(self) -> None:
         """Who leaves does not wait for a ClickHouse that is silent, but for rows that it may have.
 
-        The next owner looks which are there, and would not find what arrives later.
+        The next owner looks which are there, and would not find what arrives later. Once the
+        partitions are his, nothing is gained by waiting.
         """
         archive = self._river.archive
         since = max(self._leaving_since, archive.answered_at)
-        if time.monotonic() - since > LEAVE_SECONDS and not archive.in_doubt:
+        worth_it = archive.in_doubt and self._river.certain()
+        if time.monotonic() - since > LEAVE_SECONDS and not worth_it:
             self._give_up("ClickHouse does not answer")
 
     def _give_up(self, reason: str) -> NoReturn:

@@ -10,7 +10,7 @@ Key = tuple[str, str, int]  # tenant, user, and which of his lists: 0 where they
 
 
 class Touched(NamedTuple):
-    """Who waits for a list: the partition, and the newest event's append time (0: none)."""
+    """Who waits for a list: of which partition, and when his last event was appended (0: none)."""
 
     partition: int
     received_ms: int
@@ -30,6 +30,9 @@ class Line:
 
     def __len__(self) -> int:
         return len(self._users)
+
+    def __contains__(self, who: object) -> bool:
+        return who in self._users
 
     def add(self, users: Iterable[tuple[Key, Touched]]) -> None:
         """Let them wait; of one who comes again the later word counts."""

@@ -146,7 +146,7 @@ def test_what_was_let_go_is_not_posted_again(
         await sender.send(fields())
         sender.let_go()  # the monitor's next owner will tell its end
         await sender.send(fields(), ours=False)
-        sender.remember(fields("resolved"))
+        sender.remember(fields("resolved", fingerprint="beef"))
         receiver.posts.clear()
         await asyncio.sleep(0.3)
         await sender.close()
