@@ -25,13 +25,19 @@ def mend(coordinator: Any) -> None:
 
 
 async def end_of(coordinator: Any) -> None:
-    """Wait until it ends; aiokafka keeps what it ended with for somebody who asks: not Faust.
+    """Wait until it ends, or what it needs; aiokafka keeps the reason for somebody who asks.
+
+    Without the task that keeps the metadata it would wait for them for ever, and we on.
 
     Raises:
-        KafkaError: why it had to.
+        Exception: why it had to.
     """
-    await asyncio.wait([coordinator._coordination_task])
-    coordinator._coordination_task.result()
+    metadata = coordinator._client._sync_task
+    tasks = [coordinator._coordination_task, metadata]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        if not task.cancelled():  # the client was closed
+            task.result()
 
 
 def _raise(error: Exception) -> NoReturn:

@@ -46,11 +46,12 @@ def api(
 async def _main(settings: Settings, host: str, port: int) -> None:
     from infra.health import HttpServer, listen
     from infra.serving import AsyncRedisTopKStore
-    from streams import topics
+    from streams import kafka_connection, topics
     from streams.api import create_api
     from streams.api_access import gate_for
 
     gate = gate_for(settings.api_tokens_file, host)
+    kafka_connection.mend()
     listener = listen(host, port)
     await asyncio.to_thread(topics.require, settings.kafka_url.get_secret_value())
     redis_url = settings.redis_url.get_secret_value()

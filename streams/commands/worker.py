@@ -65,12 +65,13 @@ async def run_worker(
     """Run a worker until SIGINT or SIGTERM; `components` None: all."""
     from infra.health import HttpServer, listen
     from infra.serving import AsyncRedisTopKStore
-    from streams import topics
+    from streams import kafka_connection, topics
     from streams.app import create_app
     from streams.components import ALL
     from streams.river import fatal
     from streams.worker_http import worker_http
 
+    kafka_connection.mend()
     listener = listen(host, port)
     await asyncio.to_thread(topics.require, settings.kafka_url.get_secret_value())
     store = await AsyncRedisTopKStore.connect(settings.redis_url.get_secret_value())

@@ -252,6 +252,22 @@ def test_a_coordinator_that_cannot_go_on_is_a_crash_and_a_stop_is_none(
     asyncio.run(scenario())
 
 
+def test_metadata_that_nobody_keeps_any_more_are_a_crash(stack: LocalStack, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with working(stack, tmp_path) as worker:
+            client = worker.coordinator._client
+
+            async def not_expected(*_: Any) -> None:
+                raise RuntimeError("the handler is closed")
+
+            client._metadata_update = not_expected
+            client.force_metadata_update()
+            with pytest.raises(RuntimeError, match="the handler is closed"):
+                await asyncio.wait_for(crash_of(worker.app), 30)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("error", [GroupLoadInProgressError, NotCoordinatorForGroupError])
 def test_a_coordinator_that_is_loading_is_asked_again(error: Any) -> None:
     here = TopicPartition(topics.CLICKS, 0)
