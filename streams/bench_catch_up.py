@@ -1,10 +1,11 @@
 """How a backlog is caught up, and how long somebody who comes meanwhile waits for his list.
 
-The backlog is written, then the worker starts. While it works, new users click, one a second, each
-into the next partition, and a reader outside waits for their lists in Redis. Where the worker is in
-a partition comes from its checkpoints, as a fresh reader finds them, between two of them in a
-straight line; its own lag metric is held against that. A list may come after
-(records ahead in its partition ÷ the partition's rate) + 1 s.
+The backlog is written, then the workers start, one after the other; the clock runs from when the
+first is ready. While they work, new users click, one a second, each into the next partition, and a
+reader outside waits for their lists in Redis. Where they are in a partition comes from its
+checkpoints, as a fresh reader finds them, between two of them in a straight line; their own lag
+metric is held against that. A list may come after (records ahead in its partition ÷ the
+partition's rate) + 1 s.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ LOOK_SECONDS = 0.05
 PROBE_SECONDS = 1.0
 GRACE_SECONDS = 1.0
 MOST_SECONDS = 600.0
-NAME = "catch-up"
 
 Place = tuple[str, int]
 Progress = Callable[[str, float], None]
@@ -48,6 +48,7 @@ class CatchUpOptions(Struct, frozen=True):
     events: int = 1_000_000
     users: int = 10_000
     items: int = 1_000
+    workers: int = 1
     broker: BrokerChoice = "auto"
 
 
@@ -92,15 +93,14 @@ def bench_catch_up(
         backlog = BacklogOptions(options.events, options.users, options.items)
         counts = write_backlog(stack.kafka_url, backlog)
         with Supervisor(folder / "logs") as supervisor:
-            data = folder / NAME
-            spec = worker_spec(stack, NAME, data, Components())
-            url = supervisor.start(spec, timeout_seconds=120.0)["url"]
-            run = _CatchUp(stack, counts, data, str(url), supervisor, progress)
+            run = _CatchUp(stack, counts, folder / "worker", supervisor, progress)
+            for number in range(options.workers):
+                run.start_worker(f"worker-{number + 1}")
             found = run.run()
     return {
         **found,
         "broker": stack.broker,
-        "components": ["worker", "valkey", "clickhouse", stack.broker],
+        "components": ["worker"] * options.workers + ["valkey", "clickhouse", stack.broker],
         "events": options.events,
         "users": options.users,
         "items": options.items,
@@ -113,30 +113,39 @@ class _CatchUp:
         stack: LocalStack,
         counts: dict[Place, int],
         data: Path,
-        url: str,
         supervisor: Supervisor,
         progress: Progress,
     ) -> None:
         from kafka import KafkaProducer
         from redis import Redis
 
-        self._counts, self._checkpoints, self._url = counts, str(data / "checkpoints"), url
+        self._stack, self._counts, self._data = stack, counts, data
+        self._checkpoints = str(data / "checkpoints")
         self._supervisor, self._progress = supervisor, progress
+        self._urls: dict[str, str] = {}
+        self._began, self._cpu = 0.0, 0.0
         self._redis = Redis.from_url(stack.redis_url)
         self._producer = KafkaProducer(**kafka_client(stack.kafka_url), acks="all")
         self._probes: list[Probe] = []
         self._positions: dict[Place, list[tuple[float, int]]] = {}
 
+    def start_worker(self, name: str) -> None:
+        """They share their data, as all workers do; the clock starts with the first."""
+        spec = worker_spec(self._stack, name, self._data, Components())
+        self._urls[name] = str(self._supervisor.start(spec, timeout_seconds=120.0)["url"])
+        self._cpu += cpu_seconds(self._supervisor.pid(name))
+        self._began = self._began or time.time()
+
     def run(self) -> dict[str, Any]:
         """Look on until all is worked off and every probe has its list."""
-        pid = self._supervisor.pid(NAME)
-        began, cpu = time.time(), cpu_seconds(pid)
+        began = self._began
         self._positions = {place: [(began, 0)] for place in self._counts}
         total, done, looked = sum(self._counts.values()), 0, 0.0
         at_start = sum(self._lags().values())
         while done < total or not all(probe.listed_at for probe in self._probes):
             if time.time() - began > MOST_SECONDS or self._supervisor.failed():
-                raise UserError(f"not worked off: {self._supervisor.log_of(NAME)}")
+                logs = ", ".join(str(self._supervisor.log_of(name)) for name in self._urls)
+                raise UserError(f"not worked off: {logs}")
             if done < total and time.time() - began >= len(self._probes) * PROBE_SECONDS:
                 self._send_probe()
             self._look_for_lists()
@@ -144,7 +153,7 @@ class _CatchUp:
                 looked, done = time.time(), self._look_at_checkpoint()
                 self._progress("catching up", done / total)
             time.sleep(LOOK_SECONDS)
-        used = cpu_seconds(pid) - cpu
+        used = sum(cpu_seconds(self._supervisor.pid(name)) for name in self._urls) - self._cpu
         seconds = self._ended() - began
         waited = [self._waited(probe, began) for probe in self._probes]
         time.sleep(2 * PROBE_SECONDS)  # the metric looks every second
@@ -218,8 +227,9 @@ class _CatchUp:
         )
 
     def _lags(self) -> dict[Place, float]:
-        """The worker's own metric."""
+        """The workers' own metric."""
         return {
             (one.labels["topic"], int(one.labels["partition"])): one.value
-            for one in read_metric(self._url, "springtide_lag_records")
+            for url in self._urls.values()
+            for one in read_metric(url, "springtide_lag_records")
         }

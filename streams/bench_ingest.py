@@ -171,8 +171,8 @@ class _Bench:
 
 
 def worker_spec(stack: LocalStack, name: str, data: Path, components: Components) -> ProcessSpec:
-    """The worker with these parts, and a new folder of its own."""
-    data.mkdir(parents=True)
+    """The worker with these parts, and its folder: a new one, or that of the others."""
+    data.mkdir(parents=True, exist_ok=True)
     parts = msgspec.json.encode(components).decode()
     return ProcessSpec(
         name=name,
