@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from online.blend import new_blend
 from online.deltas_exchange import TornError
 from online.deltas_journal import BLOCK, Run
 from online.learner import Learner
@@ -219,7 +220,7 @@ def moved(worker: Worker) -> Sequence[Any]:
     return worker.exchange.factors.cut()
 
 
-def test_embedding_steps_are_summed_and_the_blends_averaged(
+def test_embedding_steps_are_summed_and_the_blends_shared_by_the_root_of_the_workers(
     pair: tuple[Worker, Worker], stream: Any
 ) -> None:
     one, two = pair
@@ -232,6 +233,7 @@ def test_embedding_steps_are_summed_and_the_blends_averaged(
     left.learn(one.learner, partition=0)
     right.learn(two.learner, partition=1)
     steps = [w.learner._shared.model.factors.e_in[:150] - start for w in pair]
+    blends = [w.learner._shared.model.blend.weights - new_blend().weights for w in pair]
     said = [moved(worker) for worker in pair]
     for delta in said[1]:
         one.exchange.factors.take(delta)
@@ -240,7 +242,9 @@ def test_embedding_steps_are_summed_and_the_blends_averaged(
     for worker in pair:
         model = worker.learner._shared.model
         assert np.allclose(model.factors.e_in[:150] - start, sum(steps), atol=2e-3)
-        assert model.rates[1] == 2 * worker.learner.config.blend_rate
+        assert model.rates[1] == 2**0.5 * worker.learner.config.blend_rate
+        blended = model.blend.weights - new_blend().weights
+        assert np.allclose(blended, sum(blends) / 2**0.5, atol=1e-5)
     a, b = (w.learner._shared.model.blend.weights for w in pair)
     assert np.allclose(a, b, atol=1e-5)
 
