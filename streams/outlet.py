@@ -27,25 +27,28 @@ class Outlet:
     """An aiokafka producer whose sends wait for the broker, and try again until it answers.
 
     A record may be written twice after a lost answer; every reader of these topics knows a
-    repeat by its source offset or fingerprint.
+    repeat by its source offset or fingerprint. A producer whose tasks have ended is started anew:
+    aiokafka's end with the first error that it does not expect, and every later send fails.
     """
 
     def __init__(self, kafka_url: str) -> None:
         self._connection = kafka_client(kafka_url)
         self._producer: Any = None
+        self._renewing = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect."""
         from aiokafka import AIOKafkaProducer
 
-        self._producer = AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **self._connection,
             acks="all",
             linger_ms=2,
             max_request_size=2_000_000,
             client_id="springtide-worker",
         )
-        await self._producer.start()
+        await producer.start()
+        self._producer = producer
 
     async def stop(self) -> None:
         """Send what is buffered, then disconnect."""
@@ -63,6 +66,27 @@ class Outlet:
                 attempt += 1
                 log.warning("outlet.retry", records=len(left), wait_seconds=wait)
                 await asyncio.sleep(wait)
+                await self._renew_if_ended()
+
+    async def _renew_if_ended(self) -> None:
+        from aiokafka.errors import KafkaError
+
+        async with self._renewing:  # several may find it ended
+            old = self._producer
+            error = _ended_with(old)
+            if error is None:
+                return
+            log.error("outlet.renewed", error=repr(error))
+            # Whoever waits for the old one gets an error, and tries again.
+            old._message_accumulator.fail_all(KafkaError(repr(error)))
+            await asyncio.gather(old._sender.close(), return_exceptions=True)
+            await asyncio.gather(old.stop(), return_exceptions=True)
+            while True:
+                try:
+                    return await self.start()
+                except KafkaError as away:
+                    log.warning("outlet.retry", error=repr(away), wait_seconds=RETRY_SECONDS[-1])
+                    await asyncio.sleep(RETRY_SECONDS[-1])
 
     async def _attempt(self, records: list[Outgoing]) -> list[Outgoing]:
         """Try every record once; those without an acknowledgement come back."""
@@ -89,3 +113,12 @@ class Outlet:
                 log.warning("outlet.refused", topic=record.topic, error=type(error).__name__)
                 failed.append(record)
         return failed
+
+
+def _ended_with(producer: Any) -> BaseException | None:
+    """What a task of the producer's could not go on after; None: they go on, or were stopped."""
+    for task in (producer._sender.sender_task, producer.client._sync_task):
+        if task is not None and task.done() and not task.cancelled() and task.exception():
+            error: BaseException = task.exception()
+            return error
+    return None
