@@ -103,6 +103,10 @@ class _Link:
 
     def send(self, packed: bytes, count: int) -> asyncio.Future[list[Any]]:
         done: asyncio.Future[list[Any]] = self._loop.create_future()
+        # A connection that was reset still has to be read once until we know; writing to it then is
+        # a RuntimeError on uvloop.
+        if not self.broken and self.connection._writer.is_closing():
+            self.fail(ConnectionError("the server hung up"))
         if self.broken:
             done.set_exception(ConnectionError("closed"))
             return done

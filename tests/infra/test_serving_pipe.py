@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from redis.exceptions import ResponseError
 
 from infra.local.ports import free_port
@@ -96,3 +97,25 @@ def test_a_server_that_says_nothing_is_not_waited_for(valkey: tuple[Supervisor, 
         return await pipe.send([("GET", "a")])
 
     assert asyncio.run(scenario()) == [b"1"]
+
+
+@pytest.mark.parametrize("run", [uvloop.run, asyncio.run])
+def test_a_connection_that_was_just_reset_is_a_connection_error(
+    valkey: tuple[Supervisor, str], run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    async def scenario() -> None:
+        pipe = new_pipe(valkey[1])
+        for number in range(20):
+            assert await pipe.send([("SET", "n", number)]) == [b"OK"]
+            link = pipe._link
+            assert link is not None and not link.broken
+            link.connection._writer.transport.abort()  # as a reset does
+            assert await pipe.send([("GET", "n")]) == [str(number).encode()]
+            link = pipe._link
+            link._reading.cancel()  # the moment between the two
+            link.connection._writer.transport.abort()
+            await asyncio.sleep(0)
+            assert await pipe.send([("GET", "n")]) == [str(number).encode()]
+        await pipe.close()
+
+    run(scenario())
