@@ -112,6 +112,7 @@ def test_a_connection_that_was_just_reset_is_a_connection_error(
             link.connection._writer.transport.abort()  # as a reset does
             assert await pipe.send([("GET", "n")]) == [str(number).encode()]
             link = pipe._link
+            assert link is not None
             link._reading.cancel()  # the moment between the two
             link.connection._writer.transport.abort()
             await asyncio.sleep(0)
