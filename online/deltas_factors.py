@@ -25,7 +25,10 @@ ROWS_AT_ONCE = 1_500  # of d = 64: 400 kB
 MAX_ROWS = 6_000  # in one exchange, those that moved most first; the others wait
 MATRICES = ("e_in", "e_out")
 COLUMNS = ("bias", "g_in", "g_out")
-WHOLE = ("attention", "attention_g", "weights", "squared")
+CONTENT = ("content_weights", "content_squared")
+WHOLE = ("attention", "attention_g", "weights", "squared", *CONTENT)
+ALL, ROOT, AVERAGE = 0.0, -0.5, -1.0  # powers of W
+SHARES = {"attention_g": ALL, "weights": ROOT, "content_weights": ROOT}
 
 
 class FactorDelta(NamedTuple):
@@ -34,8 +37,9 @@ class FactorDelta(NamedTuple):
     Attributes:
         slots: int64[n]; matrices: float32[2, n, d], of e_in and e_out; columns: float32[3, n], of
             bias, g_in and g_out.
-        attention, attention_g: float32[20]; weights, squared: float32[buckets, features]. All zero
-            in all but the first delta of an exchange.
+        attention, attention_g: float32[20]; weights, squared, content_weights, content_squared:
+            float32[buckets, features], of the blend. All zero in all but the first delta of an
+            exchange.
     """
 
     slots: I64
@@ -45,6 +49,8 @@ class FactorDelta(NamedTuple):
     attention_g: F32
     weights: F32
     squared: F32
+    content_weights: F32
+    content_squared: F32
 
 
 class FactorExchange:
@@ -141,18 +147,20 @@ class FactorExchange:
                 target[name] += self._share(name) * getattr(delta, name)
 
     def _share(self, name: str) -> np.float32:
-        """What of a movement counts: all, an average's share, or √W of those."""
-        powers = {"attention_g": 0.0, "weights": 0.5}
-        return np.float32(max(2, self.workers) ** -powers.get(name, 1.0))
+        """What of a movement of one of WHOLE counts."""
+        return np.float32(max(2, self.workers) ** SHARES.get(name, AVERAGE))
 
     def _arrays(self) -> dict[str, F32]:
-        f, b = self._shared.model.factors, self._shared.model.blend
+        model = self._shared.model
+        f, b, c = model.factors, model.blend, model.content
         rows = {name: getattr(f, name) for name in MATRICES + COLUMNS}
         return rows | {
             "attention": f.attention,
             "attention_g": f.attention_g,
             "weights": b.weights,
             "squared": b.squared,
+            "content_weights": c.weights,
+            "content_squared": c.squared,
         }
 
     def _grow(self) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from msgspec import Meta, Struct
 
 from online.deltas import WIDTH, Increments
-from online.deltas_factors import MATRICES, WHOLE, FactorDelta
+from online.deltas_factors import CONTENT, MATRICES, WHOLE, FactorDelta
 from online.deltas_journal import BLOCK, Run
 from streams.events import Id, Tenant
 
@@ -54,7 +54,8 @@ class FactorColumns(Struct, frozen=True):
 
     Attributes:
         matrices: float16[2, n, width], of e_in and e_out; columns: float32[3, n].
-        attention, attention_g, weights, squared: float32, what has no rows.
+        attention, attention_g, weights, squared, content_weights, content_squared: float32, what
+            has no rows; the last two are empty from a version that did not send them.
     """
 
     width: Count
@@ -64,6 +65,8 @@ class FactorColumns(Struct, frozen=True):
     attention_g: bytes
     weights: bytes
     squared: bytes
+    content_weights: bytes = b""
+    content_squared: bytes = b""
 
 
 class ItemDelta(Struct, frozen=True, kw_only=True):
@@ -207,7 +210,11 @@ def to_factors(message: ItemDelta, slots: npt.NDArray[np.int64], like: FactorDel
         "columns": _column("columns", c.columns, "<f4", (like.columns.shape[0], n)),
     }
     for name in WHOLE:
-        columns[name] = _column(name, getattr(c, name), "<f4", getattr(like, name).shape)
+        zeros = getattr(like, name)
+        column = getattr(c, name)
+        if not column and name in CONTENT:
+            column = zeros.tobytes()
+        columns[name] = _column(name, column, "<f4", zeros.shape)
     if not all(np.isfinite(column).all() for column in columns.values()):
         raise UnusableError("has a number that is not finite")
     return FactorDelta(

@@ -130,6 +130,27 @@ def test_factors_are_taken_once_and_not_where_the_checkpoint_has_them() -> None:
     assert np.array_equal(there._river.learner("default")._shared.model.factors.e_in, once)
 
 
+def test_weights_of_content_travel_and_an_older_worker_sends_none() -> None:
+    one, two = Workers(2).learners
+    start = one._shared.model.content.weights.copy()
+    one._shared.model.content.weights[0] += 1
+    one_side, two_side = one.exchange, two.exchange
+    assert one_side is not None and two_side is not None
+    (delta,) = one_side.factors.cut()
+    said = deltas_wire.from_factors("default", "1", delta, one_side.names)
+    old = msgspec.to_builtins(said.factors, builtin_types=(bytes,))
+    for name in ("content_weights", "content_squared"):
+        del old[name]
+    older = msgspec.msgpack.encode({**msgspec.structs.asdict(said), "factors": old})
+    for value in (older, deltas_wire.encode(said)):
+        there = deltas_wire.decode(value)
+        slots = np.zeros(0, np.int64)
+        two_side.factors.take(deltas_wire.to_factors(there, slots, two_side.factors.empty()))
+        moved = two._shared.model.content.weights - start
+        assert np.allclose(moved[0], 0 if value is older else 0.5**0.5) and not moved[1:].any()
+    assert np.allclose(one._shared.model.content.weights[0] - start[0], 0.5**0.5)  # as the other
+
+
 def message() -> ItemDelta:
     here = worker()
     learn(here, "u u v", "a b a")
