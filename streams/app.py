@@ -29,6 +29,7 @@ from streams.embedding_client import EmbeddingClient
 from streams.erasure_rows import ErasedRows
 from streams.explore import Exploration
 from streams.fallback import NGramFallback
+from streams.fatal import or_die
 from streams.faust_app import crash_of, faust_app
 from streams.group_coordinator import commit_before_join
 from streams.holds import Holds
@@ -39,7 +40,7 @@ from streams.monitor import Monitor
 from streams.outlet import Outlet
 from streams.popular import Popular
 from streams.recommend import Recommend
-from streams.river import River, agent, fatal, one_by_one
+from streams.river import River, agent, one_by_one
 from streams.score import AT_ONCE, Score
 from streams.sinks import NotOursError
 from streams.warm_start import WarmStart
@@ -105,6 +106,7 @@ class App:
         )
         self.erased_rows = ErasedRows(self.river, self.warehouse, self.checkpointer.holds)
         self.river.on_forgotten = self.erased_rows.bury
+        self.river.on_back = self.erased_rows.unbury
         self.faust = faust_app(settings, lambda: self.river.generation)
         self._tasks: list[asyncio.Task[None]] = []
         self._assigned = asyncio.Event()
@@ -140,9 +142,9 @@ class App:
             self.exploration, self.lag, self.embed,
         )  # fmt: skip
         for part in (*runs, self.holds) if self.settings.hold_items else runs:
-            self._tasks.append(asyncio.create_task(_or_die(part.run())))
+            self._tasks.append(asyncio.create_task(or_die(part.run())))
         await self.river.erasures.caught_up.wait()  # nobody who was erased is learned again
-        self._tasks.append(asyncio.create_task(_or_die(crash_of(self.faust))))
+        self._tasks.append(asyncio.create_task(or_die(crash_of(self.faust))))
         await self.faust.start()
 
     async def stop(self) -> None:
@@ -196,15 +198,6 @@ def create_app(settings: Settings, store: AsyncRedisTopKStore, components: Compo
     return App(settings, store, components)
 
 
-async def _or_die(run: Any) -> None:
-    try:
-        await run
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        fatal(error)
-
-
 def _wire(worker: App) -> None:
     """Agents on their topics; assignment and revocation to the checkpointer."""
     app = worker.faust
@@ -231,8 +224,8 @@ def _wire(worker: App) -> None:
 
     @app.on_partitions_assigned.connect(weak=False)
     async def _(_app: Any, assigned: Iterable[Any], **_: Any) -> None:
-        await _or_die(worker.assigned(assigned))
+        await or_die(worker.assigned(assigned))
 
     @app.on_partitions_revoked.connect(weak=False)
     async def _(_app: Any, revoked: Iterable[Any], **_: Any) -> None:
-        await _or_die(worker.revoked(revoked))
+        await or_die(worker.revoked(revoked))

@@ -49,12 +49,12 @@ class Archive:
                 rejected.append((index, message.reason))
                 continue
             received = batch.timestamps_ms[index]
-            if isinstance(message, Served) and self._river.erasures.erased(
-                message.tenant, message.user_id, received, derived=True
-            ):
-                continue
             if isinstance(message, Served):
                 at = message.served_at.timestamp()
+                if self._river.erasures.erased(
+                    message.tenant, message.user_id, received, derived=True, source_ms=int(at * 1e3)
+                ):
+                    continue
                 self._exploration.viewed(message.tenant, message.items, at)
                 row = self._served(message, received)
             else:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec import Struct
 
 from infra.settings import UserError
 from streams import topics, whole_topic
@@ -82,15 +84,30 @@ async def replay(kafka_url: str, letters: list[DeadLetter]) -> int:
 
 
 def of_nobody_erased(letters: list[DeadLetter], erasures: Erasures) -> list[DeadLetter]:
-    """Those that no erased user left; a letter's key is `tenant/user`."""
+    """Those that no erased user left: neither by their key nor by what they say."""
     kept = []
     for letter in letters:
-        key = base64.b64decode(letter.key_base64).decode("utf-8", "replace")
-        tenant, _, user = key.partition("/")
         at = round(letter.dead_lettered_at.timestamp() * 1000)
-        if not erasures.erased(tenant, user, at, derived=True):
+        if not any(erasures.erased(*author, at, derived=True) for author in _authors(letter)):
             kept.append(letter)
     return kept
+
+
+class _Author(Struct, frozen=True):
+    user_id: str
+    tenant: str = "default"
+
+
+def _authors(letter: DeadLetter) -> Iterator[tuple[str, str]]:
+    """(tenant, user) by the letter's key, `tenant/user`, and by its payload where that is JSON.
+
+    A producer may have sent it without a key; the replay would then bring him back.
+    """
+    tenant, _, user = base64.b64decode(letter.key_base64).decode("utf-8", "replace").partition("/")
+    yield tenant, user
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        said = msgspec.json.decode(base64.b64decode(letter.payload_base64), type=_Author)
+        yield said.tenant, said.user_id
 
 
 def source_of(letter: DeadLetter) -> str:

@@ -36,7 +36,7 @@ class Erasures:
 
     Attributes:
         caught_up: set once erasures.v1 was read to where it ended at the start.
-        on_erased: told of each, in the order of the topic.
+        on_erased: told of each, and when it was noted, Unix ms; in the order of the topic.
     """
 
     def __init__(self, kafka_url: str, pseudonyms: Pseudonymiser) -> None:
@@ -45,7 +45,7 @@ class Erasures:
         self._at: dict[str, int] = {}  # pseudonym → append time of the request, Unix ms
         self._newest = -1
         self.caught_up = asyncio.Event()
-        self.on_erased: Callable[[Erasure], None] | None = None
+        self.on_erased: Callable[[Erasure, int], None] | None = None
 
     async def run(self) -> None:
         """Follow erasures.v1 for as long as the worker lives."""
@@ -64,7 +64,7 @@ class Erasures:
             return
         self.note(erasure.user_keys, round(erasure.erased_at.timestamp() * 1000))
         if self.on_erased is not None:
-            self.on_erased(erasure)
+            self.on_erased(erasure, record.timestamp)
 
     def note(self, user_keys: tuple[str, ...], at_ms: int) -> None:
         """From now on what these pseudonyms left until then is skipped."""
@@ -88,14 +88,17 @@ class Erasures:
         )
         await outlet.write([Outgoing(topics.ERASURES, keys[0].encode(), encode(erasure))])
 
-    def erased(self, tenant: str, user: str, received_ms: int, derived: bool = False) -> bool:
+    def erased(
+        self, tenant: str, user: str, received_ms: int, derived: bool = False, source_ms: int = 0
+    ) -> bool:
         """Whether this is something that the user left before he was erased.
 
         Args:
             received_ms: its append time, Unix milliseconds.
             derived: written by us of something that came earlier: a score, a list shown.
+            source_ms: when that came; 0: unknown. It may have waited for long.
         """
-        at = received_ms - DERIVED_GRACE_MS if derived else received_ms
+        at = _left_at(received_ms, source_ms) if derived else received_ms
         if at > self._newest:  # the usual case: it is newer than every erasure
             return False
         keys = self._pseudonyms.user_keys(tenant, user)
@@ -103,14 +106,25 @@ class Erasures:
 
     def without(self, arrivals: Arrivals, state: PartitionState, derived: bool) -> Arrivals:
         """Those of nobody erased; the others count as ignored, and leave no row."""
-        if not arrivals.events or min(arrivals.received_ms) - DERIVED_GRACE_MS > self._newest:
+        left = arrivals.received_ms
+        if derived:
+            left = [
+                _left_at(received, event.source_received_ms)
+                for received, event in zip(left, arrivals.events, strict=True)
+            ]
+        if not left or min(left) > self._newest:
             return arrivals
         keep = [
-            not self.erased(arrivals.tenant, user, received, derived)
-            for user, received in zip(arrivals.users, arrivals.received_ms, strict=True)
+            not self.erased(arrivals.tenant, user, at)
+            for user, at in zip(arrivals.users, left, strict=True)
         ]
         state.ignored += keep.count(False)
         return arrivals.chosen(keep)
+
+
+def _left_at(received_ms: int, source_ms: int) -> int:
+    """When somebody did what a record of ours tells of; see `Erasures.erased`."""
+    return min(received_ms - DERIVED_GRACE_MS, source_ms or received_ms)
 
 
 async def read_ledger(kafka_url: str, pseudonyms: Pseudonymiser) -> Erasures:

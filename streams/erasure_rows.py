@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from infra.telemetry import get_logger
-from infra.warehouse import TransientError, Warehouse
+from infra.warehouse import TransientError, Warehouse, WarehouseError
 from streams import topics
 from streams.erasure import DERIVED_GRACE_MS
 from streams.events import Erasure
@@ -25,16 +25,27 @@ from streams.river import River
 log = get_logger("erasure")
 
 TABLES = ("interactions", "scored_comments", "served", "list_writes")
+FIRST_SECONDS = 0.5
 # Again after a while: a row that was on its way at the first time is there at the second.
-PASSES_SECONDS = (0.5, 20.0)
+SECOND_SECONDS = 20.0
+RETRY_SECONDS = 2.0
 STEP_SECONDS = 0.25
-RECENT = timedelta(days=1)  # after a restart, what it may have broken off
+RECENT_SECONDS = 86_400.0  # since it was noted: what a restart or a former owner broke off
 CLOSING_SECONDS = topics.PROFILE_SEGMENT_SECONDS + 1.0
 CLOSINGS = 4
 FILLER = b"~"  # no tenant's: theirs hold a slash
 
 _OF_USER = "tenant = %(tenant)s AND user_key IN %(keys)s"
 _NOW = " SETTINGS mutations_sync = 1"
+
+
+class _Due(NamedTuple):
+    """`quoted`: negative comments that the first pass found; None before it."""
+
+    at: float
+    erasure: Erasure
+    until: float
+    quoted: tuple[str, ...] | None = None
 
 
 class _Buried(NamedTuple):
@@ -44,7 +55,7 @@ class _Buried(NamedTuple):
 
 
 class ErasedRows:
-    """Removes what is left, in the background; what ClickHouse refuses now is tried again.
+    """Removes what is left, in the background; what cannot be removed now is tried again.
 
     Args:
         holds: (partition, topic, offset) → whether a checkpoint on disk holds its effect.
@@ -56,7 +67,7 @@ class ErasedRows:
         self._river = river
         self._warehouse = warehouse
         self._holds = holds
-        self._due: list[tuple[float, Erasure]] = []
+        self._due: list[_Due] = []
         self._buried: list[_Buried] = []
         self._closings: list[tuple[float, int]] = []
         river.erasures.on_erased = self._erased
@@ -65,10 +76,15 @@ class ErasedRows:
         """The request at this place of users.v1 has had its effect in memory."""
         self._buried.append(_Buried(key, partition, offset))
 
-    def _erased(self, erasure: Erasure) -> None:
-        if erasure.erased_at > datetime.now(UTC) - RECENT:
-            now = time.monotonic()
-            self._due += [(now + wait, erasure) for wait in PASSES_SECONDS]
+    def unbury(self, key: bytes) -> None:
+        """He is back: a null would take his new profile with it, and compaction the request."""
+        self._buried = [one for one in self._buried if one.key != key]
+
+    def _erased(self, erasure: Erasure, noted_ms: int) -> None:
+        # By when it was noted: a worker that was away reads a request long after it was made.
+        now, left = time.monotonic(), noted_ms / 1000 + RECENT_SECONDS - time.time()
+        if left > 0:
+            self._due.append(_Due(now + FIRST_SECONDS, erasure, now + left))
 
     async def run(self) -> None:
         """Work for as long as the worker lives."""
@@ -80,32 +96,42 @@ class ErasedRows:
 
     async def _remove_rows(self) -> None:
         now = time.monotonic()
-        due = [erasure for at, erasure in self._due if at <= now]
+        due = [one for one in self._due if one.at <= now]
         if not due:
             return
-        self._due = [(at, erasure) for at, erasure in self._due if at > now]
-        for erasure in due:
-            # Whoever owns the user's partition has his rows; another worker may take it over.
-            if erasure.partition not in self._river.partitions:
-                if not self._river.partitions:  # none is assigned yet
-                    self._again(erasure)
+        self._due = [one for one in self._due if one.at > now]
+        for one in due:
+            # Whoever owns the user's partition has his rows. It may come to us while its owner
+            # waits for ClickHouse: nobody else would then be left who knows.
+            if one.erasure.partition not in self._river.partitions:
+                if now < one.until:
+                    self._again(one)
                 continue
             try:
                 await asyncio.to_thread(self._river.archive.flush)
-                removed = await asyncio.to_thread(remove_rows, self._warehouse, erasure)
-                log.info("erasure.rows_removed", rows=removed)
-            except TransientError as error:
-                log.warning("erasure.waits", error=str(error))
-                self._again(erasure)
+                removed, quoted = await asyncio.to_thread(
+                    remove_rows, self._warehouse, one.erasure, one.quoted or ()
+                )
+            except (TransientError, WarehouseError) as error:
+                # Refused, for want of a grant it may be: learning need not stand still for that.
+                log.warning("erasure.waits", error=str(error)[:300])
+                self._again(one)
+                continue
+            log.info("erasure.rows_removed", rows=removed)
+            if one.quoted is None:
+                second = time.monotonic() + SECOND_SECONDS
+                self._due.append(one._replace(at=second, quoted=quoted))
 
-    def _again(self, erasure: Erasure) -> None:
-        self._due.append((time.monotonic() + 2.0, erasure))
+    def _again(self, one: _Due) -> None:
+        self._due.append(one._replace(at=time.monotonic() + RETRY_SECONDS))
 
     async def _null_requests(self) -> None:
         done = [one for one in self._buried if self._holds(one.partition, topics.USERS, one.offset)]
+        # Of a partition that left us without a checkpoint the request comes to its next owner.
+        ours = self._river.partitions
+        self._buried = [one for one in self._buried if one not in done and one.partition in ours]
         if not done:
             return
-        self._buried = [one for one in self._buried if one not in done]
         await self._river.outlet.write(
             [Outgoing(topics.USERS, one.key, None, one.partition) for one in done]
         )
@@ -125,10 +151,18 @@ class ErasedRows:
             )
 
 
-def remove_rows(warehouse: Warehouse, erasure: Erasure) -> int:
+def remove_rows(
+    warehouse: Warehouse, erasure: Erasure, quoted: Sequence[str] = ()
+) -> tuple[int, tuple[str, ...]]:
     """Remove the rows of an erased user; his words go out of the alerts that quote them.
 
     What he left in the ten seconds after it goes too.
+
+    Args:
+        quoted: his negative comments of which no row is left: an alert may have come since.
+
+    Returns:
+        The number of rows, and his negative comments, these included.
 
     Raises:
         TransientError: ClickHouse is away or overloaded.
@@ -140,10 +174,11 @@ def remove_rows(warehouse: Warehouse, erasure: Erasure) -> int:
         "keys": list(erasure.user_keys),
         "until": erasure.erased_at + timedelta(milliseconds=DERIVED_GRACE_MS),
     }
-    quoted = warehouse.query(
+    negative = warehouse.query(
         f"SELECT id FROM scored_comments WHERE {_OF_USER}{until} AND label = 'negative'", given
     )
-    _unquote(warehouse, erasure.tenant, [row["id"] for row in quoted])
+    ids = (*quoted, *(row["id"] for row in negative))
+    _unquote(warehouse, erasure.tenant, ids)
     removed = 0
     for table in TABLES:
         where = _OF_USER if table == "list_writes" else _OF_USER + until
@@ -151,7 +186,7 @@ def remove_rows(warehouse: Warehouse, erasure: Erasure) -> int:
         if found[0]["n"]:
             warehouse.query(f"ALTER TABLE {table} DELETE WHERE {where}{_NOW}", given)
             removed += found[0]["n"]
-    return removed
+    return removed, ids
 
 
 def _unquote(warehouse: Warehouse, tenant: str, comment_ids: Sequence[str]) -> None:

@@ -81,6 +81,9 @@ class ScoredComment(Interaction, frozen=True, kw_only=True, tag="scored-comment"
     author_cluster: Id | None = None
     source_partition: Annotated[int, Meta(ge=0, lt=65_536)]
     source_offset: Annotated[int, Meta(ge=0, lt=2**48)]
+    source_received_ms: Annotated[
+        int, Meta(ge=0, lt=2**53, description="when its comment was appended; 0: not said")
+    ] = 0
 
 
 class Sentiment(Struct, frozen=True, kw_only=True):

@@ -30,6 +30,11 @@ class Lately:
         while len(self._written) > MOST or self._oldest() < now - SECONDS:
             self._written.popitem(last=False)
 
+    def forget(self, tenant: str, user: str) -> None:
+        """He gets none again."""
+        for who in [who for who in self._written if who[:2] == (tenant, user)]:
+            del self._written[who]
+
     def take(self) -> list[tuple[Who, int]]:
         """All of them, (who, partition); they are forgotten here."""
         taken = [(who, partition) for who, (_, partition) in self._written.items()]

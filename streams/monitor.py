@@ -232,7 +232,7 @@ def waiting(message: Sentiment, key: bytes | None) -> Waiting:
     """A record of sentiment.v1 as it waits for the detectors.
 
     Args:
-        key: the record's, tenant/user: an author without a cluster is his own.
+        key: the record's, the author's pseudonym: who has no cluster is his own.
     """
     author = message.author_cluster or (key or b"").decode("utf-8", "replace")
     at = message.occurred_at.timestamp()

@@ -21,25 +21,33 @@ class Profiles:
         self, profile: Profile, state: PartitionState, offset: int, received_ms: int
     ) -> None:
         """Store the profile; nothing in the learner if the partition was lost meanwhile."""
+        tenant, user = profile.tenant, profile.user_id
         if profile.deleted:
-            await self._river.erasures.request(
-                self._river.outlet, profile.tenant, profile.user_id, state.partition, received_ms
-            )
-        learner = self._river.learner(profile.tenant)
+            await self._erase(profile, state, offset, received_ms)
+            return
         await self._show(profile)
-        if not self._river.owns(state):
-            return
-        if profile.deleted:
-            learner.forget_user(state.partition, profile.user_id)
-            state.erased_since = True
-            if self._river.on_forgotten is not None:
-                key = user_key(profile.tenant, profile.user_id)
-                self._river.on_forgotten(key, state.partition, offset)
-            return
-        learner.put_profile(
-            state.partition, profile.user_id, profile.interests, profile.personalise
+        if self._river.owns(state):
+            if self._river.on_back is not None:
+                self._river.on_back(user_key(tenant, user))
+            learner = self._river.learner(tenant)
+            learner.put_profile(state.partition, user, profile.interests, profile.personalise)
+            self._recommend.enqueue(state.partition, tenant, [user], [0])
+
+    async def _erase(
+        self, profile: Profile, state: PartitionState, offset: int, received_ms: int
+    ) -> None:
+        """Forget him before Redis does: else a list that is being made may come after that."""
+        tenant, user = profile.tenant, profile.user_id
+        await self._river.erasures.request(
+            self._river.outlet, tenant, user, state.partition, received_ms
         )
-        self._recommend.enqueue(state.partition, profile.tenant, [profile.user_id], [0])
+        if self._river.owns(state):
+            self._river.learner(tenant).forget_user(state.partition, user)
+            self._recommend.forget(tenant, user)
+            state.erased_since = True
+        await self._show(profile)
+        if self._river.owns(state) and self._river.on_forgotten is not None:
+            self._river.on_forgotten(user_key(tenant, user), state.partition, offset)
 
     async def _show(self, profile: Profile) -> None:
         """Tell Redis, and wait for it where it is away."""

@@ -14,6 +14,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ RETRY_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 
 Taken = list[tuple[Key, Touched]]
+Made = list[tuple[ListWrite, Touched]]
 
 
 class Recommend:
@@ -52,6 +54,7 @@ class Recommend:
         self._behind_at = -math.inf
         self._recent_at = 0.0
         self._lately = Lately()
+        self._erased: set[tuple[str, str]] = set()  # while lists are being written
         self._connects = 0
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
@@ -72,6 +75,13 @@ class Recommend:
         line = self._behind if lag_seconds > BACKLOG_SECONDS else self._fresh
         keys = zip(itertools.repeat(tenant), users, self._each, strict=False)
         line.add(zip(keys, map(Touched, itertools.repeat(partition), received_ms), strict=False))
+
+    def forget(self, tenant: str, user: str) -> None:
+        """No list of his is written any more, nor is his name, until he is touched again."""
+        self._fresh.forget(tenant, user)
+        self._behind.forget(tenant, user)
+        self._lately.forget(tenant, user)
+        self._erased.add((tenant, user))
 
     async def wake(self, lag_seconds: float = 0.0) -> None:
         """Let the writer run, unless we are so far behind; wait while too many users wait."""
@@ -146,18 +156,16 @@ class Recommend:
         return lambda: self._fresh.done >= targets[0] and self._behind.done >= targets[1]
 
     async def _write(self, taken: Taken) -> None:
+        self._erased.clear()
         together: dict[tuple[str, int], list[int]] = {}
         for at, ((tenant, _, _), touch) in enumerate(taken):
             together.setdefault((tenant, touch.partition), []).append(at)
-        writes: list[ListWrite] = []
-        touched: list[Touched] = []
+        made: Made = []
         for (tenant, partition), places in together.items():
-            made = self._lists(tenant, partition, [taken[at][0][1] for at in places])
-            writes += made
-            touched += [taken[at][1] for at in places] if made else ()
-        if writes:
-            accepted = await self._until_taken(writes)
-            self._note(writes, touched, accepted)
+            lists = self._lists(tenant, partition, [taken[at][0][1] for at in places])
+            made += zip(lists, [taken[at][1] for at in places], strict=False)
+        if made:
+            self._note(await self._until_taken(made))
 
     def _lists(self, tenant: str, partition: int, users: Sequence[str]) -> list[ListWrite]:
         state = self._river.partitions.get(partition)
@@ -172,16 +180,27 @@ class Recommend:
         ]
         return [exploration.fill(w, learner) for w in writes] if exploration.on else writes
 
-    async def _until_taken(self, writes: list[ListWrite]) -> list[bool]:
-        """Redis away: wait for it. The queue behind is bounded, so Kafka keeps the rest."""
+    def _kept(self, made: Made) -> Made:
+        """Without those who were erased since their lists were made."""
+        if not self._erased:
+            return made
+        return [one for one in made if (one[0].tenant, one[0].user) not in self._erased]
+
+    async def _until_taken(self, made: Made) -> Made:
+        """Those that Redis took. While it is away: wait; the queue behind is bounded, so Kafka
+        keeps the rest.
+        """
         ttl = self._river.settings.list_ttl_days * DAY_SECONDS
         attempt = 0
         while True:
             try:
-                accepted: list[bool] = await self._river.store.write_many(writes, ttl)
-                await self._note_recent(writes)
+                made = self._kept(made)
+                accepted = await self._river.store.write_many([write for write, _ in made], ttl)
+                taken = self._kept(list(compress(made, accepted)))
+                await self._note_recent([write for write, _ in taken])
                 self._write_again_if_lost()
-                return accepted
+                self._river.metrics.lists_refused.inc(accepted.count(False))
+                return self._kept(taken)
             except self._river.store.transient_errors as error:
                 wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
                 log.warning("redis.retry", error=type(error).__name__, wait_seconds=wait)
@@ -201,21 +220,13 @@ class Recommend:
     async def _note_recent(self, writes: list[ListWrite]) -> None:
         """Some of the users served last, for whoever wants to look at a list; now and then."""
         now = time.monotonic()
-        if now - self._recent_at >= RECENT_SECONDS:
+        if writes and now - self._recent_at >= RECENT_SECONDS:
             self._recent_at = now
             await self._river.store.note_recent([(write.tenant, write.user) for write in writes])
 
-    def _note(
-        self, writes: Sequence[ListWrite], touched: Sequence[Touched], accepted: Sequence[bool]
-    ) -> None:
+    def _note(self, taken: Made) -> None:
         metrics, now_ms = self._river.metrics, int(time.time() * 1000)
-        metrics.lists.inc(sum(accepted))
-        metrics.lists_refused.inc(len(accepted) - sum(accepted))
-        taken = [
-            pair
-            for pair, yes in zip(zip(writes, touched, strict=True), accepted, strict=True)
-            if yes
-        ]
+        metrics.lists.inc(len(taken))
         for write, touch in taken:
             self._lately.note((write.tenant, write.user, 0), touch.partition)
             if touch.received_ms:

@@ -7,8 +7,6 @@ taken in one go is therefore consistent with the offsets it carries.
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -28,6 +26,7 @@ from streams.components import ALL, Components
 from streams.dead_letter import make_dead_letter
 from streams.erasure import Erasures
 from streams.events import encode
+from streams.fatal import fatal
 from streams.intake import Intake
 from streams.outlet import Outgoing, Outlet
 from streams.partition import PartitionState
@@ -40,7 +39,6 @@ MAX_UNACKNOWLEDGED = 300_000
 # So many ask for a checkpoint before its time: learning need not stand still until then.
 MANY_UNACKNOWLEDGED = 200_000
 MAX_ARCHIVE_ROWS = 200_000
-FATAL = 70  # EX_SOFTWARE: the supervisor starts us again, from the checkpoint
 
 
 class River:
@@ -65,6 +63,7 @@ class River:
         self.outlet = outlet
         self.erasures = Erasures(settings.kafka_url.get_secret_value(), pseudonyms)
         self.on_forgotten: Callable[[bytes, int, int], None] | None = None
+        self.on_back: Callable[[bytes], None] | None = None
         self.intake = Intake(settings.max_age_seconds)
         self.partitions: dict[int, PartitionState] = {}
         self.learners: dict[str, Learner] = {}
@@ -204,16 +203,6 @@ class River:
             )
         await self.outlet.write(letters)
         self.metrics.dead_letters.labels(batch.topic).inc(len(letters))
-
-
-def fatal(error: BaseException) -> None:
-    """Stop this process at once, as kill -9 would: state and offsets stay one checkpoint.
-
-    Going on after an unknown error could acknowledge what was only half done.
-    """
-    log.error("worker.fatal", error=repr(error), exc_info=error)
-    sys.stderr.flush()
-    os._exit(FATAL)
 
 
 def one_by_one(

@@ -50,7 +50,7 @@ class Score:
                 admitted.append(await self._admit(batch, state, here))
         scored = await self._score(admitted)
         await self._river.outlet.write(
-            [record for group in scored for comment, _ in group for record in _records(comment)]
+            [each for group in scored for comment, _ in group for each in self._records(comment)]
         )
         for each, group in zip(admitted, scored, strict=True):
             if self._river.owns(each.state):
@@ -98,9 +98,12 @@ class Score:
 
     def _count(self, each: Admitted, group: list[tuple[ScoredComment, bool]]) -> None:
         """Ledger, rows, counts and offset move together: no await."""
+        erased = self._river.erasures.erased
         for comment, flagged in group:
             each.state.seen.add(each.state.hashes.one(comment.tenant, comment.id))
-            self._archive(comment, flagged, each.batch)
+            # Scoring and sending take as long as the classifier and Kafka are away.
+            if not erased(comment.tenant, comment.user_id, comment.source_received_ms):
+                self._archive(comment, flagged, each.batch)
             self._river.metrics.scored.labels(comment.label).inc()
         each.state.duplicates += each.duplicates
         # The score of before his erasure may have been ignored already: it counts once.
@@ -132,11 +135,11 @@ class Score:
             author_cluster=comment.author_cluster,
             source_partition=batch.partition,
             source_offset=batch.offsets[index],
+            source_received_ms=batch.timestamps_ms[index],
         )
         return scored, answer.flagged
 
     def _archive(self, comment: ScoredComment, flagged: bool, batch: Batch) -> None:
-        received = batch.timestamps_ms[batch.offsets.index(comment.source_offset)]
         row = {
             "tenant": comment.tenant,
             "id": comment.id,
@@ -144,7 +147,7 @@ class Score:
             "item_id": comment.item_id,
             "topics": list(comment.topics),
             "occurred_at": comment.occurred_at,
-            "received_at": received,
+            "received_at": comment.source_received_ms,
             "text": comment.text,
             "label": comment.label,
             "negative": comment.negative,
@@ -161,26 +164,28 @@ class Score:
         }
         self._river.archive.append("scored_comments", batch.topic, batch.partition, row)
 
-
-def _records(comment: ScoredComment) -> list[Outgoing]:
-    compact = Sentiment(
-        id=comment.id,
-        tenant=comment.tenant,
-        item_id=comment.item_id,
-        label=comment.label,
-        negative=comment.negative,
-        occurred_at=comment.occurred_at,
-        model_version=comment.model_version,
-        source_partition=comment.source_partition,
-        source_offset=comment.source_offset,
-        topics=comment.topics,
-        author_cluster=comment.author_cluster or None,
-        surface=comment.surface,
-        language=comment.language,
-    )
-    key = user_key(comment.tenant, comment.user_id)
-    partition = comment.source_partition
-    return [
-        Outgoing(topics.SCORED_COMMENTS, key, encode(comment), partition),
-        Outgoing(topics.SENTIMENT, key, encode(compact), 0),
-    ]
+    def _records(self, comment: ScoredComment) -> list[Outgoing]:
+        """For the monitor an author is a pseudonym: it keeps who has voted, and no erasure
+        finds him there.
+        """
+        compact = Sentiment(
+            id=comment.id,
+            tenant=comment.tenant,
+            item_id=comment.item_id,
+            label=comment.label,
+            negative=comment.negative,
+            occurred_at=comment.occurred_at,
+            model_version=comment.model_version,
+            source_partition=comment.source_partition,
+            source_offset=comment.source_offset,
+            topics=comment.topics,
+            author_cluster=comment.author_cluster or None,
+            surface=comment.surface,
+            language=comment.language,
+        )
+        key = user_key(comment.tenant, comment.user_id)
+        author = self._river.pseudonyms.user_key(comment.tenant, comment.user_id).encode()
+        return [
+            Outgoing(topics.SCORED_COMMENTS, key, encode(comment), comment.source_partition),
+            Outgoing(topics.SENTIMENT, author, encode(compact), 0),
+        ]

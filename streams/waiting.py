@@ -7,6 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 Key = tuple[str, str, int]  # tenant, user, and which of his lists: 0 where they coalesce
+NOWHERE = -1  # no partition: nobody makes a list for who waits there
 
 
 class Touched(NamedTuple):
@@ -39,6 +40,11 @@ class Line:
         before = len(self._users)
         self._users.update(users)
         self.joined += len(self._users) - before
+
+    def forget(self, tenant: str, user: str) -> None:
+        """He keeps his place, and gets nothing there; unless he is touched again."""
+        for key in [key for key in self._users if key[:2] == (tenant, user)]:
+            self._users[key] = Touched(NOWHERE, 0)
 
     def take(self, most: int) -> list[tuple[Key, Touched]]:
         """The first in line, who are in it no longer; they are done when the taker says so."""

@@ -68,7 +68,7 @@ async def run_worker(
     from streams import kafka_connection, topics
     from streams.app import create_app
     from streams.components import ALL
-    from streams.river import fatal
+    from streams.fatal import fatal
     from streams.worker_http import worker_http
 
     kafka_connection.mend()

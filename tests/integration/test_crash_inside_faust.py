@@ -12,7 +12,7 @@ import pytest
 from infra import warehouse
 from infra.local.stack import LocalStack
 from streams import topics
-from streams.river import FATAL
+from streams.fatal import FATAL
 
 pytestmark = pytest.mark.kafka
 

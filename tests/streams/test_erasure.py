@@ -72,3 +72,23 @@ def test_dead_letters_of_the_erased_are_not_sent_again(ledger: Erasures) -> None
 
     letters = [letter("gone", AT), letter("other", AT), letter("gone", AT + 60_000)]
     assert dead_letter.of_nobody_erased(letters, ledger) == letters[1:]
+
+
+def test_what_waited_for_longer_is_erased_by_when_it_was_done(ledger: Erasures) -> None:
+    late = AT + 3 * DERIVED_GRACE_MS
+    assert ledger.erased("t", "gone", late, derived=True, source_ms=AT)
+    assert not ledger.erased("t", "gone", late, derived=True, source_ms=AT + 1)
+
+
+def test_a_dead_letter_without_a_key_is_known_by_what_it_says(ledger: Erasures) -> None:
+    def letter(payload: bytes) -> dead_letter.DeadLetter:
+        return dead_letter.DeadLetter(
+            reason="r", topic=topics.CLICKS, partition=0, offset=1,
+            dead_lettered_at=datetime.fromtimestamp(AT / 1000, UTC),
+            payload_base64=base64.b64encode(payload).decode(), payload_bytes=len(payload),
+        )  # fmt: skip
+
+    his = letter(b'{"type": "click", "user_id": "gone", "tenant": "t"}')
+    others = [letter(b'{"user_id": "gone"}'), letter(b'{"user_id": "other", "tenant": "t"}'),
+              letter(b"no JSON at all \xff"), letter(b"[" * 100_000)]  # fmt: skip
+    assert dead_letter.of_nobody_erased([his, *others], ledger) == others
