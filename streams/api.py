@@ -30,6 +30,7 @@ from streams.api_parts import Api
 from streams.api_routing import error_handlers, openapi_route, operation_routes
 from streams.api_served import ServedRecorder
 from streams.api_similar import SimilarClient
+from streams.fatal import or_die
 from streams.intake import Intake
 from streams.outlet import Outlet
 
@@ -112,11 +113,11 @@ class ApiApp:
             self._history.run(),
             self._look_for_redis(),
         )
-        tasks = [asyncio.create_task(run) for run in runs]
+        tasks = [asyncio.create_task(or_die(run)) for run in runs]
         try:
             yield
         finally:
-            await self.api.recorder.flush()
+            await self.api.recorder.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -82,7 +82,7 @@ class Gate:
             raise ApiError(
                 401,
                 "send `Authorization: Bearer TOKEN` with a token of SPRINGTIDE_API_TOKENS_FILE",
-                {"www-authenticate": asks if request.url.path == "/" else "Bearer"},
+                {"www-authenticate": asks if request.scope["path"] == "/" else "Bearer"},
             )
         return found
 

@@ -105,7 +105,8 @@ class Doors:
         await self._app(scope, receive, answer)
 
     def _look(self, request: Request) -> None:
-        path = request.url.path
+        # Not `request.url`: a Host header with a slash or a question mark would have its say.
+        path = request.scope["path"]
         if path in OPEN:
             return
         token = self._gate.known(request)
@@ -113,7 +114,10 @@ class Doors:
             self._pace.take(token)
         if self._own is None or not path.startswith(self._own):
             self._gate.admit(request, "read")
-        if len(request.scope.get("raw_path", b"")) + len(request.url.query) > MAX_TARGET_BYTES:
+        if (
+            len(request.scope.get("raw_path", b"")) + len(request.scope["query_string"])
+            > MAX_TARGET_BYTES
+        ):
             raise ApiError(414, f"path and query have at most {MAX_TARGET_BYTES} bytes")
         stated = request.headers.get("content-length", "0")
         if not (stated.isascii() and stated.isdigit()):

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -40,20 +41,23 @@ class Suggestions:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], tuple[float, list[Interest]]] = {}
+        # Held by who asks: many who come at once wait for one of them.
+        self._asked: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def ranked(self, api: Api, tenant: str, language: str) -> list[Interest]:
         """All of them; of items in one language where it is given."""
-        now = time.monotonic()
-        made, tags = self._kept.get((tenant, language), (-math.inf, []))
-        if now - made > KEEP_SECONDS:
-            popular = await api.store.popular(tenant)
-            shown = list(api.items.shown(tenant, language))
-            # A large catalogue takes a second: readers of lists must not wait for it.
-            tags = await asyncio.to_thread(ranked, shown, popular.items if popular else ())
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
-            if tags:
-                self._kept[tenant, language] = now, tags
+        one = self._asked.setdefault((tenant, language), asyncio.Lock())
+        async with one:
+            made, tags = self._kept.get((tenant, language), (-math.inf, []))
+            if time.monotonic() - made > KEEP_SECONDS:
+                popular = await api.store.popular(tenant)
+                shown = list(api.items.shown(tenant, language))
+                # A large catalogue takes a second: readers of lists must not wait for it.
+                tags = await asyncio.to_thread(ranked, shown, popular.items if popular else ())
+                if len(self._kept) >= MOST_KEPT:
+                    self._kept.clear()
+                if tags:
+                    self._kept[tenant, language] = time.monotonic(), tags
         return tags
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from infra.metrics import ApiMetrics
 from infra.telemetry import get_logger
@@ -24,6 +25,8 @@ class ServedRecorder:
         self._outlet = outlet
         self._metrics = metrics
         self._waiting: asyncio.Queue[Served] = asyncio.Queue(max_waiting)
+        self._recorded = self._written = 0
+        self._progress = asyncio.Event()
 
     def record(self, served: Served) -> bool:
         """Take a list that is being shown; False: too many wait, and it was dropped."""
@@ -32,6 +35,7 @@ class ServedRecorder:
         except asyncio.QueueFull:
             self._metrics.served.labels("dropped").inc()
             return False
+        self._recorded += 1
         return True
 
     async def run(self) -> None:
@@ -40,19 +44,29 @@ class ServedRecorder:
             batch = [await self._waiting.get()]
             while len(batch) < WRITE_AT_ONCE and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
-            try:
-                await self._outlet.write([served_record(served) for served in batch])
-            finally:
-                for _ in batch:
-                    self._waiting.task_done()
+            await self._outlet.write([served_record(served) for served in batch])
+            self._written += len(batch)
+            self._progress.set()
             self._metrics.served.labels("recorded").inc(len(batch))
 
-    async def flush(self) -> None:
-        """Wait, within bounds, until what waits is written."""
-        try:
-            await asyncio.wait_for(self._waiting.join(), CLOSING_SECONDS)
-        except TimeoutError:
-            left = self._waiting.qsize()
+    async def flush(self) -> int:
+        """Wait, within bounds, until what waits now is written; what comes meanwhile is not
+        waited for.
+
+        Returns:
+            How many of them are not written yet.
+        """
+        wanted = self._recorded
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                while self._written < wanted:
+                    self._progress.clear()
+                    await self._progress.wait()
+        return max(0, wanted - self._written)
+
+    async def close(self) -> None:
+        """The same at the end: what is not written then is lost, and counted."""
+        if left := await self.flush():
             self._metrics.served.labels("dropped").inc(left)
             log.warning("served.lost", records=left)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
 
 from infra.settings import UserError
 from streams.api_access import Gate, gate_for, is_loopback, read_tokens
 from streams.api_answers import ApiError
+from streams.api_doors import OPEN, Doors, Pace
 
 READER, WRITER, ADMIN = "r" * 20, "w" * 20, "a" * 20
 
@@ -108,3 +111,26 @@ def test_unusable_tokens_are_one_line_without_the_token(tmp_path: Path, text: st
 def test_missing_tokens_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         gate_for(tmp_path / "none", "127.0.0.1")
+
+
+@pytest.mark.parametrize("path", sorted(OPEN))
+def test_a_host_header_opens_no_door(tokens_file: Path, path: str) -> None:
+    """Starlette < 1 puts it before the path when it is asked for a request's URL."""
+    answers: list[Message] = []
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("let in")
+
+    async def nothing() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    asked = request(host=f"127.0.0.1{path}?").scope | {"raw_path": b"/"}
+    doors = Doors(inner, Gate(read_tokens(tokens_file)), Pace(1.0))
+    asyncio.run(doors(asked, nothing, send))
+    assert answers[0]["status"] == 401
+    assert (b"www-authenticate", b'Basic realm="springtide", charset="UTF-8"') in (
+        answers[0]["headers"]
+    )

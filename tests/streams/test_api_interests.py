@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -9,7 +12,7 @@ import pytest
 
 from dashboards.user_lists import ItemWords
 from infra.serving import ListWrite
-from streams.api_interests import ranked
+from streams.api_interests import Suggestions, ranked
 from streams.api_recommendations import interest_met
 from streams.events import Item
 from tests.streams.test_api import put_items, stored, until
@@ -31,6 +34,32 @@ def test_tags_are_offered_that_cover_what_those_before_do_not() -> None:
     assert "odd" not in order  # of one item alone
     assert ranked(items.items(), ["d0", "d1", "d2", "d3"])[0].interest == "data"
     assert ranked((), ()) == []
+
+
+def test_many_who_ask_at_once_have_them_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def slowly(items: Any, popular: Any) -> Any:
+        made.append(1)
+        time.sleep(0.05)
+        return ranked(items, popular)
+
+    async def popular(_: str) -> None:
+        await asyncio.sleep(0)
+
+    async def scenario() -> None:
+        shown = {f"m{n}": words("music") for n in range(3)}
+        parts: Any = SimpleNamespace(
+            store=SimpleNamespace(popular=popular),
+            items=SimpleNamespace(shown=lambda *_: shown.items()),
+        )
+        suggestions = Suggestions()
+        found = await asyncio.gather(*(suggestions.ranked(parts, "t", "") for _ in range(50)))
+        assert all([tag.interest for tag in each] == ["music"] for each in found)
+
+    monkeypatch.setattr("streams.api_interests.ranked", slowly)
+    asyncio.run(scenario())
+    assert len(made) == 1
 
 
 def test_suggestions_begin_with_what_was_typed(running_api: RunningApi) -> None:

@@ -9,6 +9,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+from redis import Redis
+
+from infra.local.ports import free_port
+from streams.fatal import FATAL
+from tests.streams.test_lists_again import forgetful_valkey
 
 SPRINGTIDE = str(Path(sys.executable).with_name("springtide"))
 
@@ -60,3 +65,17 @@ def test_page_data_is_refused_without_a_token(
         client.close()
         process.terminate()
         process.wait(15)
+
+
+def test_a_part_that_fails_for_good_ends_the_process(
+    api_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A Redis that refuses what we ask for: before, the API stayed unready and said nothing."""
+    port = free_port()
+    with forgetful_valkey(tmp_path, port):
+        with Redis(port=port) as redis:
+            redis.acl_setuser("river", True, passwords=["+secret"], categories=["+@connection"])
+        refused = f"redis://river:secret@127.0.0.1:{port}/0"
+        ended = run({**api_environment, "SPRINGTIDE_REDIS_URL": refused}, "--port", "0")
+    assert ended.returncode == FATAL
+    assert "NoPermissionError" in ended.stderr and "secret" not in ended.stderr
