@@ -19,6 +19,7 @@ from infra.serving_lists import (
     ProfileFlags,
     StoredList,
     TopKStore,
+    decode_profile,
 )
 from infra.serving_memory import MemoryTopKStore
 
@@ -261,6 +262,17 @@ class AsyncRedisTopKStore:
 
     async def read_profile(self, tenant: str, user: str) -> ProfileFlags:
         return await self._run(ask.read_profile(tenant, user))
+
+    async def change_profile(
+        self, tenant: str, user: str, change: Callable[[ProfileFlags], ProfileFlags]
+    ) -> ProfileFlags:
+        """`write_profile` of what `change` makes of the flags; of several at once none is lost."""
+        while True:
+            before = await self._run(ask.stored_profile(tenant, user))
+            flags = change(decode_profile(before or None))
+            if await self._run(ask.exchange_profile(tenant, user, before, flags)):
+                await self._run(ask.lift_tombstone(tenant, user))
+                return flags
 
     async def read_with_profile(
         self, tenant: str, user: str

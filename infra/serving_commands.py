@@ -111,7 +111,16 @@ return above + 1
 """
 )
 
-SCRIPTS = (GUARDED_SET, LIFT_TOMBSTONE, NOTE_RECENT, NEXT_EPOCH)
+# KEYS: profile; ARGV: what it must still be (empty: none), what it becomes
+EXCHANGE = _script(
+    """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+)
+
+SCRIPTS = (GUARDED_SET, LIFT_TOMBSTONE, NOTE_RECENT, NEXT_EPOCH, EXCHANGE)
 
 
 def _guarded_set(key: str, stored: StoredList, expiry_ms: int) -> Command:
@@ -208,6 +217,22 @@ def write_profile(
 def read_profile(tenant: str, user: str) -> Request[ProfileFlags]:
     """The flags."""
     return Request([("GET", profile_key(tenant, user))], lambda answers: decode_profile(answers[0]))
+
+
+def stored_profile(tenant: str, user: str) -> Request[bytes]:
+    """The flags as they are stored; empty for none."""
+    return Request([("GET", profile_key(tenant, user))], lambda answers: answers[0] or b"")
+
+
+def exchange_profile(tenant: str, user: str, before: bytes, flags: ProfileFlags) -> Request[bool]:
+    """Store the flags where `before` is still stored; whether it was."""
+    command = EXCHANGE.on(profile_key(tenant, user), before, encode_profile(flags))
+    return Request([command], lambda answers: bool(answers[0]))
+
+
+def lift_tombstone(tenant: str, user: str) -> Request[None]:
+    """He is back: lists of his may be stored."""
+    return Request([LIFT_TOMBSTONE.on(list_key(tenant, user), TOMBSTONE_EPOCH)], _nothing)
 
 
 def read_with_profile(tenant: str, user: str) -> Request[tuple[ProfileFlags, StoredList | None]]:

@@ -33,6 +33,7 @@ STEP_SECONDS = 0.25
 RECENT_SECONDS = 86_400.0  # since it was noted: what a restart or a former owner broke off
 CLOSING_SECONDS = topics.PROFILE_SEGMENT_SECONDS + 1.0
 CLOSINGS = 4
+IDS_AT_ONCE = 500  # a statement has at most 256 KB, an id 128 bytes
 FILLER = b"~"  # no tenant's: theirs hold a slash
 
 _OF_USER = "tenant = %(tenant)s AND user_key IN %(keys)s"
@@ -40,7 +41,7 @@ _NOW = " SETTINGS mutations_sync = 1"
 
 
 class _Due(NamedTuple):
-    """`quoted`: negative comments that the first pass found; None before it."""
+    """`quoted`: his comments, as the first pass found them; None before it."""
 
     at: float
     erasure: Erasure
@@ -159,10 +160,10 @@ def remove_rows(
     What he left in the ten seconds after it goes too.
 
     Args:
-        quoted: his negative comments of which no row is left: an alert may have come since.
+        quoted: comments of his of which no row is left: an alert may have come since.
 
     Returns:
-        The number of rows, and his negative comments, these included.
+        The number of rows, and his comments, these included.
 
     Raises:
         TransientError: ClickHouse is away or overloaded.
@@ -174,25 +175,27 @@ def remove_rows(
         "keys": list(erasure.user_keys),
         "until": erasure.erased_at + timedelta(milliseconds=DERIVED_GRACE_MS),
     }
-    negative = warehouse.query(
-        f"SELECT id FROM scored_comments WHERE {_OF_USER}{until} AND label = 'negative'", given
-    )
-    ids = (*quoted, *(row["id"] for row in negative))
+    # All of them: where a spike has few comments, an alert quotes others than negative ones.
+    found = warehouse.query(f"SELECT id FROM scored_comments WHERE {_OF_USER}{until}", given)
+    ids = (*quoted, *(row["id"] for row in found))
     _unquote(warehouse, erasure.tenant, ids)
     removed = 0
     for table in TABLES:
         where = _OF_USER if table == "list_writes" else _OF_USER + until
-        found = warehouse.query(f"SELECT count() AS n FROM {table} WHERE {where}", given)
-        if found[0]["n"]:
+        rows = warehouse.query(f"SELECT count() AS n FROM {table} WHERE {where}", given)[0]["n"]
+        if rows:
             warehouse.query(f"ALTER TABLE {table} DELETE WHERE {where}{_NOW}", given)
-            removed += found[0]["n"]
+            removed += rows
     return removed, ids
 
 
 def _unquote(warehouse: Warehouse, tenant: str, comment_ids: Sequence[str]) -> None:
     """An alert keeps its figures and loses its examples where one of these is among them."""
-    if not comment_ids:
-        return
+    for first in range(0, len(comment_ids), IDS_AT_ONCE):
+        _unquote_some(warehouse, tenant, comment_ids[first : first + IDS_AT_ONCE])
+
+
+def _unquote_some(warehouse: Warehouse, tenant: str, comment_ids: Sequence[str]) -> None:
     where = "tenant = %(tenant)s AND hasAny(JSONExtract(examples, 'Array(Tuple(id String))').1" \
         ", %(ids)s)"  # fmt: skip
     given = {"tenant": tenant, "ids": list(comment_ids)}

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import random
 import threading
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 
-from infra.serving import ListWrite, RedisTopKStore, StoredList
+from infra.serving import (
+    AsyncRedisTopKStore,
+    ListWrite,
+    ProfileFlags,
+    RedisTopKStore,
+    StoredList,
+)
 from infra.settings import UserError
 
 USERS = [f"u{i}" for i in range(5)]
@@ -143,3 +151,39 @@ def test_an_unusable_url_is_one_line_without_the_password(url: str) -> None:
     with pytest.raises(UserError) as caught:
         RedisTopKStore.connect(url, timeout_seconds=1)
     assert "SPRINGTIDE_REDIS_URL" in str(caught.value) and "ss@" not in str(caught.value)
+
+
+def test_of_two_changes_of_a_profile_neither_is_lost(stack: Any) -> None:
+    """An opt-out that comes while interests are being stored, and an erasure likewise."""
+    tenant = f"test-{uuid.uuid4().hex[:12]}"
+    other = RedisTopKStore.connect(stack.redis_url)
+
+    def change(meanwhile: Callable[[], None]) -> Callable[[ProfileFlags], ProfileFlags]:
+        once = [meanwhile]
+
+        def changed(before: ProfileFlags) -> ProfileFlags:
+            if once:
+                once.pop()()
+            return ProfileFlags(before.personalise, interests=(*before.interests, "new"))
+
+        return changed
+
+    def opt_out() -> None:
+        other.write_profile(tenant, "u", personalise=False, interests=["old"])
+
+    async def scenario() -> list[ProfileFlags]:
+        store = await AsyncRedisTopKStore.connect(stack.redis_url)
+        other.write_profile(tenant, "u", interests=["secret"])
+        erase = change(lambda: other.delete_user(tenant, "u"))
+        erased = await store.change_profile(tenant, "u", erase)
+        opted_out = await store.change_profile(tenant, "u", change(opt_out))
+        await store.close()
+        return [erased, opted_out]
+
+    erased, opted_out = asyncio.run(scenario())
+    assert erased == ProfileFlags(interests=("new",))
+    assert opted_out == ProfileFlags(False, interests=("old", "new"))
+    assert other.read_profile(tenant, "u") == opted_out
+    other.write_many([ListWrite(tenant, "u", a_list(1, 1))], 60)
+    assert other.read(tenant, "u") == a_list(1, 1)  # the tombstone was lifted
+    other.close()

@@ -244,3 +244,16 @@ def test_tables_that_are_missing_are_named(stack: Any) -> None:
 def test_a_file_is_split_into_its_statements() -> None:
     sql = "-- a; comment;\nCREATE x (\n  a Int8, -- b;\n  c Int8\n);\n\nDROP y;\n"
     assert statements(sql) == ["CREATE x (\n  a Int8,\n  c Int8\n)", "DROP y"]
+
+
+def test_words_of_comments_are_kept_for_90_days(warehouse: Warehouse) -> None:
+    now = datetime.now(UTC)
+    received = [now - timedelta(days=91), now - timedelta(days=89)]
+    shared = {"tenant": ["t"] * 2, "received_at": received, "offset": [1, 2]}
+    examples = ['[{"id": "c", "text": "words"}]'] * 2
+    warehouse.insert("alerts", {**shared, "examples": examples}, "")
+    warehouse.insert("scored_comments", {**shared, "text": ["words"] * 2}, "")
+    for table, column in (("alerts", "examples"), ("scored_comments", "text")):
+        warehouse.query(f"OPTIMIZE TABLE {table} FINAL")
+        rows = warehouse.query(f"SELECT {column} AS said FROM {table} ORDER BY offset")
+        assert [bool(row["said"]) for row in rows] == [False, True], table

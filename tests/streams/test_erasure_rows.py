@@ -45,11 +45,11 @@ def erased(at: datetime = NOW) -> Erasure:
     )
 
 
-def comment(at: datetime) -> dict[str, Any]:
+def comment(at: datetime, label: str = "negative") -> dict[str, Any]:
     return {
         "tenant": "t", "id": "c-1", "user_key": GONE, "item_id": "i", "topics": [],
-        "occurred_at": at, "received_at": at, "text": "my secret", "label": "negative",
-        "negative": 0.9, "topic": topics.COMMENTS, "partition": 1, "offset": 7,
+        "occurred_at": at, "received_at": at, "text": "my secret", "label": label,
+        "negative": 0.4, "topic": topics.COMMENTS, "partition": 1, "offset": 7,
     }  # fmt: skip
 
 
@@ -121,8 +121,11 @@ def test_a_partition_that_comes_to_us_has_its_erasures_finished(
     assert comments(warehouse) == 0
 
 
-def test_an_alert_that_quotes_him_between_the_passes_loses_his_words(warehouse: Warehouse) -> None:
-    insert(warehouse, "scored_comments", comment(NOW))
+@pytest.mark.parametrize("label", ["negative", "neutral"])
+def test_an_alert_that_quotes_him_between_the_passes_loses_his_words(
+    warehouse: Warehouse, label: str
+) -> None:
+    insert(warehouse, "scored_comments", comment(NOW, label))
     removed, quoted = remove_rows(warehouse, erased())
     assert removed == 1 and quoted == ("c-1",)
     insert(
