@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from infra.http_bounds import BoundedHttp
 from infra.settings import UserError
 
 
@@ -63,7 +64,9 @@ class HttpServer:
     """uvicorn inside a running loop; it leaves signals to the program that owns the loop."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="on", http=BoundedHttp, ws="none"
+        )
         self._server = uvicorn.Server(config)
         # The owner of the loop handles signals; uvicorn must not take them over.
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

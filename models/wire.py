@@ -151,5 +151,8 @@ def decode(body: bytes) -> Any:
 
 
 def encode(answer: object) -> bytes:
-    """JSON bytes."""
-    return msgspec.json.encode(answer)
+    """JSON bytes; a lone surrogate that the caller sent he gets back as he wrote it."""
+    try:
+        return msgspec.json.encode(answer)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(answer)).encode()

@@ -9,7 +9,8 @@ from msgspec import Meta, Struct
 from starlette.responses import Response
 
 from dashboards.alerts import AlertView
-from streams.events import Labels, Utc
+from streams import events
+from streams.events import Utc
 
 
 class ApiError(Exception):
@@ -144,7 +145,7 @@ class Outcomes(Struct, frozen=True):
 class ProfileChange(Struct, frozen=True, forbid_unknown_fields=True):
     """What a user says of himself; interests and personalise, left out, stay as they are."""
 
-    interests: Labels | None = None
+    interests: events.Interests | None = None
     personalise: bool | None = None
     level: Annotated[str, Meta(max_length=64)] | None = None
 

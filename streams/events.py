@@ -23,6 +23,9 @@ Utc = Annotated[datetime, Meta(tz=True, description="RFC 3339")]
 Short = Annotated[str, Meta(max_length=256)]
 Label = Annotated[str, Meta(max_length=64)]
 Labels = Annotated[tuple[Label, ...], Meta(max_length=64)]
+# Without the unit separator, which checkpoints have between interests: one would be read as many.
+Interest = Annotated[str, Meta(max_length=64, pattern=r"^[^\x1f]*$")]
+Interests = Annotated[tuple[Interest, ...], Meta(max_length=64)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0, le=1e12)]
 
@@ -127,7 +130,7 @@ class Profile(Struct, frozen=True, kw_only=True):
 
     user_id: Id
     tenant: Tenant = "default"
-    interests: Labels = ()
+    interests: Interests = ()
     level: Label | None = None
     personalise: bool = True
     deleted: bool = False

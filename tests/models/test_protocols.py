@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,9 @@ def test_whatever_is_asked_the_answer_is_as_described(case: Any, server_url: str
     if UNKNOWN_HEADER in headers:
         excluded.append(negative_data_rejection)  # proxies add headers; nobody refuses them
     case.validate_response(answer, excluded_checks=excluded)
+
+
+def test_what_has_no_utf8_comes_back_as_it_was_written(server_url: str) -> None:
+    body = json.dumps(infer([BAD], id="\ud800"))
+    answer = httpx.post(f"{server_url}/v2/models/springtide/infer", content=body)
+    assert (answer.status_code, json.loads(answer.text)["id"]) == (200, "\ud800")

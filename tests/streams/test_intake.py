@@ -107,3 +107,12 @@ def test_no_bytes_raise(value: bytes, topic: str) -> None:
 )
 def test_no_field_value_raises(value: Any, field: str) -> None:
     assert isinstance(read(click(**{field: value})), (Click, Rejected))
+
+
+def test_one_interest_is_not_read_as_many() -> None:
+    def profile(interest: str) -> bytes:
+        return json.dumps({"user_id": "u", "interests": [interest]}).encode()
+
+    assert read(profile("数据\n#1"), topics.USERS).interests == ("数据\n#1",)
+    many = read(profile("\x1f".join("abcdefgh")), topics.USERS)
+    assert isinstance(many, Rejected) and "interests" in many.reason
