@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -44,28 +46,26 @@ def openapi_route() -> Route:
 
 
 def _route(api: Api, path: str, operations: dict[str, Operation]) -> Route:
-    at_once = 0
+    at_once: Counter[str] = Counter()  # by tenant: one must not take what is everybody's
     # Since an id may hold slashes, /v1/users/{id} would take /v1/users/a/recommendations too.
     longer = [o for o in OPERATIONS if o.path.startswith(f"{path}/") and path.endswith("{id}")]
 
     async def endpoint(request: Request) -> Response:
-        nonlocal at_once
         operation = operations[request.method]
         began, status = time.perf_counter(), 500
-        at_once += 1
         try:
             tenant = api.gate.admit(request, operation.scope)
             _not_for_another(request, path, longer)
-            if at_once > MOST_AT_ONCE:
+            if at_once[tenant] >= MOST_AT_ONCE:
                 raise ApiError(503, "too many requests at once: try again", LATER)
-            response = await operation.handle(api, request, tenant)
+            with _one_of(at_once, tenant):
+                response = await operation.handle(api, request, tenant)
             status = response.status_code
             return response
         except Exception as error:
             status = meaning(error, api.store.transient_errors).status
             raise
         finally:
-            at_once -= 1
             seconds = time.perf_counter() - began
             api.metrics.seconds.labels(operation.name, str(status)).observe(seconds)
 
@@ -74,6 +74,17 @@ def _route(api: Api, path: str, operations: dict[str, Operation]) -> Route:
     route = Route(wildcard, endpoint, methods=methods)
     route.methods = set(methods)  # without HEAD, which Starlette adds and our document lacks
     return route
+
+
+@contextmanager
+def _one_of(at_once: Counter[str], tenant: str) -> Iterator[None]:
+    at_once[tenant] += 1
+    try:
+        yield
+    finally:
+        at_once[tenant] -= 1
+        if not at_once[tenant]:
+            del at_once[tenant]
 
 
 def _not_for_another(request: Request, path: str, longer: list[Operation]) -> None:

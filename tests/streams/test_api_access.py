@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
+from msgspec import structs
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from infra.metrics import ApiMetrics
 from infra.settings import UserError
 from streams.api_access import Gate, gate_for, is_loopback, read_tokens
 from streams.api_answers import ApiError
 from streams.api_doors import OPEN, Doors, Pace
+from streams.api_operations import OPERATIONS, Operation
+from streams.api_routing import error_handlers, operation_routes
 
 READER, WRITER, ADMIN = "r" * 20, "w" * 20, "a" * 20
 
@@ -134,3 +143,42 @@ def test_a_host_header_opens_no_door(tokens_file: Path, path: str) -> None:
     assert (b"www-authenticate", b'Basic realm="springtide", charset="UTF-8"') in (
         answers[0]["headers"]
     )
+
+
+def test_a_tenant_that_asks_too_much_at_once_leaves_others_alone(
+    tokens_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.api_routing.MOST_AT_ONCE", 2)
+    alerts = next(one for one in OPERATIONS if one.name == "list_alerts")
+
+    async def scenario() -> None:
+        ended, asked = asyncio.Event(), asyncio.Semaphore(0)
+
+        async def slow(*_: Any) -> Response:
+            asked.release()
+            await ended.wait()
+            return PlainTextResponse("ok")
+
+        operation: Operation = structs.replace(alerts, handle=slow)
+        monkeypatch.setattr("streams.api_routing.OPERATIONS", (operation,))
+        api: Any = SimpleNamespace(
+            gate=Gate(read_tokens(tokens_file)), metrics=ApiMetrics(CollectorRegistry()),
+            store=SimpleNamespace(transient_errors=()),
+        )  # fmt: skip
+        app = Starlette(routes=operation_routes(api), exception_handlers=error_handlers(()))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+
+            async def ask(token: str) -> int:
+                headers = {"authorization": f"Bearer {token}"}
+                return (await client.get("/v1/alerts", headers=headers)).status_code
+
+            waiting = [asyncio.create_task(ask(who)) for who in (READER, READER, ADMIN)]
+            for _ in waiting:
+                await asked.acquire()
+            assert await ask(WRITER) == 503  # of the same tenant
+            ended.set()
+            assert await asyncio.gather(*waiting) == [200] * 3
+            assert await ask(WRITER) == 200
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
