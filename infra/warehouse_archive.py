@@ -4,14 +4,14 @@ First belt: before the first rows of a partition that is ours anew are sent, the
 of its offsets are there, and skips them. Second belt: a block that must be sent again after a lost
 answer is the same block with the same token, which ClickHouse counts once. And nothing is sent but
 by an owner who is certain to be one: two who both believe it would look up the same offsets, and
-write the same rows.
+write the same rows. What he had under way when he was stopped ends at `warehouse_fence`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from infra.warehouse_blocks import (
@@ -26,6 +26,7 @@ from infra.warehouse_blocks import (
     stream_of,
 )
 from infra.warehouse_client import UncertainError, Warehouse
+from infra.warehouse_fence import fence, insert_id
 from infra.warehouse_offsets import WINDOW, ArchivedOffsets
 from infra.warehouse_tables import TABLES
 
@@ -149,7 +150,7 @@ class ArchiveWriter:
             sent = 0
             while True:
                 while unknown := self._unknown():
-                    self._look_up(unknown[0])
+                    self._look_up(unknown)
                 self._seal()
                 sent += self._send()
                 if not self._unknown():  # none was given to us anew meanwhile
@@ -173,11 +174,17 @@ class ArchiveWriter:
         with self._lock:
             return [of for of in self._waiting if _of_kafka(of) and of not in self._archived]
 
-    def _look_up(self, stream: Stream) -> None:
-        """Read what is archived; drop what waits twice or is archived already."""
+    def _look_up(self, streams: Sequence[Stream]) -> None:
+        """Read what is archived of them, and what no former owner adds to any more."""
         if not self._given:
             raise UncertainError("partitions are being handed out anew")
         changes = self._changes
+        fence(self._warehouse, streams)
+        for stream in streams:
+            self._look_up_one(stream, changes)
+
+    def _look_up_one(self, stream: Stream, changes: int) -> None:
+        """Drop what waits twice or is archived already."""
         archived = ArchivedOffsets(self._warehouse.offsets(*stream, WINDOW))
         with self._lock:
             self.answered_at = time.monotonic()
@@ -223,12 +230,23 @@ class ArchiveWriter:
                 if all(block is not first for block in self._blocks):
                     return 0  # dropped meanwhile
                 self._doubtful = True
-            sent = self._insert(first)
+            try:
+                sent = self._insert(first)
+            except UncertainError:  # nothing was sent
+                self._doubtful = False
+                raise
             self._doubtful = False
             return sent
 
     def _insert(self, block: Block) -> int:
-        sent = self._warehouse.insert(block.table, block.columns(), block.token)
+        kafka = _of_kafka(block)
+        sent = self._warehouse.insert(
+            block.table,
+            block.columns(),
+            block.token,
+            query_id=insert_id(self._warehouse.database, block.parts) if kafka else None,
+            may_send=self.certain if kafka else lambda: True,
+        )
         with self._lock:
             self.answered_at = time.monotonic()
             if any(one is block for one in self._blocks):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -19,8 +20,9 @@ ANSWER_SECONDS = 30.0
 
 # Server errors that pass by themselves: timeouts (159, 160, 209), too many queries (202), network
 # (210), out of memory or disk (241, 243), read-only replica (242), too many parts (252),
-# interrupted insert (319), ZooKeeper (999), and a server that is shutting down (236, 735).
-PASSING_CODES = {159, 160, 202, 209, 210, 236, 241, 242, 243, 252, 319, 735, 999}
+# interrupted insert (319), killed (394), ZooKeeper (999), and a server that is shutting down (236,
+# 735).
+PASSING_CODES = {159, 160, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 735, 999}
 UNKNOWN_TABLE, UNKNOWN_DATABASE = 60, 81
 
 
@@ -77,7 +79,14 @@ class Warehouse:
         names = [name for name, _ in columns]
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], token: str) -> int:
+    def insert(
+        self,
+        table: str,
+        columns: Mapping[str, Sequence[Any]],
+        token: str,
+        query_id: str | None = None,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> int:
         """Insert rows as one block.
 
         Args:
@@ -85,12 +94,15 @@ class Warehouse:
                 milliseconds; a missing column holds its type's default.
             token: two blocks with the same token count once (`non_replicated_deduplication_window`
                 blocks back), in the rollups too; empty: the block's own hash.
+            query_id: what the server shall call it; None: its own choice.
+            may_send: asked once more when the server has taken the query, before the rows go.
 
         Returns:
             The number of rows.
 
         Raises:
             TransientError: ClickHouse is away or overloaded; it may or may not have the rows.
+            UncertainError: they may not be sent.
             WarehouseError: it refuses the rows.
             ValueError: no such table or column, or columns of several lengths.
         """
@@ -103,11 +115,13 @@ class Warehouse:
         settings: dict[str, Any] = {"deduplicate_blocks_in_dependent_materialized_views": 1}
         if token:
             settings["insert_deduplication_token"] = token
+        self._local.may_send = may_send
         self._execute(
             f"INSERT INTO {table} ({names}) VALUES",
             list(data.values()),
             columnar=True,
             settings=settings,
+            query_id=query_id,
         )
         return rows
 
@@ -215,10 +229,18 @@ class Warehouse:
             client.connection.connect_timeout = CONNECT_SECONDS
             client.connection.send_receive_timeout = ANSWER_SECONDS
             client.connection.client_name = "springtide"
+            client.send_data = partial(_send_if_sure, self._local, client.send_data)
             self._local.client = client
             with self._lock:
                 self._clients.append(client)
         return client
+
+
+def _send_if_sure(local: Any, send: Callable[..., int], *rows: Any, **options: Any) -> int:
+    """The driver calls it when the server has said that it waits for an insert's rows."""
+    if not local.may_send():
+        raise UncertainError("Kafka has not confirmed lately that the partitions are ours")
+    return send(*rows, **options)
 
 
 def _hang_up(client: Any) -> None:

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from infra.local.clickhouse_inserts import Inserts
 from infra.local.clickhouse_session import Session
 from infra.local.ports import LOOPBACK
 from infra.local.supervisor import ProcessSpec
@@ -45,6 +46,7 @@ class Gateway(socketserver.ThreadingTCPServer):
         self._connect: Callable[[], Any] = partial(Connection, str(path))
         # The engine goes with its last session: this one stays.
         self._keeper = self._connect()
+        self._inserts = Inserts()
         self._places = threading.BoundedSemaphore(MAX_CLIENTS)
         super().__init__((LOOPBACK, port), socketserver.BaseRequestHandler)
         # Path and port are ours: what a gateway that was killed has left is nobody's.
@@ -63,7 +65,7 @@ class Gateway(socketserver.ThreadingTCPServer):
             return
         try:
             request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            Session(request, self._connect, self._drafts).serve()
+            Session(request, self._connect, self._drafts, self._inserts).serve()
         finally:
             self._places.release()
 

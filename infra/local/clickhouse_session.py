@@ -6,14 +6,25 @@ import json
 import re
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from infra.local import clickhouse_wire as wire
-from infra.local.clickhouse_statements import Insert, Rows, bare_name, classify, quoted_name
+from infra.local.clickhouse_inserts import Inserts
+from infra.local.clickhouse_statements import (
+    Insert,
+    Kill,
+    Rows,
+    bare_name,
+    classify,
+    quoted_name,
+    quoted_text,
+)
 
 NOT_IMPLEMENTED, UNKNOWN_SETTING, UNEXPECTED_PACKET, UNKNOWN_EXCEPTION = 48, 115, 101, 1002
+CANCELLED = 394
 COMPUTED = {"MATERIALIZED", "ALIAS"}
 
 _CODE = re.compile(r"\A(?:Streaming query failed: )?Code: (\d+)\. ")
@@ -33,10 +44,15 @@ class Session:
     Args:
         connect: opens a chDB session on our path.
         drafts: a folder for rows on their way in.
+        inserts: those of all sessions.
     """
 
-    def __init__(self, client: socket.socket, connect: Callable[[], Any], drafts: Path) -> None:
+    def __init__(
+        self, client: socket.socket, connect: Callable[[], Any], drafts: Path, inserts: Inserts
+    ) -> None:
         self._client = client
+        self._inserts = inserts
+        self._query_id = ""
         self._connect = connect
         self._drafts = drafts
         self._reader = wire.PacketReader(client)
@@ -102,7 +118,7 @@ class Session:
 
     def _read_query(self) -> tuple[list[tuple[str, int, str]], bool, str]:
         reader = self._reader
-        reader.text()  # query id
+        self._query_id = reader.text()
         if reader.byte():  # client info: three texts, the interface, three more, version, quota
             for _ in range(3):
                 reader.text()
@@ -140,9 +156,8 @@ class Session:
     def _set(self, name: str, important: int, value: str) -> bool:
         if not _SETTING.match(name):
             raise GatewayError(UNKNOWN_SETTING, f"Unknown setting {name!r}")
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         try:
-            self._chdb.query(f"SET {name} = '{quoted}'")
+            self._chdb.query(f"SET {name} = {quoted_text(value)}")
         except Exception as error:
             if _code(error) == UNKNOWN_SETTING and not important & 1:
                 return False  # as the real server does
@@ -153,6 +168,8 @@ class Session:
         kind = classify(sql)
         if isinstance(kind, Insert):
             self._insert(kind)
+        elif isinstance(kind, Kill):
+            self._inserts.kill(partial(self._those_of, kind.where))
         elif isinstance(kind, Rows) and kind.streamed:
             self._select(sql)
         else:
@@ -199,11 +216,16 @@ class Session:
         unknown = [name for name in names if name not in types]
         if unknown:
             raise GatewayError(16, f"No such column {unknown[0]} in table {insert.table}")
-        self._client.sendall(wire.header([(name, types[name]) for name in names]))
-        with tempfile.NamedTemporaryFile(dir=self._drafts, suffix=".native") as draft:
+        with (
+            self._inserts.open(self._query_id) as mine,
+            tempfile.NamedTemporaryFile(dir=self._drafts, suffix=".native") as draft,
+        ):
+            self._client.sendall(wire.header([(name, types[name]) for name in names]))
             while (block := self._next_block()).columns:
                 draft.write(block.raw if block.rows else b"")
             draft.flush()
+            if not mine.begin():
+                raise GatewayError(CANCELLED, "Query was cancelled")
             # From a file, for chDB's streaming insert is silent about what fails at its end (a
             # constraint, a view), and SQL text holds no bytes.
             quoted = ", ".join(insert.columns or map(quoted_name, names))
@@ -211,6 +233,14 @@ class Session:
                 f"INSERT INTO {insert.table} ({quoted}) FROM INFILE '{draft.name}' "
                 f"{insert.settings} FORMAT Native"
             )
+
+    def _those_of(self, where: str, query_ids: Sequence[str]) -> set[str]:
+        """Which of the query ids a condition holds for."""
+        ids = ", ".join(quoted_text(each) for each in query_ids)
+        rows = self._ask(
+            f"SELECT query_id FROM (SELECT arrayJoin([{ids}]) AS query_id) WHERE {where}"
+        )
+        return {row[0] for row in rows}
 
     def _ask(self, sql: str) -> list[list[Any]]:
         lines = self._chdb.query(sql, "JSONCompactEachRow").bytes().decode().splitlines()

@@ -14,6 +14,7 @@ _INSERT = re.compile(
     r"(?P<settings>SETTINGS\s+.+?)?\s*(?:VALUES|FORMAT\s+\w+)\s*;?\s*",
     re.I | re.S,
 )
+_KILL = re.compile(r"KILL\s+QUERY\s+WHERE\s+(?P<where>.+?)\s*(?:A?SYNC)?\s*;?\s*", re.I | re.S)
 _COLUMN = re.compile(rf"{_NAME}(?:\.\w+)*")
 _STREAMED = re.compile(r"(?:SELECT|WITH)\b|\(", re.I)
 _ROWS = re.compile(r"(?:SHOW|DESC|DESCRIBE|EXPLAIN|EXISTS)\b", re.I)
@@ -33,17 +34,26 @@ class Rows(Struct, frozen=True):
     streamed: bool
 
 
+class Kill(Struct, frozen=True):
+    """An end for the statements of which this holds, in columns of system.processes."""
+
+    where: str
+
+
 class Order(Struct, frozen=True):
     """Any other statement: it answers with nothing, as a rule."""
 
 
-def classify(sql: str) -> Insert | Rows | Order:
+def classify(sql: str) -> Insert | Rows | Kill | Order:
     """What kind of statement it is."""
     bare = _COMMENT.sub("", sql)
     insert = _INSERT.fullmatch(bare)
     if insert:
         columns = tuple(_COLUMN.findall(insert["columns"] or ""))
         return Insert(insert["table"], columns, insert["settings"] or "")
+    kill = _KILL.fullmatch(bare)
+    if kill:
+        return Kill(kill["where"])
     if _STREAMED.match(bare):
         return Rows(streamed=True)
     return Rows(streamed=False) if _ROWS.match(bare) else Order()
@@ -60,3 +70,9 @@ def quoted_name(name: str) -> str:
     """A name in quotes."""
     escaped = name.replace("\\", "\\\\").replace("`", "\\`")
     return f"`{escaped}`"
+
+
+def quoted_text(value: str) -> str:
+    """A string in quotes."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from infra.local.clickhouse_statements import Insert, Order, Rows, classify
+import pytest
+
+from infra.local.clickhouse_statements import Insert, Kill, Order, Rows, classify
 
 
 def test_statements_are_told_apart() -> None:
@@ -17,3 +19,9 @@ def test_statements_are_told_apart() -> None:
     assert classify("INSERT INTO TABLE t SETTINGS a = 1, b = 'x' FORMAT Native") == Insert(
         "t", (), "SETTINGS a = 1, b = 'x'"
     )
+
+
+@pytest.mark.parametrize("end", ["", " ASYNC", " SYNC;", "\n"])
+def test_a_kill_says_of_what(end: str) -> None:
+    sql = f"KILL QUERY WHERE query_id = 'a b' AND position(query_id, 'x') > 0{end}"
+    assert classify(sql) == Kill("query_id = 'a b' AND position(query_id, 'x') > 0")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -77,8 +76,8 @@ class _Lossy(Warehouse):
 
     inserts = 0
 
-    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], token: str) -> int:
-        taken = super().insert(table, columns, token)
+    def insert(self, *args: Any, **options: Any) -> int:
+        taken = super().insert(*args, **options)
         self.inserts += 1
         if self.inserts == 1:
             raise TransientError("the answer was lost")
@@ -117,6 +116,70 @@ def test_who_is_not_certain_to_own_rows_sends_none_of_them(url: str) -> None:
         "SELECT count() AS n, uniqExact(offset) AS o FROM interactions WHERE partition = 3"
     )
     assert found == [{"n": 60, "o": 60}]
+
+
+class _Stopped:
+    """An owner whose process is stopped within an insert: it asks twice whether it is one.
+
+    `still`: what it is told the second time.
+    """
+
+    def __init__(self, url: str, still: bool) -> None:
+        self.writer = ArchiveWriter(url)
+        self.stopped, self.go_on = threading.Event(), threading.Event()
+        self._still, self._asked = still, 0
+        self.writer.append_columns("interactions", "clicks.v1", 5, rows(0, 40))
+        self.writer.append_columns("interactions", "clicks.v1", 6, rows(0, 30))
+        self.writer.certain = self._certain
+
+    def _certain(self) -> bool:
+        self._asked += 1
+        if self._asked == 1:
+            return True
+        self.stopped.set()
+        assert self.go_on.wait(20)
+        return self._still
+
+
+@pytest.mark.parametrize(
+    ("still", "error", "doubt"),
+    [(False, UncertainError, False), (True, TransientError, True)],
+    ids=["it notices", "it was stopped just after it had looked"],
+)
+def test_what_a_former_owner_had_under_way_when_he_was_stopped_never_comes(
+    url: str, still: bool, error: type[Exception], doubt: bool
+) -> None:
+    former, owner = _Stopped(url, still), ArchiveWriter(url)
+    with ThreadPoolExecutor(1) as pool:
+        flush = pool.submit(former.writer.flush)
+        assert former.stopped.wait(20)
+        owner.append_columns("interactions", "clicks.v1", 5, rows(0, 45))
+        owner.append_columns("interactions", "clicks.v1", 7, rows(0, 10))
+        assert owner.flush() == 55
+        former.go_on.set()
+        with pytest.raises(error) as told:
+            flush.result()
+    assert (type(told.value) is UncertainError) != still
+    assert former.writer.in_doubt == doubt
+    counted = "SELECT count() AS n, uniqExact(partition, offset) AS o FROM interactions"
+    assert Warehouse(url).query(counted) == [{"n": 55, "o": 55}]
+    former.writer.certain = lambda: True
+    former.writer.drop()
+    former.writer.append_columns("interactions", "clicks.v1", 6, rows(0, 30))
+    former.writer.assigned()
+    assert former.writer.flush() == 30  # its connection is of use again
+
+
+def test_only_inserts_of_the_same_streams_are_ended(url: str) -> None:
+    other, owner = _Stopped(url, still=True), ArchiveWriter(url)
+    with ThreadPoolExecutor(1) as pool:
+        flush = pool.submit(other.writer.flush)
+        assert other.stopped.wait(20)
+        owner.append_columns("interactions", "clicks.v1", 55, rows(0, 10))
+        owner.append_columns("interactions", "purchases.v1", 5, rows(0, 10))
+        assert owner.flush() == 20
+        other.go_on.set()
+        assert flush.result() == 70
 
 
 class _Slow(Warehouse):
