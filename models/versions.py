@@ -107,8 +107,7 @@ def promote(folder: Path, name: str) -> str:
     pointer = read_pointer(folder) if (folder / POINTER).exists() else Pointer("")
     if version != pointer.current:
         before = [each for each in (*pointer.previous, pointer.current) if each and each != version]
-        shadow = "" if pointer.shadow == version else pointer.shadow
-        _point(folder, Pointer(version, tuple(before), shadow))
+        _point(folder, Pointer(version, tuple(before), _beside(version, pointer)))
     return version
 
 
@@ -123,7 +122,7 @@ def roll_back(folder: Path) -> str:
         raise ArtifactError(f"{folder} has had one version only: nothing to go back to")
     *earlier, version = pointer.previous
     registry.version_of(folder / version)
-    _point(folder, Pointer(version, tuple(earlier), pointer.shadow))
+    _point(folder, Pointer(version, tuple(earlier), _beside(version, pointer)))
     return version
 
 
@@ -139,6 +138,11 @@ def run_in_shadow(folder: Path, name: str | None) -> str:
         raise ArtifactError(f"{version} serves already")
     _point(folder, msgspec.structs.replace(pointer, shadow=version))
     return version
+
+
+def _beside(current: str, pointer: Pointer) -> str:
+    """The shadow of the version that is current from now on: nobody is his own."""
+    return "" if pointer.shadow == current else pointer.shadow
 
 
 def _taken_in(folder: Path, name: str) -> str:

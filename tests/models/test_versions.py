@@ -82,6 +82,9 @@ def test_a_shadow_is_another_version_than_the_current_one(two: tuple[Path, str, 
     versions.promote(folder, first)
     assert versions.shadow_of(folder) is None, "what serves is not its own shadow"
     assert versions.run_in_shadow(folder, None) == ""
+    versions.run_in_shadow(folder, second)
+    assert versions.roll_back(folder) == second
+    assert versions.shadow_of(folder) is None, "nor what serves again"
 
 
 def test_the_commands_do_the_same(tmp_path: Path, remade: Remake) -> None:
