@@ -169,7 +169,7 @@ def read(body: bytes, kind: type[T]) -> T:
     """
     try:
         return msgspec.convert(decode(body), kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # of a name that is no text
         raise BadRequestError(422, str(error)) from None
 
 

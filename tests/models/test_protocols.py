@@ -14,7 +14,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 import models
-from models import openapi
+from models import openapi, protocols, wire
 from models.classifier import Classifier
 
 COMMITTED = Path(models.__file__).parent / "openapi.json"
@@ -95,6 +95,15 @@ def test_perspective_scores_the_attributes_that_are_asked(server_url: str) -> No
     assert negative["spanScores"][0]["end"] == len(BAD)
     body["requestedAttributes"] = {"TOXICITY": {}}
     assert httpx.post(url, json=body).status_code == 422
+
+
+def test_half_of_a_surrogate_pair_is_given_back_or_refused_and_no_fault() -> None:
+    body = json.dumps(infer([BAD], id="\ud800")).encode()
+    answer = protocols.InferAnswer("m", "v", [], protocols.read(body, protocols.InferRequest).id)
+    assert json.loads(wire.encode(answer))["id"] == "\ud800"
+    one = {"comment": {"text": BAD}, "requestedAttributes": {"\ud800": {}}}
+    with pytest.raises(wire.BadRequestError):
+        protocols.read(json.dumps(one).encode(), protocols.PerspectiveRequest)
 
 
 @pytest.mark.parametrize(
