@@ -17,34 +17,27 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import structlog
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.classifier import EMBEDDING_TOKENS, Classifier
-from models.errors import DeadlineError, OverloadedError
+from models.classifier import Classifier
+from models.errors import DeadlineError, DeviceError, OverloadedError
+from models.isolation import answered
 from models.metrics import ClassifierMetrics
 from models.predictions import UNREADABLE, Prepared
 from models.shadow import Shadow
-from models.waiting import Answer, Entry, Priority, Result, Task, Waiting
+from models.waiting import PLAIN, Answer, Ask, Entry, Result, Task, Waiting, fail
 
 CAPACITY = 4_096  # texts: ten seconds of one core
 FIRST_RATE = 400.0  # texts a second, until measured
 LONGEST_RETRY_SECONDS = 30
 
+LATE = "the deadline passed before the device was free"
+
 T = TypeVar("T")
 
-
-class Ask(Struct, frozen=True):
-    """A deadline on `time.perf_counter`, topic heads, `tokens` to embed, `items`: by the ranker."""
-
-    priority: Priority = Priority.NORMAL
-    deadline: float = float("inf")
-    topics: bool = False
-    tokens: int = EMBEDDING_TOKENS
-    items: bool = False
-
-
-PLAIN = Ask()
+log = structlog.get_logger("classifier")
 
 
 class Answers(Struct, frozen=True):
@@ -93,8 +86,17 @@ class Batcher:
         """Begin to answer; needs the running loop."""
         self._owner = asyncio.get_running_loop().create_task(self._own())
 
+    async def broken(self) -> None:
+        """Wait for the end of the task that owns the queue: nobody is answered after it.
+
+        Raises:
+            Exception: what ended it, a fault of ours.
+        """
+        if self._owner is not None:
+            await asyncio.shield(self._owner)
+
     async def stop(self) -> None:
-        """Let the batch on the device finish; every text without an answer is cancelled."""
+        """Take no other batch; every text without an answer is cancelled."""
         if self._owner is not None:
             self._owner.cancel()
             await asyncio.gather(self._owner, return_exceptions=True)
@@ -106,19 +108,24 @@ class Batcher:
         """Texts that come from now on are this version's; earlier ones stay with theirs."""
         self._classifier = classifier
 
-    async def predict(self, texts: Sequence[object], ask: Ask = PLAIN) -> Answers:
+    async def predict(
+        self, texts: Sequence[object], ask: Ask = PLAIN, model: Classifier | None = None
+    ) -> Answers:
         """One answer for each text, in their order.
+
+        Args:
+            model: the version that answers; None: the current one.
 
         Raises:
             OverloadedError: the queue has no room for them.
             DeadlineError: a text was not on the device in time.
-            RuntimeError, ArithmeticError: the device itself failed.
+            DeviceError: the device itself failed.
         """
-        model = self._classifier
+        by = model or self._classifier
         with _Room(self, len(texts)):
-            prepared = await self._prepare(lambda: model.prepare(texts, ask.topics), len(texts))
+            prepared = await self._prepare(lambda: by.prepare(texts, ask.topics), len(texts), ask)
             futures = {
-                index: self._enqueue(Task.PREDICT, model, each, ask)
+                index: self._enqueue(Task.PREDICT, by, each, ask)
                 for index, each in enumerate(prepared)
                 if not each.flagged
             }
@@ -131,7 +138,7 @@ class Batcher:
         if self.shadow is not None:
             self.shadow.offer(texts, items)
             self._arrived.set()
-        return Answers(items, model)
+        return Answers(items, by)
 
     async def embed(self, texts: Sequence[str], ask: Ask = PLAIN) -> Vectors:
         """One unit vector for each text, in their order.
@@ -139,12 +146,12 @@ class Batcher:
         Raises:
             OverloadedError: the queue has no room for them.
             DeadlineError: a text was not on the device in time.
-            RuntimeError, ArithmeticError: the device itself failed.
+            DeviceError: the device failed, or the model on one of them.
         """
         model, task = self._classifier, Task.EMBED_ITEMS if ask.items else Task.EMBED
         with _Room(self, len(texts)):
             step = partial(model.prepare_embedding, texts, ask.tokens)
-            prepared = await self._prepare(step, len(texts))
+            prepared = await self._prepare(step, len(texts), ask)
             vectors = await _all(
                 [self._enqueue(task, model, Prepared(ids), ask) for ids in prepared]
             )
@@ -172,13 +179,21 @@ class Batcher:
         self.taken -= texts
         self._metrics.queued.set(self.taken)
 
-    async def _prepare(self, step: Callable[[], list[T]], texts: int) -> list[T]:
+    async def _prepare(self, step: Callable[[], list[T]], texts: int, ask: Ask) -> list[T]:
+        def in_time() -> list[T]:
+            if time.perf_counter() > ask.deadline:
+                raise DeadlineError(LATE)
+            return step()
+
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
         try:
-            prepared = await loop.run_in_executor(self._tokeniser, step)
+            prepared = await loop.run_in_executor(self._tokeniser, in_time)
         except asyncio.CancelledError:
             self._metrics.dropped.inc(texts)
+            raise
+        except DeadlineError:
+            self._metrics.expired.inc(texts)
             raise
         self._metrics.prepare_seconds.observe(time.perf_counter() - started)
         return prepared
@@ -203,11 +218,12 @@ class Batcher:
                 self._arrived.set()
 
     async def _run_shadow(self, shadow: Shadow) -> None:
-        loop = asyncio.get_running_loop()
+        loop, taken = asyncio.get_running_loop(), shadow.take()
         try:
-            await loop.run_in_executor(self._device, shadow.score, shadow.take())
-        except (RuntimeError, ArithmeticError):
-            self._metrics.shadowed.labels("failed").inc()
+            await loop.run_in_executor(self._device, shadow.score, taken)
+        except Exception as error:  # whatever it is, a shadow harms nobody
+            self._metrics.shadowed.labels("failed").inc(len(taken))
+            log.warning("classifier.shadow_failed", error=repr(error))
 
     async def _answer(self, entries: list[Entry]) -> None:
         live = self._still_wanted(entries)
@@ -219,16 +235,30 @@ class Batcher:
         model, rows = live[0].model, [entry.row for entry in live]
         loop = asyncio.get_running_loop()
         try:
-            answers = await loop.run_in_executor(
-                self._device, self._on_device, live[0].task, model, rows
-            )
+            answers = await loop.run_in_executor(self._device, answered, live[0].task, model, rows)
+            self._measure(model, rows, time.perf_counter() - started)
+        except asyncio.CancelledError:
+            for entry in live:
+                entry.future.cancel()
+            raise
         except Exception as error:  # whatever it is, the owner of the queue lives on
-            _fail(live, error)
+            log.warning("classifier.device_failed", error=repr(error))
+            fail(live, DeviceError(type(error).__name__))
             return
-        self._measure(model, rows, time.perf_counter() - started)
         for entry, answer in zip(live, answers, strict=True):
-            if not entry.future.done():
-                entry.future.set_result(answer)
+            self._hand_over(entry, answer)
+
+    def _hand_over(self, entry: Entry, answer: Result | Exception) -> None:
+        if isinstance(answer, Exception):
+            self._metrics.item_errors.inc()
+            log.warning("classifier.text_failed", task=entry.task, error=repr(answer))
+            if entry.task is not Task.PREDICT:
+                fail([entry], DeviceError(type(answer).__name__))
+                return
+            reason = f"the model failed on this text ({type(answer).__name__})"
+            answer = Answer(UNREADABLE, reason)
+        if not entry.future.done():
+            entry.future.set_result(answer)
 
     def _still_wanted(self, entries: list[Entry]) -> list[Entry]:
         live = [entry for entry in entries if not entry.future.done()]
@@ -236,38 +266,12 @@ class Batcher:
         now = time.perf_counter()
         late = [entry for entry in live if entry.deadline < now]
         self._metrics.expired.inc(len(late))
-        _fail(late, DeadlineError("the deadline passed before the device was free"))
+        fail(late, DeadlineError(LATE))
         return [entry for entry in live if entry.deadline >= now]
-
-    def _on_device(self, task: Task, model: Classifier, rows: list[Prepared]) -> Sequence[Result]:
-        if task is not Task.PREDICT:
-            embed = model.embed if task is Task.EMBED else model.embed_items
-            return list(embed([row.ids for row in rows]))
-        try:
-            return [Answer(each) for each in model.score(rows)]
-        except (RuntimeError, ArithmeticError):
-            # A text that the model fails on must not harm its neighbours; a broken device must not
-            # pass for a bad text.
-            if not model.works():
-                raise
-            return [self._alone(model, row) for row in rows]
-
-    def _alone(self, model: Classifier, row: Prepared) -> Answer:
-        try:
-            return Answer(model.score([row])[0])
-        except (RuntimeError, ArithmeticError) as error:
-            self._metrics.item_errors.inc()
-            return Answer(UNREADABLE, f"the model failed on this text ({type(error).__name__})")
 
     def _measure(self, model: Classifier, rows: list[Prepared], seconds: float) -> None:
         lengths = [len(row.ids) for row in rows]
-        real = sum(lengths)
-        taken = real if model.packed else len(rows) * max(lengths)
-        self._metrics.device_seconds.observe(seconds)
-        self._metrics.batch_rows.observe(len(rows))
-        self._metrics.batch_fill.observe(real / taken)
-        self._metrics.tokens.labels("real").inc(real)
-        self._metrics.tokens.labels("padding").inc(taken - real)
+        self._metrics.batch(lengths, model.packed, seconds)
         self._metrics.flops.inc(model.operations(lengths))
         self._rate += 0.1 * (len(rows) / max(seconds, 1e-6) - self._rate)
 
@@ -292,9 +296,3 @@ async def _all(futures: Sequence[asyncio.Future[T]]) -> list[T]:
     finally:
         for future in futures:
             future.cancel()
-
-
-def _fail(entries: Sequence[Entry], error: Exception) -> None:
-    for entry in entries:
-        if not entry.future.done():
-            entry.future.set_exception(error)

@@ -90,6 +90,8 @@ class Classifier:
 
         if threads is not None:
             torch.set_num_threads(threads)
+        if engine == "openvino":
+            device = "cpu"
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._tokenizer = load_tokenizer(trunk, EMBEDDING_TOKENS)
         self.budget = GPU_BUDGET if self.device.startswith("cuda") else CPU_BUDGET
@@ -100,8 +102,6 @@ class Classifier:
         self.dtype = read.dtype
         self._trunk, self._reader = read.trunk, read.reader
         self._pad_id = loaded[0].pad_token_id
-        if engine == "openvino":
-            self.device = "cpu"
         self.packed = self._reader.packs if packed is None else packed
         heads = registry.read_tensors(folder / registry.HEADS)
         self.ngrams: NGrams | None = None
@@ -262,7 +262,7 @@ class Classifier:
         """Whether the device still answers a text that it could answer at start."""
         try:
             self.score(self.prepare(CANARIES[:1]))
-        except (RuntimeError, ArithmeticError):
+        except Exception:  # whatever it is, it does not
             return False
         return True
 

@@ -4,9 +4,10 @@ ModelError
 ├── TrunkMissingError     the wheels that hold the trunk are not installed, or are of another format
 ├── DataError        labelled comments cannot be read
 ├── ArtifactError    an artifact folder is absent, incomplete or altered
-├── EngineMissingError    the library of the chosen engine is not installed
+├── EngineMissingError    the library of the chosen engine is not installed, or its device absent
 ├── OverloadedError       the server's queue is full (back-pressure, not a fault)
-└── DeadlineError    a text was not on the device before its caller's deadline
+├── DeadlineError    a text was not on the device before its caller's deadline
+└── DeviceError      the model failed on a text, or the device on any
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ArtifactError(ModelError):
 
 
 class EngineMissingError(ModelError):
-    """The library of the chosen engine is not installed."""
+    """The library of the chosen engine is not installed, or its device absent."""
 
 
 class OverloadedError(ModelError):
@@ -42,3 +43,7 @@ class OverloadedError(ModelError):
 
 class DeadlineError(ModelError):
     """The caller's deadline passed before the device saw the text."""
+
+
+class DeviceError(ModelError):
+    """The model failed on this text, or the device on any; the message names the exception."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -107,3 +109,13 @@ class ClassifierMetrics:
             buckets=SHARES,
             registry=registry,
         )
+
+    def batch(self, lengths: Sequence[int], packed: bool, seconds: float) -> None:
+        """Texts of so many tokens were on the device for so long, with padding unless packed."""
+        real = sum(lengths)
+        taken = real if packed else len(lengths) * max(lengths)
+        self.device_seconds.observe(seconds)
+        self.batch_rows.observe(len(lengths))
+        self.batch_fill.observe(real / max(taken, 1))
+        self.tokens.labels("real").inc(real)
+        self.tokens.labels("padding").inc(taken - real)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from models.errors import EngineMissingError
 from models.forward import Forward, Shape, best_dtype, of_tiles
 from models.openvino_engine import OpenVino
 from models.registry import Manifest
@@ -56,9 +57,12 @@ def opened(
 
     Raises:
         ArtifactError: the artifact is absent, altered, or made on another trunk.
-        EngineMissingError: the engine's library is not installed.
+        EngineMissingError: the engine's library is not installed, or there is no such device.
     """
     import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise EngineMissingError("there is no CUDA device here: use --device cpu")
 
     asked = dtype or best_dtype(device)
     of = trunk, device, UNDER_INT8 if asked == INT8 else asked

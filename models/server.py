@@ -13,28 +13,31 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from models import protocols, wire
-from models.batching import Answers, Ask, Batcher
+from models.batching import Answers, Batcher
 from models.classifier import Classifier
 from models.data import LABELS
-from models.errors import DeadlineError, OverloadedError
+from models.errors import DeadlineError, DeviceError, OverloadedError
 from models.hygiene import MAX_CHARACTERS
 from models.openapi import text as openapi_text
 from models.service import Service
-from models.waiting import Priority
+from models.waiting import Ask, Priority
 
 MAX_BODY_BYTES = 8 * 1024 * 1024  # 64 comments of 10,000 characters, with room to spare
 HUNG_UP = 499  # nobody reads it; it counts in the metrics
 PRIORITIES = {each.name.lower(): each for each in Priority}
 
 T = TypeVar("T")
+
+log = structlog.get_logger("classifier")
 
 
 class Ready(NamedTuple):
@@ -43,6 +46,10 @@ class Ready(NamedTuple):
     batcher: Batcher
     classifier: Classifier
     most: int
+
+    def predict(self, texts: Sequence[object], ask: Ask) -> Coroutine[Any, Any, Answers]:
+        """By the version that the request was read for: another may have other heads."""
+        return self.batcher.predict(texts, ask, self.classifier)
 
 
 class Server:
@@ -82,7 +89,7 @@ class Server:
             known = ", ".join([wire.SENTIMENT, *topics])
             raise wire.BadRequestError(422, f"no head {inputs.head!r}: there are {known}")
         wanted = Ask(ask.priority, ask.deadline, topics=inputs.head != wire.SENTIMENT)
-        found = await _unless_hung_up(request, ready.batcher.predict(inputs.items, wanted))
+        found = await _unless_hung_up(request, ready.predict(inputs.items, wanted))
         if wanted.topics:
             labels = topics[inputs.head]
             rows = [wire.as_topics(each.prediction, inputs.head, labels) for each in found.items]
@@ -113,7 +120,7 @@ class Server:
         wanted = Ask(urgency, deadline, protocols.topics_wanted(asked))
         sizes = {name: len(head.labels) for name, head in ready.classifier.topics.items()}
         protocols.check_outputs(asked, sizes)
-        found = await _unless_hung_up(request, ready.batcher.predict(texts, wanted))
+        found = await _unless_hung_up(request, ready.predict(texts, wanted))
         version = found.model.model_version
         return self._answer(protocols.infer_answer(asked, found.items, version, sizes), found)
 
@@ -122,14 +129,14 @@ class Server:
         asked = protocols.read(await _body(request), protocols.ModerationRequest)
         given = [asked.input] if isinstance(asked.input, str) else asked.input
         texts = protocols.at_most(given, ready.most)
-        found = await _unless_hung_up(request, ready.batcher.predict(texts, ask))
+        found = await _unless_hung_up(request, ready.predict(texts, ask))
         version, name = found.model.model_version, f"modr-{uuid.uuid4().hex}"
         return self._answer(protocols.moderation_answer(found.items, version, name), found)
 
     async def _analyze(self, request: Request) -> Response:
         ready, ask = self._ready(), _ask(request)
         asked = protocols.read(await _body(request), protocols.PerspectiveRequest)
-        found = await _unless_hung_up(request, ready.batcher.predict([asked.comment.text], ask))
+        found = await _unless_hung_up(request, ready.predict([asked.comment.text], ask))
         return self._answer(protocols.perspective_answer(asked, found.items[0]), found)
 
     async def _info(self, _: Request) -> Response:
@@ -218,8 +225,11 @@ async def _or_refusal(answer: Awaitable[Response]) -> Response:
         response = _refusal(503, "the model is loading", "Unhealthy", 1)
     except ClientDisconnect:
         response = Response(status_code=HUNG_UP)
-    except (RuntimeError, ArithmeticError) as error:
-        response = _refusal(424, f"the device failed ({type(error).__name__})", "Backend", 1)
+    except DeviceError as error:
+        response = _refusal(424, f"the device failed ({error})", "Backend", 1)
+    except Exception as error:  # a fault of ours: the caller is told, it is counted and seen
+        log.exception("classifier.request_failed", error=repr(error))
+        response = _refusal(500, f"a fault of the server ({type(error).__name__})", "Internal")
     return response
 
 

@@ -16,7 +16,6 @@ import structlog
 from models import registry, versions
 from models.batching import CAPACITY, Batcher
 from models.classifier import Classifier
-from models.errors import ModelError
 from models.metrics import ClassifierMetrics
 from models.shadow import Shadow
 
@@ -63,12 +62,20 @@ class Service:
         self.batcher.start()
         self.classifier = classifier
         if _pointers(folder, text_ranker):
-            await self._take_over(make, folder, text_ranker)
             self._follower = loop.create_task(self._follow(make, folder, text_ranker))
         return classifier
 
+    async def broken(self) -> None:
+        """Wait, once loaded, for what must never end: without it nobody is answered.
+
+        Raises:
+            Exception: what ended it, a fault of ours.
+        """
+        if self.batcher is not None:
+            await self.batcher.broken()
+
     async def stop(self) -> None:
-        """Stop taking questions; a batch on the device is finished."""
+        """Stop taking questions; what has no answer yet is cancelled."""
         if self._follower is not None:
             self._follower.cancel()
         if self.batcher is not None:
@@ -81,25 +88,26 @@ class Service:
         return "" if self.classifier is not None else "loading the model"
 
     async def _follow(self, make: Make, folder: Path | None, text_ranker: Path | None) -> None:
-        seen = _pointers(folder, text_ranker)
+        seen: list[versions.Pointer] = []  # the first look: it may have changed since the load
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
             try:
-                if (found := _pointers(folder, text_ranker)) == seen:
-                    continue
-                # A version that failed is not tried again until a pointer says something new.
-                seen = found
-                await self._take_over(make, folder, text_ranker)
-            except (ModelError, OSError, RuntimeError, ArithmeticError) as error:
+                if (found := _pointers(folder, text_ranker)) != seen:
+                    # A version that failed is not tried again until a pointer says something new.
+                    seen = found
+                    await self._take_over(make, folder, text_ranker)
+            except Exception as error:  # whatever a version does, the current one goes on
                 self.metrics.swaps.labels("failed").inc()
-                log.warning("classifier.version_refused", error=str(error))
+                log.warning("classifier.version_refused", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _take_over(self, make: Make, folder: Path | None, text_ranker: Path | None) -> None:
         """Current, its text ranker and the shadow as the pointers say."""
         if self.batcher is None or self.classifier is None:
             return
         artifact = versions.resolved(folder)
-        wanted = (registry.version_of(artifact), _version(text_ranker))
+        loop = asyncio.get_running_loop()
+        # Every file is read for it.
+        wanted = await loop.run_in_executor(self._loader, _versions, artifact, text_ranker)
         if wanted != (self.classifier.model_version, self.classifier.ranker_version):
             classifier = await self._warm(make, artifact)
             self.batcher.exchange(classifier)
@@ -137,5 +145,6 @@ def _pointers(*folders: Path | None) -> list[versions.Pointer]:
     ]
 
 
-def _version(artifact: Path | None) -> str:
-    return registry.version_of(versions.resolved(artifact)) if artifact is not None else ""
+def _versions(artifact: Path, text_ranker: Path | None) -> tuple[str, str]:
+    ranker = registry.version_of(versions.resolved(text_ranker)) if text_ranker else ""
+    return registry.version_of(artifact), ranker

@@ -1,7 +1,7 @@
 """Shadow: a second version scores what the first has answered, and disagreement is counted.
 
-It works only while nobody waits, on texts kept for it from the latest answers, so it never delays
-an answer; what it cannot keep up with is dropped and counted.
+It works only while nobody waits, on texts kept for it from the latest answers, so it delays an
+answer by one turn of its own at most; what it cannot keep up with is dropped and counted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from models.classifier import Classifier
+from models.hygiene import MAX_CHARACTERS
 from models.metrics import ClassifierMetrics
 from models.waiting import Answer
 
@@ -31,10 +32,10 @@ class Shadow:
         return not self._kept
 
     def offer(self, texts: Sequence[object], answers: Sequence[Answer]) -> None:
-        """Keep what the current version answered, the latest at most."""
+        """Keep what the current version answered and read of it, the latest at most."""
         for text, answer in zip(texts, answers, strict=True):
             if isinstance(text, str) and not answer.prediction.flagged:
-                self._kept.append((text, answer.prediction.label))
+                self._kept.append((text[:MAX_CHARACTERS], answer.prediction.label))
         while len(self._kept) > KEPT:
             self._kept.popleft()
             self._metrics.shadowed.labels("dropped").inc()

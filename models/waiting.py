@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TypeAlias
@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.classifier import Classifier
+from models.classifier import EMBEDDING_TOKENS, Classifier
 from models.predictions import Prediction, Prepared
 
 STARVED_SECONDS = 2.0
@@ -38,6 +38,19 @@ class Priority(IntEnum):
     HIGH = 0
     NORMAL = 1
     LOW = 2
+
+
+class Ask(Struct, frozen=True):
+    """A deadline on `time.perf_counter`, topic heads, `tokens` to embed, `items`: by the ranker."""
+
+    priority: Priority = Priority.NORMAL
+    deadline: float = float("inf")
+    topics: bool = False
+    tokens: int = EMBEDDING_TOKENS
+    items: bool = False
+
+
+PLAIN = Ask()
 
 
 class Answer(Struct, frozen=True):
@@ -64,6 +77,13 @@ class Entry:
     queued_at: float
     deadline: float = float("inf")
     priority: Priority = Priority.NORMAL
+
+
+def fail(entries: Sequence[Entry], error: Exception) -> None:
+    """Tell those who still wait for these."""
+    for entry in entries:
+        if not entry.future.done():
+            entry.future.set_exception(error)
 
 
 class Waiting:

@@ -31,8 +31,8 @@ def classifier(
         typer.Option(help="An artifact, or a folder of versions (`models promote`), followed."),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda; default: cuda where there is one.")
-    ] = None,
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: cuda where there is one.")
+    ] = "auto",
     engine: Annotated[
         Literal["torch", "openvino", "auto"],
         typer.Option(
@@ -75,7 +75,7 @@ def classifier(
             host,
             port,
             settings,
-            device,
+            None if device == "auto" else device,
             engine,
             threads or default_threads(),
             queue,
@@ -171,7 +171,10 @@ async def _main(
                 threads=threads,
             )
             print(json.dumps({"ready": True, "url": server.url}), flush=True)
-            await ended
+            broken = asyncio.create_task(service.broken())
+            await asyncio.wait((broken, ended), return_when=asyncio.FIRST_COMPLETED)
+            if broken.done():  # started again, it answers; as it is, nobody is answered any more
+                broken.result()
     except ModelError as error:
         raise UserError(str(error)) from None
     finally:

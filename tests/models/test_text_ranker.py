@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from models import registry, versions
-from models.batching import Ask
 from models.classifier import Classifier
 from models.encoder import load_trunk
 from models.errors import ArtifactError
@@ -25,6 +24,7 @@ from models.text_ranker.pairs import Pairs, pairs_of, weights
 from models.text_ranker.plan import Plan
 from models.text_ranker.tower import ItemTower, as_numpy
 from models.text_ranker.training import seldom, train
+from models.waiting import Ask
 from tests.models.small import ROWS, WORDS, written
 
 # Who takes a lesson of one word takes the others of its theme: nothing in the words says so.

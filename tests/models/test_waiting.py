@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from models.batching import Ask, Batcher
+from models.batching import Batcher
 from models.classifier import Classifier
-from models.errors import DeadlineError
+from models.errors import DeadlineError, DeviceError
+from models.hygiene import MAX_CHARACTERS
 from models.metrics import ClassifierMetrics
 from models.predictions import CANARIES, Prepared
 from models.shadow import KEPT, Shadow
-from models.waiting import STARVED_SECONDS, Answer, Entry, Priority, Task, Waiting
+from models.waiting import STARVED_SECONDS, Answer, Ask, Entry, Priority, Task, Waiting
 
 T = TypeVar("T")
 LONG = "The second part repeats the first, and the exercises do not fit the lectures. " * 9
@@ -112,3 +114,120 @@ def test_a_shadow_drops_what_it_cannot_keep_and_never_the_latest(classifier: Cla
     name = "springtide_classifier_shadow_total"
     assert registry.get_sample_value(name, {"outcome": "dropped"}) == 10
     assert registry.get_sample_value(name, {"outcome": "agreed"}) == 2 * KEPT / 32
+
+
+def test_a_shadow_keeps_what_is_read_of_a_text_and_no_more(classifier: Classifier) -> None:
+    shadow = Shadow(classifier, ClassifierMetrics(CollectorRegistry()))
+    shadow.offer(["a" * 1_000_000], [Answer(each) for each in classifier.predict(["a"])])
+    assert [len(text) for text, _ in shadow.take()] == [MAX_CHARACTERS]
+
+
+def test_a_shadow_that_fails_in_whatever_way_stops_nobody(
+    classifier: Classifier, device: ThreadPoolExecutor
+) -> None:
+    class Broken:
+        def predict(self, texts: object) -> object:
+            raise KeyError("no such head")
+
+    async def work(batcher: Batcher) -> float:
+        metrics: Any = batcher._metrics
+        batcher.shadow = Shadow(Broken(), metrics)  # type: ignore[arg-type]
+        async with asyncio.timeout(30):
+            await batcher.predict([*CANARIES])
+            await batcher.predict([CANARIES[0]], Ask(Priority.LOW))
+            await batcher.predict([CANARIES[0]], Ask(Priority.LOW))
+        return float(metrics.shadowed.labels("failed")._value.get())
+
+    assert with_batcher(classifier, device, work) >= len(CANARIES)
+
+
+POISON = "poison"
+
+
+@pytest.fixture
+def poisoned(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Classifier:
+    """One text has an id that is no word's; no tokenizer gives it, and the model fails on it."""
+    prepare, for_embedding = classifier.prepare, classifier.prepare_embedding
+
+    def prepared(texts: Any, topics: bool = False) -> list[Prepared]:
+        found = prepare(texts, topics)
+        return [
+            Prepared([10**7]) if text == POISON else each
+            for text, each in zip(texts, found, strict=True)
+        ]
+
+    def embedded(texts: Any, most: int) -> list[list[int]]:
+        found = for_embedding(texts, most)
+        return [
+            [10**7] if text == POISON else each for text, each in zip(texts, found, strict=True)
+        ]
+
+    monkeypatch.setattr(classifier, "prepare", prepared)
+    monkeypatch.setattr(classifier, "prepare_embedding", embedded)
+    return classifier
+
+
+def test_a_text_that_the_model_fails_on_harms_no_neighbour(
+    poisoned: Classifier, device: ThreadPoolExecutor
+) -> None:
+    async def work(batcher: Batcher) -> tuple[list[Answer], list[Any]]:
+        found = await batcher.predict([POISON, CANARIES[0]])
+        both = (batcher.embed([POISON]), batcher.embed([CANARIES[0]]))
+        return found.items, await asyncio.gather(*both, return_exceptions=True)
+
+    (bad, good), (failed, vectors) = with_batcher(poisoned, device, work)
+    assert bad.prediction.flagged and "failed on this text" in bad.error
+    assert (good.prediction.label, good.error) == ("positive", "")
+    assert isinstance(failed, DeviceError)
+    assert len(vectors.items) == 1
+
+
+def test_a_device_that_fails_on_every_text_is_no_bad_text(
+    classifier: Classifier, device: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(rows: object) -> object:
+        raise OSError("no memory")
+
+    async def work(batcher: Batcher) -> None:
+        with pytest.raises(DeviceError, match="OSError"):
+            await batcher.predict([CANARIES[0]])
+
+    monkeypatch.setattr(classifier, "score", broken)
+    with_batcher(classifier, device, work)
+
+
+def test_what_came_too_late_is_not_even_tokenised(
+    classifier: Classifier, device: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(texts: object, topics: bool) -> object:
+        raise AssertionError("tokenised")
+
+    async def work(batcher: Batcher) -> float:
+        with pytest.raises(DeadlineError):
+            await batcher.predict([LONG] * 3, Ask(deadline=time.perf_counter() - 1))
+        return float(batcher._metrics.expired._value.get())
+
+    monkeypatch.setattr(classifier, "prepare", never)
+    assert with_batcher(classifier, device, work) == 3
+
+
+def test_who_waits_for_a_batch_on_the_device_is_let_go_at_the_end(
+    classifier: Classifier, device: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def slow(rows: object) -> object:
+        begun.set()
+        over.wait(30)
+        return []
+
+    async def work(batcher: Batcher) -> None:
+        asked = asyncio.ensure_future(batcher.predict([CANARIES[0]]))
+        await asyncio.to_thread(begun.wait, 30)
+        await batcher.stop()
+        done, _ = await asyncio.wait({asked}, timeout=10)
+        over.set()
+        assert done and asked.cancelled()
+
+    monkeypatch.setattr(classifier, "score", slow)
+    with_batcher(classifier, device, work)
