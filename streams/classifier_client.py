@@ -1,7 +1,8 @@
 """The client of the classifier server: slowness is back-pressure, absence is bridged.
 
 A server that is away or full for longer than our patience is not waited for: the fallback answers,
-and the server is asked once more with every batch. Without a fallback we ask as long as it takes.
+and the server is asked once more with every batch, but that one which let us wait in vain is left
+alone for as long as that took. Without a fallback we ask as long as it takes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import aiohttp
 import msgspec
@@ -46,9 +47,15 @@ class Answer(Struct, frozen=True):
 class LabelScore(Struct, frozen=True):
     """One label of a TEI-shaped prediction."""
 
-    label: str
+    label: Literal["negative", "neutral", "positive"]
     score: float
     flagged: bool = False
+
+
+class Info(Struct, frozen=True):
+    """What a server says of itself."""
+
+    model_version: str = "unknown"
 
 
 class Fallback(Protocol):
@@ -62,7 +69,7 @@ class ClassifierClient:
     """Asks the classifier server.
 
     Args:
-        fallback: answers once the server has failed for `patience` seconds; None: it is waited for.
+        fallback: answers once the server has not for `patience` seconds; None: it is waited for.
         token: of the scope read, for a server that asks for one.
     """
 
@@ -78,14 +85,14 @@ class ClassifierClient:
         self._patience = patience
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._failing_since: float | None = None
+        self._alone_until = 0.0
         self._session: aiohttp.ClientSession | None = None
         self._decode = msgspec.json.Decoder(list[list[LabelScore]]).decode
         self.version = ""
 
     async def start(self) -> None:
-        """Open the connection pool and learn the model's version."""
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
+        """Open the connection pool."""
+        self._session = aiohttp.ClientSession(headers=self._headers)
 
     async def stop(self) -> None:
         """Close the connection pool."""
@@ -94,15 +101,20 @@ class ClassifierClient:
 
     async def predict(self, texts: Sequence[str]) -> list[Answer]:
         """One answer a text, in order; retries until the server answers, or patience ends."""
+        if self._fallback is not None and time.monotonic() < self._alone_until:
+            return self._fallback.predict(texts)
         body = msgspec.json.encode({"inputs": [[text] for text in texts]})
         attempt = 0
         while True:
             wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
             attempt += 1
+            began = time.monotonic()
             try:
-                answers = await self._ask(body)
-            except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-                if self._fallback is not None and self._out_of_patience():
+                answers = await self._ask(body, len(texts))
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                if self._fallback is not None and self._out_of_patience(began):
+                    if isinstance(error, TimeoutError):
+                        self._alone_until = 2 * time.monotonic() - began
                     log.warning("classifier.fallback", error=type(error).__name__, texts=len(texts))
                     return self._fallback.predict(texts)
                 log.warning("classifier.retry", error=type(error).__name__, wait_seconds=wait)
@@ -111,27 +123,40 @@ class ClassifierClient:
                 return answers
             await asyncio.sleep(wait)
 
-    def _out_of_patience(self) -> bool:
-        now = time.monotonic()
+    def _out_of_patience(self, began: float) -> bool:
         if self._failing_since is None:
-            self._failing_since = now
-        return now - self._failing_since >= self._patience
+            self._failing_since = began
+        return time.monotonic() - self._failing_since >= self._patience
 
-    async def _ask(self, body: bytes) -> list[Answer]:
+    def _seconds(self) -> float:
+        """How long one attempt may take."""
+        if self._fallback is None:
+            return TIMEOUT_SECONDS
+        return self._patience if self._failing_since is None else TIMEOUT_WHILE_FAILING
+
+    async def _ask(self, body: bytes, texts: int) -> list[Answer]:
+        """Answers to so many texts.
+
+        Raises:
+            aiohttp.ClientError, TimeoutError, ValueError: there are none; the last: of another
+                shape.
+        """
         if self._session is None:
             raise RuntimeError("start the client first")
+        timeout = aiohttp.ClientTimeout(total=self._seconds())
         if not self.version:
-            async with self._session.get(f"{self._url}/info") as info:
+            async with self._session.get(f"{self._url}/info", timeout=timeout) as info:
                 info.raise_for_status()
-                self.version = str((await info.json()).get("model_version", "unknown"))
+                told = msgspec.json.decode(await info.read(), type=Info)
+                self.version = told.model_version
         headers = {"content-type": "application/json"}
-        seconds = TIMEOUT_SECONDS if self._failing_since is None else TIMEOUT_WHILE_FAILING
-        timeout = aiohttp.ClientTimeout(total=seconds)
         async with self._session.post(
             f"{self._url}/predict", data=body, headers=headers, timeout=timeout
         ) as answer:
             answer.raise_for_status()
             rows = self._decode(await answer.read())
+            if len(rows) != texts:
+                raise ValueError(f"{len(rows)} answers to {texts} texts")
             # It may have changed since: versions are exchanged while the server answers.
             self.version = answer.headers.get("x-model-version", self.version)
         return [_answer(row, self.version) for row in rows]
@@ -139,4 +164,6 @@ class ClassifierClient:
 
 def _answer(row: Sequence[LabelScore], version: str) -> Answer:
     scores = {entry.label: min(1.0, max(0.0, entry.score)) for entry in row}
+    if len(scores) != 3:
+        raise ValueError(f"an answer of {len(scores)} labels")
     return Answer(**scores, flagged=any(entry.flagged for entry in row), version=version)

@@ -72,7 +72,7 @@ class Embed:
             await self._bury()
             wanted = self._seldom.pick(self._vectors.missing, AT_ONCE)
             if not wanted:
-                if not self._vectors.missing:
+                if not (self._vectors.missing or self._gone):
                     self._vectors.more.clear()
                 await asyncio.sleep(LOOK_SECONDS / 10)
                 continue

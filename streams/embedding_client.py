@@ -84,11 +84,12 @@ class EmbeddingClient:
                 f"{self._url}/embed", data=body, headers=headers
             ) as answer:
                 if answer.status in REFUSED:
-                    raise RefusedError(f"{answer.status} {(await answer.text())[:200]}")
+                    told = (await answer.read())[:200].decode("utf-8", "replace")
+                    raise RefusedError(f"{answer.status} {told}")
                 answer.raise_for_status()
                 rows = self._decode(await answer.read())
                 version = answer.headers.get("x-model-version", "unknown")
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise AwayError(type(error).__name__) from None
         return Embedded(_as_matrix(rows, len(texts)), version)
 

@@ -102,7 +102,7 @@ def test_a_worker_shows_its_token(closed: Any) -> None:
         client = ClassifierClient(closed[0], token=token)
         await client.start()
         try:
-            await client._ask(b"{}")
+            await client._ask(b"{}", 0)
         except aiohttp.ClientResponseError as error:
             return error.status
         finally:

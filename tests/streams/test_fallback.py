@@ -1,10 +1,12 @@
-"""Comments go on while the classifier is away or full: scored by the n-gram expert, and marked."""
+"""Comments go on while the classifier is away, full, silent or odd: the n-gram expert scores."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
+import pytest
 from aiohttp import web
 
 from models import registry
@@ -14,11 +16,26 @@ from streams.fallback import NGramFallback
 TEXTS = ["很好，非常喜欢", "Terrible, a waste of money", "😀😀"]
 
 
-class Server:
-    """A classifier server that is full until told otherwise."""
+CERTAIN = [
+    {"label": "negative", "score": 0.0},
+    {"label": "neutral", "score": 0.0},
+    {"label": "positive", "score": 1.0},
+]
 
-    def __init__(self) -> None:
-        self.full = True
+
+class Server:
+    """A classifier server that is full until told otherwise.
+
+    Attributes:
+        silent: it takes a question and says nothing.
+        odd: what it answers, whatever is asked.
+    """
+
+    def __init__(self, full: bool = True, info: str = '{"model_version": "the-model"}') -> None:
+        self.full = full
+        self.silent = False
+        self.odd: Any = None
+        self._told = info
         self.asked = 0
         self.url = ""
 
@@ -26,7 +43,7 @@ class Server:
         app = web.Application()
         app.router.add_get("/info", self._info)
         app.router.add_post("/predict", self._predict)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -34,16 +51,17 @@ class Server:
         return runner
 
     async def _info(self, request: web.Request) -> web.Response:
-        return web.json_response({"model_version": "the-model"})
+        return web.Response(text=self._told, content_type="application/json")
 
     async def _predict(self, request: web.Request) -> web.Response:
         self.asked += 1
         if self.full:
             return web.json_response({"error": "full"}, status=429)
-        texts = (await request.json())["inputs"]
-        certain = {"negative": 0.0, "neutral": 0.0, "positive": 1.0}
-        answer = [{"label": label, "score": score} for label, score in certain.items()]
-        return web.json_response([answer] * len(texts))
+        if self.silent:
+            await asyncio.sleep(60)
+        if self.odd is not None:
+            return web.json_response(self.odd)
+        return web.json_response([CERTAIN] * len((await request.json())["inputs"]))
 
 
 def fallback() -> NGramFallback:
@@ -92,5 +110,74 @@ def test_nobody_there_is_bridged_too() -> None:
             return await client.predict(TEXTS)
         finally:
             await client.stop()
+
+    assert len(asyncio.run(go())) == len(TEXTS)
+
+
+def test_a_silent_server_is_bridged_after_patience_and_left_alone_as_long_as_it_took() -> None:
+    async def go() -> tuple[float, float, int, list[Answer]]:
+        server = Server(full=False)
+        runner = await server.start()
+        client = ClassifierClient(server.url, fallback(), patience=0.5)
+        await client.start()
+        try:
+            await client.predict(TEXTS)
+            server.silent, began = True, time.monotonic()
+            await client.predict(TEXTS)
+            first, asked = time.monotonic() - began, server.asked
+            await client.predict(TEXTS)
+            second, again = time.monotonic() - began - first, server.asked - asked
+            server.silent = False
+            await asyncio.sleep(first)
+            return first, second, again, await client.predict(TEXTS)
+        finally:
+            await client.stop()
+            await runner.cleanup()
+
+    first, second, again, served = asyncio.run(go())
+    assert 0.5 <= first < 10, "patience counts from the question, not from the first failure"
+    assert second < 0.5
+    assert again == 0
+    assert {answer.version for answer in served} == {"the-model"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [],
+        [CERTAIN] * 4,
+        [CERTAIN[:2]] * 3,
+        [[{"label": "LABEL_0", "score": 1.0}]] * 3,
+        {"error": "none"},
+    ],
+)
+def test_an_answer_of_another_shape_is_none(odd: Any) -> None:
+    async def go() -> list[Answer]:
+        server = Server(full=False)
+        runner = await server.start()
+        server.odd = odd
+        client = ClassifierClient(server.url, fallback(), patience=0.2)
+        await client.start()
+        try:
+            return await client.predict(TEXTS)
+        finally:
+            await client.stop()
+            await runner.cleanup()
+
+    answers = asyncio.run(go())
+    assert [answer.version.endswith("-ngrams") for answer in answers] == [True] * 3
+
+
+def test_a_server_that_says_nothing_of_itself_that_can_be_read_is_none() -> None:
+    async def go() -> list[Answer]:
+        server = Server(full=False, info="<html>")
+        runner = await server.start()
+        client = ClassifierClient(server.url, fallback(), patience=0.2)
+        await client.start()
+        try:
+            return await client.predict(TEXTS)
+        finally:
+            await client.stop()
+            await runner.cleanup()
 
     assert len(asyncio.run(go())) == len(TEXTS)

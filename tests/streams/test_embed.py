@@ -1,0 +1,67 @@
+"""The embed task and its client, where no broker is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from streams.embed import Embed
+from streams.embedding_client import EmbeddingClient, RefusedError
+from streams.outlet import Outgoing
+
+
+def test_a_refusal_in_no_encoding_is_a_refusal() -> None:
+    async def refuse(request: web.Request) -> web.Response:
+        return web.Response(status=400, body=b"r\xe9f\xfbs\xe9", content_type="text/html")
+
+    async def go() -> None:
+        app = web.Application()
+        app.router.add_post("/embed", refuse)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        client = EmbeddingClient(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        await client.start()
+        try:
+            with pytest.raises(RefusedError, match="400"):
+                await client.embed(["a"], urgent=True)
+        finally:
+            await client.stop()
+            await runner.cleanup()
+
+    asyncio.run(go())
+
+
+def test_an_item_that_goes_while_another_is_buried_is_buried_too() -> None:
+    class Vectors:
+        def __init__(self) -> None:
+            self.caught_up, self.more = asyncio.Event(), asyncio.Event()
+            self.missing: dict[Any, None] = {}
+
+    async def go() -> list[bytes]:
+        buried: list[bytes] = []
+
+        class River:
+            class outlet:  # noqa: N801
+                @staticmethod
+                async def write(records: list[Outgoing]) -> None:
+                    buried.extend(record.key for record in records)
+                    if len(buried) == 1:
+                        task.forget(("t", "second"))
+
+        vectors, nowhere = Vectors(), lambda key: None
+        river: Any = River
+        known: Any = vectors
+        client: Any = None
+        task = Embed(river, known, client, lambda: True, nowhere)
+        vectors.caught_up.set()
+        task.forget(("t", "first"))
+        running = asyncio.create_task(task.run())
+        await asyncio.wait({running}, timeout=2)
+        running.cancel()
+        return buried
+
+    assert asyncio.run(go()) == [b"t/first", b"t/second"]
