@@ -10,6 +10,7 @@ import torch
 
 from models import engines
 from models.classifier import Classifier
+from models.errors import EngineMissingError
 from models.session import Session
 from tests.models.small import ROWS, written
 
@@ -65,3 +66,18 @@ def test_two_versions_in_one_process_hold_one_trunk(artifact: Path, small_trunk:
     rows = [each.ids for each in first.prepare(TEXTS[:4])]
     np.testing.assert_array_equal(second.logits(rows), first.logits(rows))
     np.testing.assert_array_equal(second.embed(rows), first.embed(rows))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there_is_told(artifact: Path, small_trunk: Path) -> None:
+    with pytest.raises(EngineMissingError, match="--device cpu"):
+        Classifier(small_trunk, artifact, device="cuda")
+
+
+def test_openvino_computes_on_the_cpu_whatever_device_there_is(
+    artifact: Path, small_trunk: Path
+) -> None:
+    classifier = Classifier(small_trunk, artifact, device="cuda", engine="openvino")
+    classifier.warm_up()
+    assert classifier.device == "cpu"
+    assert classifier.reading.of[1] == "cpu"
