@@ -78,7 +78,7 @@ class ClassifierMetrics:
         )
         self.prepare_seconds = Histogram(
             "springtide_classifier_prepare_seconds",
-            "Hygiene and tokenising of a request",
+            "Hygiene and tokenising of a request, its wait for them included",
             buckets=SECONDS,
             registry=registry,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -162,7 +162,7 @@ def test_a_request_is_answered_by_the_heads_of_the_version_that_it_was_read_for(
         batcher = service.batcher
         assert batcher is not None
 
-        async def body() -> Iterator[bytes]:
+        async def body() -> AsyncIterator[bytes]:
             yield b'{"inputs": "Stocks fell after the report", '
             batcher.exchange(without_topics)
             service.classifier = without_topics
