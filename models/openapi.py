@@ -78,7 +78,7 @@ HEADERS = [
         "name": "x-timeout-ms",
         "in": "header",
         "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
-        "description": "From the request's arrival; later than that, 504. 0: no deadline.",
+        "description": "From the request's arrival; what is not on the device then, 504. 0: none.",
     },
 ]
 ANSWERED_BY = {

@@ -164,6 +164,8 @@ def _taken_in(folder: Path, name: str) -> str:
             copied = Path(shutil.copytree(artifact, Path(scratch) / version))
             registry.version_of(copied)
             copied.rename(folder / version)
+    else:  # since it was taken in it may have been altered
+        registry.version_of(folder / version)
     return version
 
 

@@ -115,6 +115,8 @@ class Embed:
                 log.warning("vectors.refused", item=key[1], error=str(error))
         if not taken:  # it is the server, not one of the texts
             raise AwayError("refuses every text")
+        if len({each.version for each in taken}) > 1:
+            raise AwayError("exchanged its model meanwhile")
         for key, text in refused.items():
             self._vectors.refused(key, digest_of(text))
         return Embedded(np.concatenate([each.vectors for each in taken]), taken[-1].version)

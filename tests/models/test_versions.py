@@ -61,7 +61,11 @@ def test_an_altered_version_is_neither_promoted_nor_gone_back_to(
     folder, first, second = two
     heads = folder / first / registry.HEADS
     heads.write_bytes(heads.read_bytes()[:-1] + b"x")
-    for change in (lambda: versions.roll_back(folder), lambda: versions.promote(folder, first)):
+    for change in (
+        lambda: versions.roll_back(folder),
+        lambda: versions.promote(folder, first),
+        lambda: versions.promote(folder, str(registry.packaged_artifact())),
+    ):
         with pytest.raises(ArtifactError, match="altered"):
             change()
     assert versions.read_pointer(folder).current == second

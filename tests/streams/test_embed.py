@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp import web
 
 from streams.embed import Embed
-from streams.embedding_client import EmbeddingClient, RefusedError
+from streams.embedding_client import AwayError, Embedded, EmbeddingClient, RefusedError
 from streams.outlet import Outgoing
 
 
@@ -65,3 +66,22 @@ def test_an_item_that_goes_while_another_is_buried_is_buried_too() -> None:
         return buried
 
     assert asyncio.run(go()) == [b"t/first", b"t/second"]
+
+
+def test_vectors_of_two_models_are_never_taken_for_those_of_one() -> None:
+    class Exchanging:
+        """Refuses texts together, and has another model with each."""
+
+        asked = 0
+
+        async def embed(self, texts: list[str], urgent: bool) -> Embedded:
+            if len(texts) > 1:
+                raise RefusedError("413")
+            self.asked += 1
+            return Embedded(np.zeros((1, 8 * self.asked), np.float32), f"model-{self.asked}")
+
+    nowhere: Any = None
+    client: Any = Exchanging()
+    task = Embed(nowhere, nowhere, client, lambda: True, lambda key: None)
+    with pytest.raises(AwayError, match="exchanged"):
+        asyncio.run(task._one_by_one({("t", "a"): "a", ("t", "b"): "b"}, urgent=False))
