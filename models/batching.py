@@ -22,7 +22,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.classifier import Classifier
-from models.errors import DeadlineError, DeviceError, OverloadedError
+from models.errors import DeadlineError, DeviceError, OverloadedError, told
 from models.isolation import answered
 from models.metrics import ClassifierMetrics
 from models.predictions import UNREADABLE, Prepared
@@ -223,7 +223,7 @@ class Batcher:
             await loop.run_in_executor(self._device, shadow.score, taken)
         except Exception as error:  # whatever it is, a shadow harms nobody
             self._metrics.shadowed.labels("failed").inc(len(taken))
-            log.warning("classifier.shadow_failed", error=repr(error))
+            log.warning("classifier.shadow_failed", error=told(error))
 
     async def _answer(self, entries: list[Entry]) -> None:
         live = self._still_wanted(entries)
@@ -242,7 +242,7 @@ class Batcher:
                 entry.future.cancel()
             raise
         except Exception as error:  # whatever it is, the owner of the queue lives on
-            log.warning("classifier.device_failed", error=repr(error))
+            log.warning("classifier.device_failed", error=told(error))
             fail(live, DeviceError(type(error).__name__))
             return
         for entry, answer in zip(live, answers, strict=True):
@@ -251,7 +251,7 @@ class Batcher:
     def _hand_over(self, entry: Entry, answer: Result | Exception) -> None:
         if isinstance(answer, Exception):
             self._metrics.item_errors.inc()
-            log.warning("classifier.text_failed", task=entry.task, error=repr(answer))
+            log.warning("classifier.text_failed", task=entry.task, error=told(answer))
             if entry.task is not Task.PREDICT:
                 fail([entry], DeviceError(type(answer).__name__))
                 return

@@ -47,3 +47,8 @@ class DeadlineError(ModelError):
 
 class DeviceError(ModelError):
     """The model failed on this text, or the device on any; the message names the exception."""
+
+
+def told(error: BaseException) -> str:
+    """For a log, in one line; the `repr` of some errors holds the text that they are about."""
+    return f"{type(error).__name__}: {error}"

@@ -228,7 +228,7 @@ async def _or_refusal(answer: Awaitable[Response]) -> Response:
     except DeviceError as error:
         response = _refusal(424, f"the device failed ({error})", "Backend", 1)
     except Exception as error:  # a fault of ours: the caller is told, it is counted and seen
-        log.exception("classifier.request_failed", error=repr(error))
+        log.exception("classifier.request_failed")
         response = _refusal(500, f"a fault of the server ({type(error).__name__})", "Internal")
     return response
 

@@ -16,6 +16,7 @@ import structlog
 from models import registry, versions
 from models.batching import CAPACITY, Batcher
 from models.classifier import Classifier
+from models.errors import told
 from models.metrics import ClassifierMetrics
 from models.shadow import Shadow
 
@@ -97,7 +98,7 @@ class Service:
                     await self._take_over(make, folder, text_ranker)
             except Exception as error:  # whatever a version does, the current one goes on
                 self.metrics.swaps.labels("failed").inc()
-                log.warning("classifier.version_refused", error=f"{type(error).__name__}: {error}")
+                log.warning("classifier.version_refused", error=told(error))
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _take_over(self, make: Make, folder: Path | None, text_ranker: Path | None) -> None:
