@@ -252,7 +252,7 @@ class Learner:
 
     def sharing(self, arrays: state.Arrays) -> Steps:
         """`shared_state` in steps; what is learned meanwhile may be in it or not."""
-        return state.shared_copying(lambda: self._shared.model, self._shared.items, arrays)
+        return moving.sharing(self._held(), arrays)
 
     def load_shared(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over a shared state.
@@ -262,6 +262,7 @@ class Learner:
         """
         slots = self._shared.slots_of(arrays)  # may make room, and with it another model
         state.load_shared_arrays(self._shared.model, arrays, slots)
+        self._shared.moved = True
         if self.exchange is not None:
             self.exchange.factors.restart()
 

@@ -19,6 +19,8 @@ from online.partition import Partition
 from online.shared import Shared
 from online.steps import Steps
 
+LOOKED_AT_ONCE = 100_000  # some 8 ms
+
 Given = Mapping[str, npt.NDArray[Any]]
 
 
@@ -52,6 +54,7 @@ def loading(
     if exchange is not None:
         part.journal = exchange.journal(partition, position)
     held.partitions[partition] = part
+    shared.moved = True
 
 
 def load_others(shared: Shared, arrays: Given) -> int:
@@ -68,10 +71,34 @@ def dropping(held: Held, partition: int) -> Steps:
     part = held.partitions.pop(partition, None)
     if part is None:
         return
+    held.shared.moved = True
     if held.exchange is not None and part.journal is not None:
         held.exchange.let_go(partition, part.journal)
     else:
         yield from held.shared.replaying(part.histories, _all_users(part), -1)
+
+
+def sharing(held: Held, arrays: state.Arrays) -> Steps:
+    """Copy what belongs to no partition, without recent interactions of users who are not ours.
+
+    Those came with a partition that has left, or with another's shared state. Whoever erases such a
+    user is told his name; here nobody would know it.
+    """
+    shared = held.shared
+    if held.exchange is not None and shared.moved:
+        shared.moved = False
+        yield from _forgetting_others(held)
+    yield from state.shared_copying(lambda: shared.model, shared.items, arrays)
+
+
+def _forgetting_others(held: Held) -> Steps:
+    recent = np.unique(held.shared.model.factors.recent_user)
+    ours = np.zeros(len(recent), bool)
+    for part in list(held.partitions.values()):
+        for first in range(0, part.users.size, LOOKED_AT_ONCE):
+            ours |= np.isin(recent, part.hashes[first : first + LOOKED_AT_ONCE])
+            yield None
+    held.shared.forget_recent(recent[~ours])
 
 
 def _restoring(

@@ -41,6 +41,7 @@ class Shared:
             start: first factors of new items; interests: which items are what users declared.
         model: the arrays that the kernels work on; another tuple whenever something has grown.
         held: the same as one object.
+        moved: partitions came or went since the recent interactions were looked through.
         items_refused: how often an item found no slot because max_items was reached.
         on_new_items: called when items may have been added, before anything is learned from them.
         on_started: called when rows of "e_in" or "e_out" have other first values.
@@ -50,6 +51,7 @@ class Shared:
         self.config = config
         self.items = Ids()
         self.items_refused = 0
+        self.moved = False
         self.on_new_items: Callable[[], None] | None = None
         self.on_started: Callable[[str, I64], None] | None = None
         self.catalogue = Catalogue(FIRST_ROOM)

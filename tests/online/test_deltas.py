@@ -249,6 +249,31 @@ def test_embedding_steps_are_summed_and_the_blends_shared_by_the_root_of_the_wor
     assert np.allclose(a, b, atol=1e-5)
 
 
+def test_a_shared_state_holds_recent_interactions_of_our_own_users_only(
+    make_learner: Make, stream: Any
+) -> None:
+    def known(arrays: Any) -> set[int]:
+        return set(arrays["factors.recent_user"].tolist()) - {0}
+
+    pair = Worker(make_learner, recent=8_192), Worker(make_learner, recent=8_192)
+    one, two = (worker.learner for worker in pair)
+    left, right = halves(stream)
+    left.learn(one, partition=0)
+    right.learn(one, partition=1)
+    both = one.shared_state()
+    ours = set(one._partitions[0].hashes.tolist())
+    theirs = set(one._partitions[1].hashes.tolist()) - {0}
+    assert known(both) & theirs and known(both) & ours
+    pair[0].epochs[1] = 2
+    moved = one.partition_state(1)
+    one.drop_partition(1)
+    assert known(one.shared_state()) == known(both) - theirs
+    assert np.all(one._shared.model.factors.recent[: len(both["factors.recent"])] >= -1)
+    two.load_shared(both)
+    two.load_partition(1, moved)
+    assert known(two.shared_state()) == known(both) & theirs
+
+
 def test_alone_nothing_is_said_of_factors(pair: tuple[Worker, Worker], stream: Any) -> None:
     stream.learn(pair[0].learner)
     assert moved(pair[0]) == []
