@@ -58,7 +58,7 @@ characters ({max_tokens} tokens are read){and_topics}. Made by `springtide train
 - Trunk: {trunk}, frozen (multilingual-e5-small, MIT, 100 languages; 4-bit
   weights read into fp16).
 - Method: {method},
-  seed {seed}, {epochs} epochs over {rows:,} rows, {seconds:.0f} s of training.
+  seed {seed}, {epochs} epochs over {rows:,} rows{of_topics}, {seconds:.0f} s of training.
 - {expert}
 - Files: {size:.2f} MB, adapter in eight bits, n-grams in four, heads in fp16; their SHA-256 stand
   in `manifest.json` and are checked at load.
@@ -117,7 +117,9 @@ held back.
 
 def write_card(folder: Path, manifest: Manifest) -> Path:
     """Write `MODEL_CARD.md` beside the manifest; returns its path."""
-    known = [name for name in manifest.trained_rows if name in ORIGINS]
+    trained = manifest.trained_rows | manifest.topic_rows
+    told = sum(manifest.topic_rows.values())
+    known = [name for name in trained if name in ORIGINS]
     licence_line = (
         "The data sets behind this model are for research only, or state no licence."
         if known
@@ -133,11 +135,12 @@ def write_card(folder: Path, manifest: Manifest) -> Path:
         seed=manifest.seed,
         epochs=manifest.epochs,
         expert=_expert(manifest),
-        rows=sum(manifest.trained_rows.values()),
+        rows=sum(trained.values()),
+        of_topics=f" ({told:,} of them tell topics)" if told else "",
         seconds=manifest.train_seconds,
         size=sum(file.stat().st_size for file in files) / 1e6,
         licence_line=licence_line,
-        origins="\n".join(_origin(name) for name in (*manifest.trained_rows, *manifest.topics)),
+        origins="\n".join(_origin(name) for name in trained | manifest.topics),
         scores="\n".join(score_rows(manifest)),
         plots=_plots(folder),
         topics=_topics(manifest),

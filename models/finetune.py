@@ -1,6 +1,8 @@
 """Fine-tuning on the known sets, or a CSV: from comments to an artifact.
 
-The recipe is the one measured for this trunk (`session` and `methods` hold it). A student keeps
+The recipe is the one measured for this trunk (`session` and `methods` hold it). Topics may be
+trained beside the sentiment: one adapter then serves both, and `topic_training` fits the heads. A
+student keeps
 some of the trunk's layers, evenly spread, and may learn from a teacher's answers beside the labels.
 """
 
@@ -19,9 +21,10 @@ from models.data import LABELS, LabelledSet, load_sets
 from models.methods import Method
 from models.options import AS_MEASURED, Options
 from models.registry import Manifest
-from models.sampling import TrainingRow, draw
+from models.sampling import TrainingRow, draw, draw_topics, topic_counts
 from models.session import MAX_TOKENS, Progress, Session
 from models.stacking import trunk_logits
+from models.topic_data import load_topic_sets
 
 ROWS, EPOCHS = 14_000, 2
 
@@ -32,6 +35,7 @@ def train_sentiment(
     trunk: Path,
     *,
     without: Sequence[str] = (),
+    topics: Path | None = None,
     method: Method = "lora",
     rows: int = ROWS,
     epochs: int = EPOCHS,
@@ -46,8 +50,9 @@ def train_sentiment(
         data: a folder of known sets, or a CSV with the columns text and label.
         trunk: the trunk's folder.
         without: sets to leave out entirely.
+        topics: a folder of known topic sets, or a CSV with the columns text and label.
         method: of `methods`; "head" takes minutes less and is weaker.
-        rows: rows drawn over all sets, by n^0.3.
+        rows: rows drawn over all sets, by n^0.3; those of topics come on top.
         threads: torch threads; None leaves torch's choice.
         options: what else may be switched on, for every method but "head".
         progress: called with (step, steps, mean loss).
@@ -61,6 +66,7 @@ def train_sentiment(
     """
     # Before torch is imported: a wrong path is told at once.
     sets = load_sets(data, without)
+    topic_sets = load_topic_sets(topics) if topics else []
     import torch
 
     if threads is not None:
@@ -69,6 +75,8 @@ def train_sentiment(
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     chosen, counts = draw(sets, rows, generator)
+    topic_rows = topic_counts(topic_sets, sets, len(chosen))
+    chosen += draw_topics(topic_sets, topic_rows, seed)
     lesson, taught_by = _lesson(options.teacher, trunk, chosen)
     session = Session(trunk, chosen, method, options, lesson)
     session.train(epochs, generator, progress)
@@ -86,6 +94,7 @@ def train_sentiment(
         trained_rows=counts,
         scores={},
         sha256=digests,
+        topic_rows=topic_rows,
         layers=session.layers,
         teacher=taught_by,
     )

@@ -88,6 +88,7 @@ class Topic(Struct, frozen=True):
 class Manifest(Struct, frozen=True):
     """What stands in `manifest.json`. `before`: a linear head on the same rows, trunk unchanged;
     `ngrams`: the n-gram expert alone; `topics`: topic heads by the name of their label set;
+    `topic_rows`: of topic sets so many rows the adapter was fitted to beside `trained_rows`;
     `layers`: the trunk's layers that were kept, empty: all; `teacher`: the version learned from."""
 
     format: int
@@ -107,6 +108,7 @@ class Manifest(Struct, frozen=True):
     train_seconds: float = 0.0
     stack: Stack | None = None
     topics: dict[str, Topic] = {}
+    topic_rows: dict[str, int] = {}
     layers: tuple[int, ...] = ()
     teacher: str = ""
 

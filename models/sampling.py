@@ -9,18 +9,25 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from models.data import LabelledSet
+from models.data import LABELS, LabelledSet
+from models.topic_data import TopicSet
 
 EXPONENT = 0.3
 
 
 class TrainingRow(Struct, frozen=True):
-    """A text, its label, and whether its set knows no neutral."""
+    """A text, its label, and whether its set knows no neutral.
+
+    `outputs`: the first of the head that its label set has, and the one behind its last. Sentiment
+    has the first three; label sets of topics stand behind it, and a label counts from 0 over all.
+    """
 
     text: str
     label: int
     two_class: bool
+    outputs: tuple[int, int] = (0, len(LABELS))
 
 
 def quotas(sizes: Sequence[int], total: int) -> list[int]:
@@ -58,4 +65,35 @@ def draw_counts(
             TrainingRow(each.train[index].text, each.train[index].label, each.two_class)
             for index in chosen
         ]
+    return rows
+
+
+def topic_counts(
+    topics: Sequence[TopicSet], sets: Sequence[LabelledSet], drawn: int
+) -> dict[str, int]:
+    """Rows of each topic set beside `drawn` of `sets`: as many for its n^0.3 as those have."""
+    rate = drawn / sum(len(each.train) ** EXPONENT for each in sets)
+    return {
+        each.name: min(len(each.train), round(rate * len(each.train) ** EXPONENT))
+        for each in topics
+    }
+
+
+def topic_places(topic: TopicSet, count: int, seed: int) -> NDArray[np.int64]:
+    """Which `count` of a topic set's training rows an adapter is fitted to, without replacement."""
+    most = min(count, len(topic.train))
+    return np.random.default_rng(seed).choice(len(topic.train), size=most, replace=False)
+
+
+def draw_topics(
+    topics: Sequence[TopicSet], counts: Mapping[str, int], seed: int
+) -> list[TrainingRow]:
+    """So many rows of each topic set, its outputs behind those of the sets before it."""
+    rows: list[TrainingRow] = []
+    first = len(LABELS)
+    for topic in topics:
+        outputs = first, first + len(topic.labels)
+        chosen = (topic.train[at] for at in topic_places(topic, counts[topic.name], seed))
+        rows += [TrainingRow(row.text, first + row.label, False, outputs) for row in chosen]
+        first = outputs[1]
     return rows

@@ -1,12 +1,14 @@
-"""One training run: the trunk as a method changes it, a sentiment head, and encoded rows.
+"""One training run: the trunk as a method changes it, a head, and encoded rows.
 
 The recipe is the one measured for this trunk: AdamW, the rates of `methods` (head 1e-3), weight
 decay .01, 8 % warm-up, linear decay, clipping at 1; bf16 autocast, batches of 2,048 tokens of like
 length, texts cut at 80 tokens; eager attention and no dropout in the trunk (2.4 times as fast on a
 CPU as the defaults).
 
-Rows of a two-class set say nothing about neutral: their neutral logit is set to -1e4 before the
-softmax, so that the loss never pushes it down. Distillation (Hinton, Vinyals, Dean, 1503.02531):
+The head has the three outputs of sentiment and, where topics are trained beside it, those of their
+label sets. A row says nothing about outputs that its set does not know, another label set's or a
+two-class set's neutral: those logits are set to -1e4 before the softmax, so that the loss never
+pushes them down. Distillation (Hinton, Vinyals, Dean, 1503.02531):
 half of the loss is the cross-entropy with a teacher's probabilities, both softened by T = 2; a
 teacher knows how neutral a row of a two-class set is.
 """
@@ -79,7 +81,10 @@ class Session:
         self.ids = [each.ids for each in tokenizer.encode_batch([row.text for row in rows])]
         self.lengths = [len(ids) for ids in self.ids]
         self.labels = torch.tensor([row.label for row in rows])
-        self.mask = torch.zeros(len(rows), len(LABELS))
+        firsts, ends = torch.tensor([row.outputs for row in rows]).T[:, :, None]
+        width = int(ends.max())
+        outputs = torch.arange(width)
+        self.mask = torch.where((firsts <= outputs) & (outputs < ends), 0.0, MASKED)
         self.mask[torch.tensor([row.two_class for row in rows]), NEUTRAL] = MASKED
         self.trunk = load_trunk(trunk)
         self.layers = spread(self.trunk.config.num_hidden_layers, options.layers)
@@ -87,10 +92,10 @@ class Session:
             keep_layers(self.trunk, self.layers)
         self.lesson = None if lesson is None else torch.from_numpy(lesson)
         self.pad_id = pad_id(self.trunk)
-        self.head = torch.nn.Linear(hidden_size(self.trunk), len(LABELS))
-        self.weights_of_labels = torch.ones(len(LABELS))
+        self.head = torch.nn.Linear(hidden_size(self.trunk), width)
+        self.weights_of_labels = torch.ones(width)
         if options.class_weights:
-            self.weights_of_labels = torch.tensor(balanced([r.label for r in rows], len(LABELS)))
+            self.weights_of_labels = torch.tensor(balanced([r.label for r in rows], width))
         self.trunk = methods.prepared(self.trunk, method, options.frozen_layers)
         self.trunk.to(self.device)
         self.head.to(self.device)
@@ -114,7 +119,7 @@ class Session:
         return vectors.float()
 
     def loss(self, vectors: torch.Tensor, batch: Sequence[int]) -> torch.Tensor:
-        """Cross-entropy over the classes that each row's set knows, and with the teacher's."""
+        """Cross-entropy over the outputs that each row's set knows, and with the teacher's."""
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -128,7 +133,7 @@ class Session:
         if self.lesson is None:
             return told
         shares = (self.lesson[index].to(self.device) / SOFTENED).softmax(1)
-        taught = SOFTENED**2 * cross_entropy(logits / SOFTENED, shares)
+        taught = SOFTENED**2 * cross_entropy(logits[:, : len(LABELS)] / SOFTENED, shares)
         return TAUGHT * taught + (1 - TAUGHT) * told
 
     def train_trunk(self, epochs: int, generator: np.random.Generator, progress: Progress) -> None:
@@ -253,5 +258,8 @@ class Session:
         return (said, {}, tensors) if self.method == "full" else (said, tensors, {})
 
     def heads(self) -> dict[str, torch.Tensor]:
-        """The head's tensors."""
-        return {f"sentiment.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        """The sentiment head's tensors. Topic heads are fitted later, to all of their rows."""
+        return {
+            f"sentiment.{name}": tensor[: len(LABELS)]
+            for name, tensor in self.head.state_dict().items()
+        }

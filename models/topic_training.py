@@ -2,14 +2,15 @@
 
 Vectors are computed once, then a head is a multinomial logistic regression, a matter of seconds.
 Its ridge penalty, the passes of its n-gram expert, the expert's weight and the temperature are
-chosen by log-loss on training rows held back from both; then head and expert are fitted again on
-all training rows. No setting sees a test row.
+chosen by log-loss on training rows held back from both, and from the adapter where that was fitted
+to topics too; then head and expert are fitted again on all training rows. No setting sees a test
+row.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ from models.measures import score_labels
 from models.ngrams import NGrams, softmax
 from models.ngrams_training import train_table
 from models.registry import Manifest, Scores, Stack, Topic
+from models.sampling import topic_places
 from models.stacking import candidates
 from models.topic_data import TopicSet
 from models.topics import TopicHead, load_topics, save_topics
@@ -78,7 +80,8 @@ def add_topics(
         return vectors_of(classifier, texts, lambda: progress(next(done), total))
 
     for each in sets:
-        head = train_head(each, read(each.train), seed)
+        shown = topic_places(each, manifest.topic_rows.get(each.name, 0), manifest.seed)
+        head = train_head(each, read(each.train), seed, set(shown.tolist()))
         test = read(each.test)
         heads[each.name] = head
         topics[each.name] = Topic(
@@ -117,16 +120,21 @@ def vectors_of(
     return found
 
 
-def train_head(rows: TopicSet, vectors: NDArray[np.float32], seed: int) -> TopicHead:
+def train_head(
+    rows: TopicSet, vectors: NDArray[np.float32], seed: int, shown: Set[int] = frozenset()
+) -> TopicHead:
     """A head for one label set.
 
     Args:
         vectors: of the training rows, float32[rows, hidden].
+        shown: places of the rows that the adapter was fitted to; none of them is held back.
     """
     labels = np.array([row.label for row in rows.train])
     texts = [row.text for row in rows.train]
     order = np.random.default_rng(seed).permutation(len(labels))
-    held, rest = np.split(order, [int(HELD_SHARE * len(order))])
+    new = [at for at in order.tolist() if at not in shown]
+    held = np.array(new[: int(HELD_SHARE * len(order))], np.int64)
+    rest = order[~np.isin(order, held)]
     chosen = Settings(RIDGE, 0, Stack(0.0, 1.0))
     if len(held) >= FEWEST:
         chosen = _choose(texts, labels, vectors, held, rest, len(rows.labels), seed)

@@ -35,6 +35,7 @@ class Plan(Struct, frozen=True):
     out: Path
     trunk: Path
     without: tuple[str, ...] = ()
+    topics: Path | None = None
     method: Method = "lora"
     rows: int = ROWS
     epochs: int = EPOCHS
@@ -67,7 +68,7 @@ def run(plan: Plan, watcher: Watcher) -> Manifest:
     if plan.probe and plan.method != "head":
         with tempfile.TemporaryDirectory(prefix="springtide-probe-") as scratch:
             probe = msgspec.structs.replace(
-                plan, out=Path(scratch), method="head", options=AS_MEASURED
+                plan, out=Path(scratch), topics=None, method="head", options=AS_MEASURED
             )
             _, sets, _ = _train(probe, watcher, "frozen trunk")
             before = scores_of(_measure(probe, sets, watcher, "test, frozen trunk"))
@@ -147,6 +148,7 @@ def _train(plan: Plan, watcher: Watcher, name: str) -> tuple[Manifest, list[Labe
         plan.out,
         plan.trunk,
         without=plan.without,
+        topics=plan.topics,
         method=plan.method,
         rows=plan.rows,
         epochs=plan.epochs,

@@ -29,6 +29,10 @@ def sentiment(
     without: Annotated[
         list[str] | None, typer.Option(help="A set to leave out; may be given again.")
     ] = None,
+    topics: Annotated[
+        Path | None,
+        typer.Option(help="Fit the adapter to topics too: a CSV with text,label, or known sets."),
+    ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows drawn over all sets, by n^0.3.")] = 14_000,
     epochs: Annotated[int, typer.Option(min=1, help="Times over the rows.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the draw and of the weights.")] = 0,
@@ -81,6 +85,8 @@ def sentiment(
 
       springtide train sentiment --data my_comments.csv --method full --layers 6 --teacher my-model
 
+      springtide train sentiment --data ../shared/data --topics ../shared/data --out both
+
     Then serve it: SPRINGTIDE_MODEL=my-model springtide classifier
     """
     from models.errors import ModelError
@@ -99,6 +105,7 @@ def sentiment(
             out=out,
             trunk=trunk_folder(cache_dir or default_cache_dir()),
             without=tuple(without or ()),
+            topics=topics,
             method=method,
             rows=rows,
             epochs=epochs,
