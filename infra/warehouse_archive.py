@@ -176,7 +176,7 @@ class ArchiveWriter:
 
     def _look_up(self, streams: Sequence[Stream]) -> None:
         """Read what is archived of them, and what no former owner adds to any more."""
-        if not self._given:
+        if not self._given or not self.certain():  # the fence would hurt who is
             raise UncertainError("partitions are being handed out anew")
         changes = self._changes
         fence(self._warehouse, streams)
@@ -229,11 +229,11 @@ class ArchiveWriter:
             with self._lock:
                 if all(block is not first for block in self._blocks):
                     return 0  # dropped meanwhile
-                self._doubtful = True
+                before, self._doubtful = self._doubtful, True
             try:
                 sent = self._insert(first)
-            except UncertainError:  # nothing was sent
-                self._doubtful = False
+            except UncertainError:  # nothing was sent this time
+                self._doubtful = before
                 raise
             self._doubtful = False
             return sent

@@ -238,7 +238,8 @@ class Warehouse:
 
 def _send_if_sure(local: Any, send: Callable[..., int], *rows: Any, **options: Any) -> int:
     """The driver calls it when the server has said that it waits for an insert's rows."""
-    if not local.may_send():
+    may_send = getattr(local, "may_send", None)
+    if may_send is None or not may_send():  # None: `close` came in between
         raise UncertainError("Kafka has not confirmed lately that the partitions are ours")
     return send(*rows, **options)
 

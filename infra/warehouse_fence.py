@@ -17,6 +17,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from infra.telemetry import get_logger
 from infra.warehouse_blocks import Stream
@@ -24,7 +25,8 @@ from infra.warehouse_client import Warehouse, WarehouseError
 
 log = get_logger("archive")
 
-COMMIT_SECONDS = 1.0  # what is at its very end may still come; what waits for its client is killed
+# What has rows may be at its very end, and is waited for; what has none waits for its client.
+COMMIT_SECONDS, CLIENT_SECONDS = 30.0, 1.0
 POLL_SECONDS = 0.05
 
 
@@ -46,16 +48,23 @@ def fence(warehouse: Warehouse, streams: Iterable[Stream]) -> None:
     )
     try:
         warehouse.query(f"KILL QUERY WHERE {where} ASYNC", given)
-        until = time.monotonic() + COMMIT_SECONDS
-        while time.monotonic() < until:
-            found = warehouse.query(
-                f"SELECT count() AS n FROM system.processes WHERE {where}", given
-            )
-            if not found[0]["n"]:
-                return
-            time.sleep(POLL_SECONDS)
+        left = _wait(warehouse, where, given)
     except WarehouseError as error:  # such as: this user may not
         log.warning("clickhouse.unfenced", error=str(error))
+    else:
+        if left:
+            log.warning("clickhouse.unfenced", error=f"{left} inserts are killed and not gone")
+
+
+def _wait(warehouse: Warehouse, where: str, given: dict[str, Any]) -> int:
+    began = time.monotonic()
+    counts = "SELECT count() AS n, countIf(written_rows > 0) AS ending FROM system.processes"
+    while True:
+        (found,) = warehouse.query(f"{counts} WHERE {where}", given)
+        most = COMMIT_SECONDS if found["ending"] else CLIENT_SECONDS
+        if not found["n"] or time.monotonic() - began > most:
+            return int(found["n"])
+        time.sleep(POLL_SECONDS)
 
 
 def _ours(database: str) -> str:

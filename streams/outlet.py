@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 from infra.security import kafka_client
 from infra.telemetry import get_logger
+from streams.fatal import or_die
 
 log = get_logger("outlet")
 
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+ABANDON_SECONDS = 5.0
 
 
 class Outgoing(NamedTuple):
@@ -28,13 +30,13 @@ class Outlet:
 
     A record may be written twice after a lost answer; every reader of these topics knows a
     repeat by its source offset or fingerprint. A producer whose tasks have ended is started anew:
-    aiokafka's end with the first error that it does not expect, and every later send fails.
+    aiokafka's end with the first error that it does not expect, and whoever waits would wait on.
     """
 
     def __init__(self, kafka_url: str) -> None:
         self._connection = kafka_client(kafka_url)
         self._producer: Any = None
-        self._renewing = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect."""
@@ -49,9 +51,12 @@ class Outlet:
         )
         await producer.start()
         self._producer = producer
+        self._watching = asyncio.create_task(or_die(self._watch(producer)))
 
     async def stop(self) -> None:
         """Send what is buffered, then disconnect."""
+        if self._watching is not None:
+            self._watching.cancel()
         if self._producer is not None:
             await self._producer.stop()
 
@@ -66,27 +71,26 @@ class Outlet:
                 attempt += 1
                 log.warning("outlet.retry", records=len(left), wait_seconds=wait)
                 await asyncio.sleep(wait)
-                await self._renew_if_ended()
 
-    async def _renew_if_ended(self) -> None:
+    async def _watch(self, producer: Any) -> None:
+        """Until one of its tasks ends; then, unless it was stopped, start another one."""
+        tasks = producer._sender.sender_task, producer.client._sync_task
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        errors = [task.exception() for task in ended if not task.cancelled()]
+        if any(errors):
+            log.error("outlet.renewed", error=repr(errors[0]))
+            await _abandon(producer)
+            await self._start_again()
+
+    async def _start_again(self) -> None:
         from aiokafka.errors import KafkaError
 
-        async with self._renewing:  # several may find it ended
-            old = self._producer
-            error = _ended_with(old)
-            if error is None:
-                return
-            log.error("outlet.renewed", error=repr(error))
-            # Whoever waits for the old one gets an error, and tries again.
-            old._message_accumulator.fail_all(KafkaError(repr(error)))
-            await asyncio.gather(old._sender.close(), return_exceptions=True)
-            await asyncio.gather(old.stop(), return_exceptions=True)
-            while True:
-                try:
-                    return await self.start()
-                except KafkaError as away:
-                    log.warning("outlet.retry", error=repr(away), wait_seconds=RETRY_SECONDS[-1])
-                    await asyncio.sleep(RETRY_SECONDS[-1])
+        while True:
+            try:
+                return await self.start()
+            except KafkaError as away:
+                log.warning("outlet.retry", error=repr(away), wait_seconds=RETRY_SECONDS[-1])
+                await asyncio.sleep(RETRY_SECONDS[-1])
 
     async def _attempt(self, records: list[Outgoing]) -> list[Outgoing]:
         """Try every record once; those without an acknowledgement come back."""
@@ -115,10 +119,18 @@ class Outlet:
         return failed
 
 
-def _ended_with(producer: Any) -> BaseException | None:
-    """What a task of the producer's could not go on after; None: they go on, or were stopped."""
-    for task in (producer._sender.sender_task, producer.client._sync_task):
-        if task is not None and task.done() and not task.cancelled() and task.exception():
-            error: BaseException = task.exception()
-            return error
-    return None
+async def _abandon(producer: Any) -> None:
+    """Whoever waits for it gets an error, and tries again with another one."""
+    from aiokafka.errors import KafkaError
+
+    error = KafkaError("the producer has ended")
+    producer._message_accumulator.fail_all(error)
+    client, waited_for = producer.client, producer.client._md_update_fut
+    if waited_for is None or waited_for.done():  # who asks for metadata from now on waits for it
+        waited_for = client._md_update_fut = asyncio.get_running_loop().create_future()
+    waited_for.set_exception(error)
+    waited_for.exception()  # nobody need have waited
+    if client._sync_task is not None and client._sync_task.done():
+        client._sync_task = None  # else its error would keep the connections open
+    for close in (producer._sender.close, producer.stop):
+        await asyncio.gather(asyncio.wait_for(close(), ABANDON_SECONDS), return_exceptions=True)

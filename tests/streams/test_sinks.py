@@ -41,7 +41,7 @@ class Doubtful(Warehouse):
         return []
 
     def query(self, *_: Any) -> list[dict[str, Any]]:
-        return [{"n": 0}]
+        return [{"n": 0, "ending": 0}]
 
     def insert(self, *_: Any, **__: Any) -> int:
         self.attempts += 1
