@@ -6,6 +6,7 @@ of CPU every time, some hundred times a second.
 
 from __future__ import annotations
 
+import time
 from random import shuffle
 from typing import Any
 
@@ -13,19 +14,43 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from streams.fetch_wire import QuickFetch, quick
 
+MOST_WAIT_MS = 100
+
+
+class Waits:
+    """How long a node may hold a fetch that finds nothing.
+
+    Tansu looks through all that it holds, and answers with what it has found when the time is
+    over: one that is too short brings a batch at a time, however many there are. So it is twice
+    what the last fetch took beyond it, and at least the setting. A Kafka answers as soon as
+    something is there, whatever it is.
+    """
+
+    def __init__(self, least_ms: int) -> None:
+        self._least = least_ms
+        self._asked: dict[Any, tuple[float, int]] = {}
+
+    def next_ms(self, node: Any, now: float) -> int:
+        """For the fetch that is sent to the node now, monotonic seconds."""
+        began, wait = self._asked.get(node, (now, 0))
+        beyond = (now - began) * 1000 - wait
+        wait = max(self._least, min(MOST_WAIT_MS, round(2 * beyond)))
+        self._asked[node] = now, wait
+        return wait
+
 
 def install(fetcher: Any) -> None:
     """Make aiokafka's fetcher plan like this."""
-    usual = fetcher._get_actions_per_node
+    usual, waits = fetcher._get_actions_per_node, Waits(fetcher._fetch_max_wait_ms)
 
     def planned(assignment: Any) -> Any:
-        found = _planned(fetcher, assignment)
+        found = _planned(fetcher, assignment, waits)
         return quick(usual(assignment)) if found is None else found
 
     fetcher._get_actions_per_node = planned
 
 
-def _planned(fetcher: Any, assignment: Any) -> Any:
+def _planned(fetcher: Any, assignment: Any, hold: Waits) -> Any:
     """As aiokafka's, for when there is nothing but to fetch or to wait; None: ask aiokafka.
 
     A node is left alone while it has a fetch, or while something that it sent was not taken.
@@ -53,13 +78,18 @@ def _planned(fetcher: Any, assignment: Any) -> Any:
             return None
         of_topic = asked.setdefault(node, {}).setdefault(tp.topic, [])
         of_topic.append((tp.partition, state.position, most))
-    fetches = [(node, _request(fetcher, topics)) for node, topics in asked.items()]
+    now = time.monotonic()
+    fetches = [
+        (node, _request(fetcher, topics, hold.next_ms(node, now))) for node, topics in asked.items()
+    ]
     return fetches, {}, min(waits.values(), default=fetcher._fetcher_timeout), False, []
 
 
-def _request(fetcher: Any, topics: dict[str, list[tuple[int, int, int]]]) -> FetchRequest:
+def _request(
+    fetcher: Any, topics: dict[str, list[tuple[int, int, int]]], wait_ms: int
+) -> FetchRequest:
     return QuickFetch(
-        fetcher._fetch_max_wait_ms,
+        wait_ms,
         fetcher._fetch_min_bytes,
         fetcher._fetch_max_bytes,
         fetcher._isolation_level,

@@ -92,3 +92,13 @@ def test_each_partition_is_asked_for_first_at_times() -> None:
             ((_, partitions),) = request.prepare(KAFKA).topics
             firsts.add(partitions[0][0])
     assert firsts == {0, 1, 2, 3}
+
+
+def test_a_broker_that_takes_long_to_look_is_given_the_time() -> None:
+    waits = fetch_plan.Waits(3)
+    assert waits.next_ms(1, 10.0) == 3
+    assert waits.next_ms(1, 10.004) == 3  # 1 ms beyond
+    assert waits.next_ms(1, 10.027) == 40  # 20 ms beyond
+    assert waits.next_ms(1, 10.072) == 10  # 5 ms beyond
+    assert waits.next_ms(2, 10.072) == 3
+    assert waits.next_ms(1, 12.0) == fetch_plan.MOST_WAIT_MS  # what it brought was long in hand
