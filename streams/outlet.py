@@ -77,8 +77,9 @@ class Outlet:
         tasks = producer._sender.sender_task, producer.client._sync_task
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         errors = [task.exception() for task in ended if not task.cancelled()]
-        if any(errors):
-            log.error("outlet.renewed", error=repr(errors[0]))
+        error = next((each for each in errors if each is not None), None)
+        if error is not None:
+            log.error("outlet.renewed", error=repr(error))
             await _abandon(producer)
             await self._start_again()
 

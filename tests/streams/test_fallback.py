@@ -141,6 +141,18 @@ def test_a_silent_server_is_bridged_after_patience_and_left_alone_as_long_as_it_
     assert {answer.version for answer in served} == {"the-model"}
 
 
+async def told(server: Server) -> list[Answer]:
+    """What a client of little patience makes of the server's answers."""
+    runner = await server.start()
+    client = ClassifierClient(server.url, fallback(), patience=0.2)
+    await client.start()
+    try:
+        return await client.predict(TEXTS)
+    finally:
+        await client.stop()
+        await runner.cleanup()
+
+
 @pytest.mark.parametrize(
     "odd",
     [
@@ -152,32 +164,11 @@ def test_a_silent_server_is_bridged_after_patience_and_left_alone_as_long_as_it_
     ],
 )
 def test_an_answer_of_another_shape_is_none(odd: Any) -> None:
-    async def go() -> list[Answer]:
-        server = Server(full=False)
-        runner = await server.start()
-        server.odd = odd
-        client = ClassifierClient(server.url, fallback(), patience=0.2)
-        await client.start()
-        try:
-            return await client.predict(TEXTS)
-        finally:
-            await client.stop()
-            await runner.cleanup()
-
-    answers = asyncio.run(go())
+    server = Server(full=False)
+    server.odd = odd
+    answers = asyncio.run(told(server))
     assert [answer.version.endswith("-ngrams") for answer in answers] == [True] * 3
 
 
 def test_a_server_that_says_nothing_of_itself_that_can_be_read_is_none() -> None:
-    async def go() -> list[Answer]:
-        server = Server(full=False, info="<html>")
-        runner = await server.start()
-        client = ClassifierClient(server.url, fallback(), patience=0.2)
-        await client.start()
-        try:
-            return await client.predict(TEXTS)
-        finally:
-            await client.stop()
-            await runner.cleanup()
-
-    assert len(asyncio.run(go())) == len(TEXTS)
+    assert len(asyncio.run(told(Server(full=False, info="<html>")))) == len(TEXTS)
