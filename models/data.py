@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -96,43 +97,59 @@ def load_sets(data: Path, without: Sequence[str] = ()) -> list[LabelledSet]:
 
 
 def read_csv(path: Path) -> LabelledSet:
-    """A CSV of one's own; one row in ten is kept for the test.
+    """A CSV of one's own; one row in ten is kept for the test, rows without a label are left out.
 
     Labels: 0/1, 0/1/2, -1/0/1, or words that begin with neg, neu, pos.
 
     Raises:
-        DataError: a column is missing, a label is not understood, or no row is left.
+        DataError: a column is missing, a label is not understood, or no row is left of what cannot
+            be done without: negative and positive ones to train on, and any to test.
     """
-    rows = list(read_columns(path, "text", "label"))
-    reading = label_reading({label for _, label in rows})
-    pairs = ((text, reading(label)) for text, label in rows)
-    train, test = split(pairs, OWN_TEST_SHARE)
-    if not train:
-        raise DataError(f"{path} holds no row that can be trained on")
+    known = [(text, label) for text, label in read_columns(path, "text", "label") if label.strip()]
+    reading = label_reading({label for _, label in known})
+    train, test = split(((text, reading(label)) for text, label in known), OWN_TEST_SHARE)
     two_class = all(comment.label != NEUTRAL for comment in (*train, *test))
-    return LabelledSet(path.name, two_class, train, test)
+    found = _without_test_texts([LabelledSet(path.name, two_class, train, test)])[0]
+    for label in (NEGATIVE, POSITIVE):
+        if all(comment.label != label for comment in found.train):
+            raise DataError(f"{path} has no {LABELS[label]} row that can be trained on")
+    if not found.test:
+        raise DataError(
+            f"{path}: none of its {len(found.train)} rows is a test row, which one in ten is by "
+            "its text: give more rows"
+        )
+    return found
 
 
 def label_reading(labels: set[str]) -> Callable[[str], int]:
-    """How the labels of a column read as negative, neutral, positive.
+    """How the labels of a column read as negative, neutral, positive; 1.0 reads as 1.
 
     Raises:
-        DataError: the labels are none of the known kinds.
+        DataError: the labels are none of the known kinds, or of two of them.
     """
     kinds = (
         ({"0", "1"}, {"0": NEGATIVE, "1": POSITIVE}),
         ({"0", "1", "2"}, {"0": NEGATIVE, "1": NEUTRAL, "2": POSITIVE}),
         ({"-1", "0", "1"}, {"-1": NEGATIVE, "0": NEUTRAL, "1": POSITIVE}),
     )
-    plain = {label.strip().lower() for label in labels}
+    plain = {_plain(label) for label in labels}
+    if plain == {"1", "2"}:
+        raise DataError(
+            "labels 1 and 2 alone are read in two ways: use negative, neutral, positive"
+        )
     for allowed, numbers in kinds:
         if plain and plain <= allowed:
-            return lambda label, numbers=numbers: numbers[label.strip()]  # type: ignore[misc]
+            return lambda label, numbers=numbers: numbers[_plain(label)]  # type: ignore[misc]
     words = {"neg": NEGATIVE, "neu": NEUTRAL, "pos": POSITIVE}
     odd = sorted(label for label in plain if label[:3] not in words)
     if odd or not plain:
         raise DataError(f"labels not understood: {odd[:3]}; use negative, neutral, positive")
-    return lambda label: words[label.strip().lower()[:3]]
+    return lambda label: words[_plain(label)[:3]]
+
+
+def _plain(label: str) -> str:
+    # Whole numbers of a column that has gaps are written 1.0 by pandas.
+    return label.strip().lower().removesuffix(".0")
 
 
 def test_share(path: Path) -> float:
@@ -210,7 +227,7 @@ def read_columns(path: Path, text_column: str, label_column: str) -> Iterator[tu
                     f"{path} has no column {min(missing)!r}, it has {', '.join(columns)}"
                 )
             yield from ((row[text_column] or "", row[label_column] or "") for row in table)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 

@@ -51,7 +51,8 @@ def read_topic_file(path: Path, label_column: str, text_column: str = "text") ->
     """A CSV of one's own; one row in ten is kept for the test, and its name names the label set.
 
     Raises:
-        DataError: a column is missing, no row is left, or there are fewer than two topics.
+        DataError: a column is missing, no row is left to train on or to test, or there are fewer
+            than two topics.
     """
     rows = _labelled(path, text_column, label_column)
     name = path.name.removesuffix(".gz").removesuffix(".csv")
@@ -101,4 +102,6 @@ def _without_test_texts(found: TopicSet) -> TopicSet:
     train = tuple(row for row in found.train if row.text.casefold() not in held_out)
     if not train:
         raise DataError(f"{found.name} holds no row that can be trained on")
+    if not found.test:
+        raise DataError(f"{found.name}: none of its {len(train)} rows is a test row: give more")
     return TopicSet(found.name, found.labels, train, found.test)

@@ -12,6 +12,7 @@ from models.data import (
     POSITIVE,
     SOURCES,
     LabelledSet,
+    in_test_part,
     label_reading,
     load_sets,
     read_csv,
@@ -39,10 +40,50 @@ def test_the_split_follows_the_text_not_the_order(tmp_path: Path) -> None:
 
 
 def test_rows_with_nothing_to_read_are_left_out(tmp_path: Path) -> None:
-    found = read_csv(
-        write(tmp_path / "a.csv", [("", "neg"), ("😀", "pos"), ("good book", "pos")] * 9)
-    )
-    assert {c.text for c in (*found.train, *found.test)} == {"good book"}
+    kept = [(f"book {i}", ("neg", "pos")[i % 2]) for i in range(60)]
+    rows = [*kept, ("", "neg"), ("😀", "pos"), ("no label", ""), ("nor here", " ")]
+    found = read_csv(write(tmp_path / "a.csv", rows))
+    assert {c.text for c in (*found.train, *found.test)} == {text for text, _ in kept}
+
+
+def test_no_text_is_on_both_sides_however_it_is_written(tmp_path: Path) -> None:
+    rows = [
+        (form.format(i), ("neg", "pos")[i % 2])
+        for i in range(200)
+        for form in (
+            "Lesson {}, good",
+            "LESSON {}, good",
+            "ｌesson {}, good",
+            "lesson\t{}, goo\u200bd",
+        )
+    ]
+    found = read_csv(write(tmp_path / "a.csv", rows))
+    held_out = {c.text.casefold() for c in found.test}
+    assert len(held_out) > 40
+    assert not held_out & {c.text.casefold() for c in found.train}
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (("pos", "pos"), "no negative row"),
+        (("neu", "neg"), "no positive row"),
+        (("1", "2"), "in two ways"),
+    ],
+)
+def test_a_file_that_teaches_no_side_or_does_not_say_which_is_refused(
+    tmp_path: Path, labels: tuple[str, str], expected: str
+) -> None:
+    rows = [(f"comment {i}", labels[i % 2]) for i in range(90)]
+    with pytest.raises(DataError, match=expected):
+        read_csv(write(tmp_path / "a.csv", rows))
+
+
+def test_a_file_without_a_test_row_is_refused_before_the_training(tmp_path: Path) -> None:
+    texts = [text for text in map(str, range(90)) if not in_test_part(text, 0.1)]
+    rows = [(text, ("neg", "pos")[at % 2]) for at, text in enumerate(texts[:4])]
+    with pytest.raises(DataError, match="none of its 4 rows is a test row"):
+        read_csv(write(tmp_path / "a.csv", rows))
 
 
 def test_a_gzip_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
@@ -58,6 +99,7 @@ def test_a_gzip_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
         ({"0", "1"}, ("0", NEGATIVE), ("1", POSITIVE)),
         ({"0", "1", "2"}, ("1", NEUTRAL), ("2", POSITIVE)),
         ({"-1", "0", "1"}, ("-1", NEGATIVE), ("0", NEUTRAL)),
+        ({"0.0", "1.0", "2.0"}, ("0.0", NEGATIVE), ("1.0", NEUTRAL)),
         ({"Negative", " neu", "POS"}, ("Negative", NEGATIVE), (" neu", NEUTRAL)),
     ],
 )
@@ -80,6 +122,10 @@ def test_labels_nobody_understands_are_an_error(
 def test_missing_columns_files_and_sets_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'label'"):
         read_csv(write(tmp_path / "a.csv", [("a", "b")], header=("text", "stars")))
+    broken = tmp_path / "broken.csv.gz"
+    broken.write_bytes(gzip.compress(b"text,label\n" + b"good,1\n" * 5_000)[:30] + b"\xff" * 99)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_csv(broken)
     with pytest.raises(DataError, match="does not exist"):
         load_sets(tmp_path / "nowhere")
     with pytest.raises(DataError, match="none of the known sets"):
