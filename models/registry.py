@@ -11,6 +11,7 @@ carries the SHA-256 of every file, so that an altered or half-copied artifact is
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +22,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from models.durable import write_document
 from models.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ LAYERS = "layers.safetensors"
 SCALE = ".scale"  # ends the name of an eight-bit tensor's scales
 LARGEST = 127
 USUAL = 100  # grams of a text
+KIND = re.compile(r"[a-z-]+")  # it begins a version, which names a folder
 
 
 class Adapter(Struct, frozen=True):
@@ -165,18 +168,16 @@ def version_of(folder: Path) -> str:
     """The version of an artifact of any kind.
 
     Raises:
-        ArtifactError: as `read_manifest`.
+        ArtifactError: as `read_manifest`, or its kind is no word.
     """
     manifest = read_checked(folder, Files, SENTIMENT)
+    if not KIND.fullmatch(manifest.kind):
+        raise ArtifactError(f"{folder / MANIFEST}: {manifest.kind!r} is no kind of artifact")
     return f"{manifest.kind}-{of_files(manifest.sha256)}"
 
 
 def kind_of(folder: Path) -> str:
-    """What an artifact was trained to be.
-
-    Raises:
-        ArtifactError: as `read_manifest`.
-    """
+    """What an artifact was trained to be; raises as `version_of`."""
     return read_checked(folder, Files, SENTIMENT).kind
 
 
@@ -195,17 +196,27 @@ def read_checked(folder: Path, kind: type[M], trained: str) -> M:
         raise ArtifactError(f"{path} has format {manifest.format}, this version reads {FORMAT}")
     for name, digest in manifest.sha256.items():
         file = folder / name
+        if Path(name).name != name:  # it would be read wherever it is
+            raise ArtifactError(f"{path} names a file outside of {folder}: {name}")
         if not file.is_file() or sha256(file) != digest:
             raise ArtifactError(f"{file} is missing or altered: copy or train the artifact again")
     return manifest
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors file, in fp32 on the CPU; what is in eight bits is scaled."""
+    """Tensors of a safetensors file, in fp32 on the CPU; what is in eight bits is scaled.
+
+    Raises:
+        ArtifactError: it is no such file.
+    """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    found = {name: tensor.float() for name, tensor in load_file(path).items()}
+    try:
+        found = {name: tensor.float() for name, tensor in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from None
     one = torch.ones(())
     return {
         name: tensor * found.get(name + SCALE, one)
@@ -222,14 +233,19 @@ def write_tensors(
 ) -> dict[str, str]:
     """Write the adapter in eight bits, heads and layers in fp16; returns file name -> SHA-256.
 
-    Adapter and layers are written where there are any.
+    Adapter and layers are written where there are any. What stood here goes once all is written.
+
+    Raises:
+        ArtifactError: there is no room for them, or they may not be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {HEADS: _halves(heads)}
     files |= {ADAPTER: _in_eight_bits(adapter)} if adapter else {}
     files |= {LAYERS: _halves(layers)} if layers else {}
     for name, tensors in files.items():
-        save_tensors(folder / name, tensors)
+        save_tensors(folder / f".{name}", tensors)
+    for name in files:
+        (folder / f".{name}").replace(folder / name)
     for name in {ADAPTER, LAYERS, NGRAMS, TOPICS} - set(files):  # of an earlier artifact here
         (folder / name).unlink(missing_ok=True)
     return {name: sha256(folder / name) for name in files}
@@ -238,11 +254,20 @@ def write_tensors(
 def save_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """A safetensors file that servers, which run as others, can read."""
+    """A safetensors file that servers, which run as others, can read.
+
+    Raises:
+        ArtifactError: there is no room for it, or it may not be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    save_file(dict(tensors), path, metadata)
-    path.chmod(0o644)  # safetensors makes files that only their owner can read
+    try:
+        save_file(dict(tensors), path, metadata)
+        path.chmod(0o644)  # safetensors makes files that only their owner can read
+    except (OSError, SafetensorError) as error:
+        path.unlink(missing_ok=True)
+        raise ArtifactError(f"{path} cannot be written: {error}") from None
 
 
 def _halves(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -266,8 +291,7 @@ def _in_eight_bits(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 def write_manifest(folder: Path, manifest: Struct) -> None:
     """Write `manifest.json`, last of all: without it the folder is no artifact."""
-    encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    (folder / MANIFEST).write_bytes(encoded + b"\n")
+    write_document(folder / MANIFEST, manifest)
 
 
 def sha256(path: Path) -> str:

@@ -88,7 +88,7 @@ def save_topics(folder: Path, heads: Mapping[str, TopicHead]) -> Path:
         if head.ngrams is not None:
             table = head.ngrams.tensors()
             tensors |= {f"{name}/{EXPERT}{key}": each for key, each in table.items()}
-    path = folder / TOPICS
-    save_file(tensors, path)
-    path.chmod(0o644)  # safetensors makes files that only their owner can read
-    return path
+    scratch = folder / f".{TOPICS}"  # without room for it the former heads stay
+    save_file(tensors, scratch)
+    scratch.chmod(0o644)  # safetensors makes files that only their owner can read
+    return scratch.replace(folder / TOPICS)

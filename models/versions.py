@@ -1,25 +1,29 @@
 """Versions: a folder of artifacts under their versions, and a pointer to the one that serves.
 
 `pointer.json` names the version that serves, those that served before, and one that runs in its
-shadow. It is replaced in one step, after the artifact it names is whole, so that whoever reads it
-at any moment finds a complete artifact. Wherever an artifact's folder is asked for
+shadow. It is replaced in one step, after the artifact it names is whole and on the disk, so that
+whoever reads it at any moment finds a complete artifact. Who changes it holds `.lock`: two at once
+take turns. All versions of a folder are of one kind. Wherever an artifact's folder is asked for
 (SPRINGTIDE_MODEL, --model), such a folder stands for its current version.
 """
 
 from __future__ import annotations
 
-import os
+import fcntl
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from models import registry
+from models.durable import settle, write_document
 from models.errors import ArtifactError
 
-POINTER = "pointer.json"
+POINTER, LOCK = "pointer.json", ".lock"
 
 
 class Pointer(Struct, frozen=True):
@@ -31,11 +35,13 @@ class Pointer(Struct, frozen=True):
 
 
 class Version(Struct, frozen=True):
-    """One artifact in the folder, of any kind; `role`: current, shadow, previous or empty."""
+    """One artifact in the folder, of any kind; `role`: current, shadow, previous or empty;
+    `problem`: why it cannot be used, empty where it can."""
 
     version: str
     role: str
     folder: Path
+    problem: str = ""
 
 
 def resolved(folder: Path | None) -> Path:
@@ -78,20 +84,31 @@ def read_pointer(folder: Path) -> Pointer:
 
 
 def listed(folder: Path) -> list[Version]:
-    """Every version, the current one first, whole ones only.
+    """Every version, the current one first, those that are missing or altered among them.
 
     Raises:
-        ArtifactError: nothing was promoted yet, or a version is altered.
+        ArtifactError: nothing was promoted yet.
     """
     pointer = read_pointer(folder)
     roles = dict.fromkeys(pointer.previous, "previous")
     roles |= {pointer.shadow: "shadow", pointer.current: "current"}
-    found = [
-        Version(registry.version_of(path.parent), roles.get(path.parent.name, ""), path.parent)
-        for path in folder.glob(f"[!.]*/{registry.MANIFEST}")
-    ]
+    names = set(filter(None, roles)) | set(_here(folder))
     order = ("current", "shadow", "previous", "")
-    return sorted(found, key=lambda each: (order.index(each.role), each.version))
+    return sorted(
+        (_looked_at(folder / name, roles.get(name, "")) for name in names),
+        key=lambda each: (order.index(each.role), each.version),
+    )
+
+
+def _here(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in folder.glob(f"[!.]*/{registry.MANIFEST}"))
+
+
+def _looked_at(folder: Path, role: str) -> Version:
+    try:
+        return Version(registry.version_of(folder), role, folder)
+    except ArtifactError as error:
+        return Version(folder.name, role, folder, str(error))
 
 
 def promote(folder: Path, name: str) -> str:
@@ -101,13 +118,17 @@ def promote(folder: Path, name: str) -> str:
         name: a version here, the beginning of one, or an artifact's folder, which is taken in.
 
     Raises:
-        ArtifactError: there is no such version, or the artifact is absent or altered.
+        ArtifactError: there is no such version, the artifact is absent, altered or of another kind
+            than those here, or the folder cannot be written.
     """
-    version = _taken_in(folder, name)
-    pointer = read_pointer(folder) if (folder / POINTER).exists() else Pointer("")
-    if version != pointer.current:
-        before = [each for each in (*pointer.previous, pointer.current) if each and each != version]
-        _point(folder, Pointer(version, tuple(before), _beside(version, pointer)))
+    with _changing(folder) as pointer:
+        version = _taken_in(folder, name, pointer)
+        if version != pointer.current:
+            before = [each for each in (*pointer.previous, pointer.current) if each]
+            before = [each for each in before if each != version]
+            write_document(
+                folder / POINTER, Pointer(version, tuple(before), _beside(version, pointer))
+            )
     return version
 
 
@@ -115,14 +136,17 @@ def roll_back(folder: Path) -> str:
     """Let the version before the current one serve again; returns it.
 
     Raises:
-        ArtifactError: there was none, or it is altered.
+        ArtifactError: there was none, it is altered, or the folder cannot be written.
     """
-    pointer = read_pointer(folder)
-    if not pointer.previous:
-        raise ArtifactError(f"{folder} has had one version only: nothing to go back to")
-    *earlier, version = pointer.previous
-    registry.version_of(folder / version)
-    _point(folder, Pointer(version, tuple(earlier), _beside(version, pointer)))
+    read_pointer(folder)
+    with _changing(folder) as pointer:
+        if not pointer.previous:
+            raise ArtifactError(f"{folder} has had one version only: nothing to go back to")
+        *earlier, version = pointer.previous
+        registry.version_of(folder / version)
+        write_document(
+            folder / POINTER, Pointer(version, tuple(earlier), _beside(version, pointer))
+        )
     return version
 
 
@@ -132,11 +156,12 @@ def run_in_shadow(folder: Path, name: str | None) -> str:
     Raises:
         ArtifactError: as `promote`; or nothing serves yet.
     """
-    pointer = read_pointer(folder)
-    version = _taken_in(folder, name) if name else ""
-    if version == pointer.current:
-        raise ArtifactError(f"{version} serves already")
-    _point(folder, msgspec.structs.replace(pointer, shadow=version))
+    read_pointer(folder)
+    with _changing(folder) as pointer:
+        version = _taken_in(folder, name, pointer) if name else ""
+        if version == pointer.current:
+            raise ArtifactError(f"{version} serves already")
+        write_document(folder / POINTER, msgspec.structs.replace(pointer, shadow=version))
     return version
 
 
@@ -145,34 +170,44 @@ def _beside(current: str, pointer: Pointer) -> str:
     return "" if pointer.shadow == current else pointer.shadow
 
 
-def _taken_in(folder: Path, name: str) -> str:
+@contextmanager
+def _changing(folder: Path) -> Iterator[Pointer]:
+    """What the folder says, until it says something else: whoever wants to change it too waits.
+
+    Raises:
+        ArtifactError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # its end, however it comes, lets the next one in
+            yield read_pointer(folder) if (folder / POINTER).exists() else Pointer("")
+    except OSError as error:
+        raise ArtifactError(f"{folder} cannot be written: {error}") from None
+
+
+def _taken_in(folder: Path, name: str, pointer: Pointer) -> str:
     """The version that `name` means; an artifact's folder is copied here first, in one step."""
     artifact = Path(name)
     if not (artifact / registry.MANIFEST).exists():
-        known = sorted(path.parent.name for path in folder.glob(f"[!.]*/{registry.MANIFEST}"))
+        known = _here(folder)
         fitting = [each for each in known if each == name] or [
             each for each in known if each.startswith(name)
         ]
         if len(fitting) != 1:
             raise ArtifactError(f"{name!r} is no artifact and no one version of {folder}: {known}")
-        registry.version_of(folder / fitting[0])
-        return fitting[0]
+        artifact = folder / fitting[0]
     version = registry.version_of(artifact)
+    kind = pointer.current.rpartition("-")[0]
+    if kind not in ("", version.rpartition("-")[0]):
+        raise ArtifactError(f"{folder} holds versions of the kind {kind}, {version} is none")
     if not (folder / version).exists():
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".taking-in-") as scratch:
             copied = Path(shutil.copytree(artifact, Path(scratch) / version))
             registry.version_of(copied)
+            for path in (*copied.rglob("*"), copied):
+                settle(path)
             copied.rename(folder / version)
     else:  # since it was taken in it may have been altered
         registry.version_of(folder / version)
     return version
-
-
-def _point(folder: Path, pointer: Pointer) -> None:
-    scratch = folder / f".{POINTER}.{os.getpid()}"
-    with scratch.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(pointer), indent=1) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(folder / POINTER)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 from infra.settings import UserError, load_settings
 from streams.commands.classifier_options import CacheDir, Model
+
+if TYPE_CHECKING:
+    from models.versions import Version
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -37,13 +40,15 @@ def listing(
 ) -> None:
     """The versions, the one that serves first, with what they were trained on and scored.
 
+    One that is missing or altered says so.
+
     Example: springtide models list --registry models
     """
     from models import versions
 
     def work() -> list[dict[str, Any]]:
         found = versions.listed(_folder(registry))
-        return [{"version": v.version, "role": v.role} | _told(v.folder) for v in found]
+        return [{"version": v.version, "role": v.role} | _told(v) for v in found]
 
     rows = _or_user_error(work)
     if as_json:
@@ -53,16 +58,22 @@ def listing(
         print(f"{row['version']}  {row['role'] or '-':<8}  {_in_words(row)}")
 
 
-def _told(folder: Path) -> dict[str, Any]:
-    """What a manifest says of its training, by the kind of the artifact."""
+def _told(version: Version) -> dict[str, Any]:
+    """What a manifest says of its training, by the kind of the artifact; or what is the matter."""
     from models import registry
+    from models.errors import ArtifactError
     from models.text_ranker import artifact
 
-    if registry.kind_of(folder) == artifact.TRAINED:
-        ranker = artifact.read_manifest(folder)
-        recall = {name: each.recall50 for name, each in ranker.validation.items()}
-        return {"trained_pairs": ranker.pairs, "validation_recall50": recall}
-    manifest = registry.read_manifest(folder)
+    if version.problem:
+        return {"problem": version.problem}
+    try:
+        if registry.kind_of(version.folder) == artifact.TRAINED:
+            ranker = artifact.read_manifest(version.folder)
+            recall = {name: each.recall50 for name, each in ranker.validation.items()}
+            return {"trained_pairs": ranker.pairs, "validation_recall50": recall}
+        manifest = registry.read_manifest(version.folder)
+    except ArtifactError as error:
+        return {"problem": str(error)}
     return {
         "trained_rows": sum(manifest.trained_rows.values()),
         "accuracy": {name: scores.accuracy for name, scores in manifest.scores.items()},
@@ -70,6 +81,8 @@ def _told(folder: Path) -> dict[str, Any]:
 
 
 def _in_words(row: dict[str, Any]) -> str:
+    if "problem" in row:
+        return f"cannot be used: {row['problem']}"
     if "trained_pairs" in row:
         before, after = (f"{row['validation_recall50'][when]:.3f}" for when in ("before", "after"))
         return f"{row['trained_pairs']:>7,} pairs  recall@50 {before} → {after}"

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from models import registry
 from models.card import CARD
@@ -46,6 +47,26 @@ def test_an_artifact_comes_back_as_it_was_written(tmp_path: Path) -> None:
             # Halves carry 11 bits; int8 with a scale a row is off by half a step at most.
             step = np.abs(tensors[key]).max() / (127 if name == registry.ADAPTER else 1024)
             np.testing.assert_allclose(tensor, tensors[key], atol=0.6 * float(step))
+
+
+def test_without_room_the_artifact_that_stood_there_stays(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        written.append(path)
+        path.write_bytes(b"half")
+        if len(written) == 2:
+            raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(ArtifactError, match="No space left"):
+        registry.write_tensors(copied, {"a": torch.ones(2, 2)}, {"b": torch.ones(2)})
+    assert len(written) == 2
+    assert registry.read_manifest(copied).version == registry.version_of(
+        registry.packaged_artifact()
+    )
 
 
 @pytest.mark.parametrize("name", [registry.HEADS, registry.ADAPTER])

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,66 @@ def test_a_shadow_is_another_version_than_the_current_one(two: tuple[Path, str, 
     versions.run_in_shadow(folder, second)
     assert versions.roll_back(folder) == second
     assert versions.shadow_of(folder) is None, "nor what serves again"
+
+
+def test_two_who_promote_at_once_take_turns(tmp_path: Path, remade: Remake) -> None:
+    folder = tmp_path / "versions"
+    artifacts = [registry.packaged_artifact(), *(remade("x" * n) for n in range(1, 4))]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda each: versions.promote(folder, str(each)), artifacts * 2))
+    pointer = versions.read_pointer(folder)
+    assert sorted([*pointer.previous, pointer.current]) == sorted(set(made))
+    assert len(set(made)) == 4
+
+
+def test_without_room_nothing_changes(
+    two: tuple[Path, str, str], remade: Remake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, _ = two
+    before, here, third = versions.read_pointer(folder), sorted(folder.iterdir()), remade("third")
+
+    def full(source: Path, place: Path) -> None:
+        place.mkdir()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("models.versions.shutil.copytree", full)
+    with pytest.raises(ArtifactError, match="No space left"):
+        versions.promote(folder, str(third))
+    assert (versions.read_pointer(folder), sorted(folder.iterdir())) == (before, here)
+
+
+def test_a_manifest_names_no_place_outside_and_no_other_kind(
+    two: tuple[Path, str, str], remade: Remake, tmp_path: Path
+) -> None:
+    artifact = remade("third")
+    manifest = json.loads((artifact / registry.MANIFEST).read_bytes())
+
+    def refused(**changed: object) -> str:
+        (artifact / registry.MANIFEST).write_text(json.dumps(manifest | changed))
+        with pytest.raises(ArtifactError) as error:
+            versions.promote(two[0], str(artifact))
+        return str(error.value)
+
+    assert "no kind of artifact" in refused(kind="../../elsewhere")
+    assert "versions of the kind sentiment" in refused(kind="text-ranker")
+    (tmp_path / "secret").write_text("")
+    assert "outside" in refused(sha256={"../secret": registry.sha256(tmp_path / "secret")})
+    assert not list(tmp_path.glob("elsewhere*"))
+
+
+def test_one_broken_version_hides_no_other(two: tuple[Path, str, str]) -> None:
+    folder, first, second = two
+    (folder / second / registry.HEADS).write_bytes(b"")
+    gone = versions.promote(folder, first)
+    shutil.rmtree(folder / first)
+    found = {each.version: each for each in versions.listed(folder)}
+    assert [each.role for each in found.values()] == ["current", "previous"]
+    assert "holds no manifest" in found[gone].problem
+    assert "altered" in found[second].problem
+    command = [*COMMAND, "list", "--registry", str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    assert ended.stdout.count("cannot be used") == 2
 
 
 def test_the_commands_do_the_same(tmp_path: Path, remade: Remake) -> None:
