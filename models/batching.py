@@ -236,7 +236,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._device, answered, live[0].task, model, rows)
-            self._measure(model, rows, time.perf_counter() - started)
+            self._measure(live[0].task, model, rows, time.perf_counter() - started)
         except asyncio.CancelledError:
             for entry in live:
                 entry.future.cancel()
@@ -269,10 +269,10 @@ class Batcher:
         fail(late, DeadlineError(LATE))
         return [entry for entry in live if entry.deadline >= now]
 
-    def _measure(self, model: Classifier, rows: list[Prepared], seconds: float) -> None:
+    def _measure(self, task: Task, model: Classifier, rows: list[Prepared], seconds: float) -> None:
         lengths = [len(row.ids) for row in rows]
         self._metrics.batch(lengths, model.packed, seconds)
-        self._metrics.flops.inc(model.operations(lengths))
+        self._metrics.flops.inc(model.operations(lengths, of_trunk=task is not Task.PREDICT))
         self._rate += 0.1 * (len(rows) / max(seconds, 1e-6) - self._rate)
 
 

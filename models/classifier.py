@@ -25,7 +25,7 @@ from models.ngrams import NGrams, softmax
 from models.packing import TOKEN_BUDGET, pack, shortened
 from models.predictions import CANARIES, UNREADABLE, Prediction, Prepared
 from models.rarity import token_weights
-from models.reading import Reading, opened
+from models.reading import Reading, opened, sentiment_head
 from models.registry import Stack
 from models.text_ranker.artifact import TextRanker
 from models.topics import load_topics
@@ -103,13 +103,12 @@ class Classifier:
         self._trunk, self._reader = read.trunk, read.reader
         self._pad_id = loaded[0].pad_token_id
         self.packed = self._reader.packs if packed is None else packed
-        heads = registry.read_tensors(folder / registry.HEADS)
         self.ngrams: NGrams | None = None
         self._stack = Stack(0.0, 1.0)
         if self.manifest.stack is not None:
             self.ngrams, self._stack = NGrams.load(folder / registry.NGRAMS), self.manifest.stack
-        self._weight = heads["sentiment.weight"].to(self.device)
-        self._bias = heads["sentiment.bias"].to(self.device)
+        head = sentiment_head(folder, read.trunk.width)
+        self._weight, self._bias = (each.to(self.device) for each in head)
         self.topics = load_topics(folder, self.manifest)
         self.text_ranker: TextRanker | None = None
         if text_ranker is not None:
@@ -245,9 +244,11 @@ class Classifier:
                 answers[place] = prediction
         return answers
 
-    def operations(self, lengths: Sequence[int]) -> float:
-        """Floating-point operations that texts of so many tokens take."""
-        return self._trunk.operations(lengths)
+    def operations(self, lengths: Sequence[int], of_trunk: bool = False) -> float:
+        """Floating-point operations of texts of so many tokens, in the layers that are kept."""
+        layers = self._trunk.shape.layers
+        kept = layers if of_trunk else len(self.manifest.layers) or layers
+        return self._trunk.operations(lengths) * kept / layers
 
     def warm_up(self) -> None:
         """The first calls lay out weights and choose kernels: let no comment wait for them."""

@@ -49,7 +49,7 @@ class Forward:
     """Weights on one device, in one precision; `vectors` is all it does.
 
     Attributes:
-        packs: whether packed texts are the quicker ones.
+        packs: whether packed texts are the quicker ones; width: of a vector.
 
     Args:
         embeddings_of: share its embedding tables, four fifths of the trunk, which no adapter
@@ -78,7 +78,7 @@ class Forward:
         own = {name: each for name, each in whole.items() if name not in shared}
         layers = [each for name, each in own.items() if name.startswith("encoder.")]
         self._matrices = sum(each.numel() for each in layers if each.dim() == 2)
-        self._width = own["encoder.layer.0.output.LayerNorm.bias"].numel()
+        self.width = own["encoder.layer.0.output.LayerNorm.bias"].numel()
         self._tiles: Tiles | None = None
         if device == "cpu" and dtype == "bfloat16" and prefix is None:
             from models import tiles  # its compiler is no light import
@@ -134,7 +134,7 @@ class Forward:
     def operations(self, lengths: Sequence[int]) -> float:
         """Floating-point operations of texts of so many tokens; lookups and sums not counted."""
         tokens, pairs = sum(lengths), sum(each * each for each in lengths)
-        return 2.0 * self._matrices * tokens + 4.0 * self.shape.layers * self._width * pairs
+        return 2.0 * self._matrices * tokens + 4.0 * self.shape.layers * self.width * pairs
 
     def _embedded(self, layout: Layout) -> torch.Tensor:
         word, position, kind = (self._weights[table] for table in TABLES)

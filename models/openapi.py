@@ -60,10 +60,11 @@ PROBLEM = {
     "properties": {"error": {"type": "string"}, "error_type": {"type": "string"}},
 }
 PROBLEMS = {
+    "408": "the body took too long",
     "413": "the body, or the number of texts, is too large",
     "422": "the body, or a header, cannot be used",
     "424": "the device failed",
-    "429": "the queue is full; Retry-After says when to try again",
+    "429": "the queue, or the memory for bodies, is full; Retry-After says when to try again",
     "503": "the model is loading",
     "504": "the caller's deadline passed",
 }

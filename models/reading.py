@@ -1,4 +1,7 @@
-"""What reads token ids: the trunk as it is, as an artifact changes it, and that in eight bits."""
+"""What reads token ids: the trunk as it is, as an artifact changes it, and that in eight bits.
+
+And the head that reads what these make of them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from models.errors import EngineMissingError
+from models import registry
+from models.data import LABELS
+from models.errors import ArtifactError, EngineMissingError
 from models.forward import Forward, Shape, best_dtype, of_tiles
 from models.openvino_engine import OpenVino
 from models.registry import Manifest
@@ -68,7 +73,10 @@ def opened(
     of = trunk, device, UNDER_INT8 if asked == INT8 else asked
     shape, weights = loaded
     own = beside.trunk if beside and beside.of == of else Forward(shape, weights, *of[1:])
-    read = tuned(folder, manifest, shape, weights)
+    try:
+        read = tuned(folder, manifest, shape, weights)
+    except (LookupError, RuntimeError, ValueError) as error:  # other names, or other shapes
+        raise ArtifactError(f"{folder} does not fit {trunk.name}: {error}") from None
     if engine == "openvino":
         return Reading(of, own, OpenVino(read, torch.get_num_threads()), None, INT8)
     reader = own
@@ -76,6 +84,20 @@ def opened(
         reader = Forward(read.shape, read.weights, *of[1:], embeddings_of=own, prefix=read.prefix)
     quick = _in_bytes(read, reader) if asked == INT8 and device == "cpu" else None
     return Reading(of, own, reader, quick, of[2] if quick is None else INT8)
+
+
+def sentiment_head(folder: Path, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight fp32 [labels, width] and bias fp32 [labels].
+
+    Raises:
+        ArtifactError: there is none, or of another shape.
+    """
+    heads = registry.read_tensors(folder / registry.HEADS)
+    weight, bias = heads.get("sentiment.weight"), heads.get("sentiment.bias")
+    shapes = (None if each is None else tuple(each.shape) for each in (weight, bias))
+    if weight is None or bias is None or [*shapes] != [(len(LABELS), width), (len(LABELS),)]:
+        raise ArtifactError(f"{folder} has no sentiment head of width {width}: train it again")
+    return weight, bias
 
 
 def _in_bytes(read: Tuned, reader: Forward) -> Tiles | None:

@@ -1,11 +1,12 @@
 """The classifier over HTTP: TEI's routes, KServe v2, OpenAI's moderation, Perspective's analyze.
 
 `/livez`, `/readyz` and `/metrics` are added by the command, like in every process of ours. The
-routes answer 503 until the model is loaded, 429 with `Retry-After` while the queue is full, 413 and
-422 with a message for a body that cannot be used, 424 when the device fails, 504 when the caller's
-deadline passed. Two headers are understood everywhere: `x-priority` (high, normal, low) and
-`x-timeout-ms`, counted from the request's arrival. `x-model-version` says who answered: the
-artifact; for `/embed` the trunk, whose adapter is off, or what made the vectors of items.
+routes answer 503 until the model is loaded, 429 with `Retry-After` while the queue or the memory
+for bodies is full, 408, 413 and 422 with a message for a body that cannot be used, 424 when the
+device fails, 504 when the caller's deadline passed. Two headers are understood everywhere:
+`x-priority` (high, normal, low) and `x-timeout-ms`, counted from the request's arrival.
+`x-model-version` says who answered: the artifact; for `/embed` the trunk, whose adapter is off, or
+what made the vectors of items.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from starlette.routing import Route
 
 from models import protocols, wire
 from models.batching import Answers, Batcher
+from models.bodies import Bodies
 from models.classifier import Classifier
 from models.data import LABELS
 from models.errors import DeadlineError, DeviceError, OverloadedError
@@ -31,7 +33,6 @@ from models.openapi import text as openapi_text
 from models.service import Service
 from models.waiting import Ask, Priority
 
-MAX_BODY_BYTES = 8 * 1024 * 1024  # 64 comments of 10,000 characters, with room to spare
 HUNG_UP = 499  # nobody reads it; it counts in the metrics
 PRIORITIES = {each.name.lower(): each for each in Priority}
 
@@ -57,6 +58,7 @@ class Server:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._bodies = Bodies()
 
     def routes(self) -> list[Route]:
         """All of them, in the order of the OpenAPI document."""
@@ -83,7 +85,7 @@ class Server:
 
     async def _predict(self, request: Request) -> Response:
         ready, ask = self._ready(), _ask(request)
-        inputs = wire.read_inputs(await _body(request), ready.most)
+        inputs = wire.read_inputs(await self._bodies.read(request), ready.most)
         topics = {name: head.labels for name, head in ready.classifier.topics.items()}
         if inputs.head != wire.SENTIMENT and inputs.head not in topics:
             known = ", ".join([wire.SENTIMENT, *topics])
@@ -99,7 +101,7 @@ class Server:
 
     async def _embed(self, request: Request) -> Response:
         ready, ask = self._ready(), _ask(request)
-        asked = wire.read_texts(await _body(request), ready.most)
+        asked = wire.read_texts(await self._bodies.read(request), ready.most)
         wanted = Ask(ask.priority, ask.deadline, False, asked.max_tokens, asked.by_ranker)
         work = ready.batcher.embed(asked.items, wanted)
         found = await _unless_hung_up(request, work)
@@ -111,7 +113,7 @@ class Server:
 
     async def _infer(self, request: Request) -> Response:
         arrived, ready, ask = time.perf_counter(), self._ready(), _ask(request)
-        asked = protocols.read(await _body(request), protocols.InferRequest)
+        asked = protocols.read(await self._bodies.read(request), protocols.InferRequest)
         texts = protocols.infer_texts(asked, ready.most)
         deadline = ask.deadline
         if asked.parameters.timeout:
@@ -126,7 +128,7 @@ class Server:
 
     async def _moderate(self, request: Request) -> Response:
         ready, ask = self._ready(), _ask(request)
-        asked = protocols.read(await _body(request), protocols.ModerationRequest)
+        asked = protocols.read(await self._bodies.read(request), protocols.ModerationRequest)
         given = [asked.input] if isinstance(asked.input, str) else asked.input
         texts = protocols.at_most(given, ready.most)
         found = await _unless_hung_up(request, ready.predict(texts, ask))
@@ -135,7 +137,7 @@ class Server:
 
     async def _analyze(self, request: Request) -> Response:
         ready, ask = self._ready(), _ask(request)
-        asked = protocols.read(await _body(request), protocols.PerspectiveRequest)
+        asked = protocols.read(await self._bodies.read(request), protocols.PerspectiveRequest)
         found = await _unless_hung_up(request, ready.predict([asked.comment.text], ask))
         return self._answer(protocols.perspective_answer(asked, found.items[0]), found)
 
@@ -200,7 +202,10 @@ class Server:
         self, route: str, answer: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         async def endpoint(request: Request) -> Response:
-            response = await _or_refusal(answer(request))
+            try:
+                response = await _or_refusal(answer(request))
+            finally:
+                self._bodies.release(request)
             self._service.metrics.requests.labels(route, str(response.status_code)).inc()
             return response
 
@@ -260,18 +265,6 @@ def _ask(request: Request) -> Ask:
         raise wire.BadRequestError(422, "x-timeout-ms must be a whole number of milliseconds")
     deadline = arrived + int(allowed) / 1e3 if int(allowed) else float("inf")
     return Ask(PRIORITIES[urgency], deadline)
-
-
-async def _body(request: Request) -> bytes:
-    """The body, never more than `MAX_BODY_BYTES` of it in memory."""
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > MAX_BODY_BYTES:
-            raise wire.BadRequestError(413, f"a body may have {MAX_BODY_BYTES:,} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 async def _unless_hung_up(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -91,7 +91,7 @@ def default_threads() -> int:
 
 def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
     """Behind the API's doors where tokens are configured."""
-    from models.server import MAX_BODY_BYTES
+    from models.bodies import MAX_BODY_BYTES
     from streams.api_access import Gate, read_tokens
     from streams.api_doors import Doors, Pace
 

@@ -18,8 +18,9 @@ from starlette.applications import Starlette
 
 from infra.health import HttpServer, health_routes, listen
 from infra.settings import load_settings
+from models.bodies import MAX_BODY_BYTES
 from models.metrics import ClassifierMetrics
-from models.server import MAX_BODY_BYTES, Server
+from models.server import Server
 from models.service import Service
 from streams.api_doors import OPEN
 from streams.classifier_client import ClassifierClient
@@ -102,7 +103,7 @@ def test_a_worker_shows_its_token(closed: Any) -> None:
         client = ClassifierClient(closed[0], token=token)
         await client.start()
         try:
-            await client._ask(b"{}", 0)
+            await client._ask(["good"])
         except aiohttp.ClientResponseError as error:
             return error.status
         finally:
