@@ -2,7 +2,8 @@
 
 A server that is away or full for longer than our patience is not waited for: the fallback answers,
 and the server is asked once more with every batch, but that one which let us wait in vain is left
-alone for as long as that took. Without a fallback we ask as long as it takes.
+alone for as long as that took. Without a fallback we ask as long as it takes. A server says how
+many texts it takes at once: more are asked in parts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from infra.telemetry import get_logger
 
 log = get_logger("score")
 
+TOO_MANY = 413  # texts in one request
 TIMEOUT_SECONDS = 30.0
 TIMEOUT_WHILE_FAILING = 5.0
 PATIENCE_SECONDS = 15.0  # longer than a server that is started again needs
@@ -56,6 +58,7 @@ class Info(Struct, frozen=True):
     """What a server says of itself."""
 
     model_version: str = "unknown"
+    max_client_batch_size: int = 1_024
 
 
 class Fallback(Protocol):
@@ -87,6 +90,7 @@ class ClassifierClient:
         self._failing_since: float | None = None
         self._alone_until = 0.0
         self._session: aiohttp.ClientSession | None = None
+        self._most = 0  # texts of a request; 0: to be asked
         self._decode = msgspec.json.Decoder(list[list[LabelScore]]).decode
         self.version = ""
 
@@ -103,15 +107,16 @@ class ClassifierClient:
         """One answer a text, in order; retries until the server answers, or patience ends."""
         if self._fallback is not None and time.monotonic() < self._alone_until:
             return self._fallback.predict(texts)
-        body = msgspec.json.encode({"inputs": [[text] for text in texts]})
         attempt = 0
         while True:
             wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
             attempt += 1
             began = time.monotonic()
             try:
-                answers = await self._ask(body, len(texts))
+                answers = await self._ask(texts)
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                if isinstance(error, aiohttp.ClientResponseError) and error.status == TOO_MANY:
+                    self._most = 0  # started again, it takes fewer
                 if self._fallback is not None and self._out_of_patience(began):
                     if isinstance(error, TimeoutError):
                         self._alone_until = 2 * time.monotonic() - began
@@ -134,8 +139,8 @@ class ClassifierClient:
             return TIMEOUT_SECONDS
         return self._patience if self._failing_since is None else TIMEOUT_WHILE_FAILING
 
-    async def _ask(self, body: bytes, texts: int) -> list[Answer]:
-        """Answers to so many texts.
+    async def _ask(self, texts: Sequence[str]) -> list[Answer]:
+        """Answers to all of the texts.
 
         Raises:
             aiohttp.ClientError, TimeoutError, ValueError: there are none; the last: of another
@@ -144,19 +149,28 @@ class ClassifierClient:
         if self._session is None:
             raise RuntimeError("start the client first")
         timeout = aiohttp.ClientTimeout(total=self._seconds())
-        if not self.version:
+        if not self._most:
             async with self._session.get(f"{self._url}/info", timeout=timeout) as info:
                 info.raise_for_status()
                 told = msgspec.json.decode(await info.read(), type=Info)
-                self.version = told.model_version
+                self.version, self._most = told.model_version, max(1, told.max_client_batch_size)
+        return [
+            answer
+            for start in range(0, len(texts), self._most)
+            for answer in await self._ask_part(self._session, texts[start : start + self._most])
+        ]
+
+    async def _ask_part(self, session: aiohttp.ClientSession, texts: Sequence[str]) -> list[Answer]:
+        body = msgspec.json.encode({"inputs": [[text] for text in texts]})
         headers = {"content-type": "application/json"}
-        async with self._session.post(
+        timeout = aiohttp.ClientTimeout(total=self._seconds())
+        async with session.post(
             f"{self._url}/predict", data=body, headers=headers, timeout=timeout
         ) as answer:
             answer.raise_for_status()
             rows = self._decode(await answer.read())
-            if len(rows) != texts:
-                raise ValueError(f"{len(rows)} answers to {texts} texts")
+            if len(rows) != len(texts):
+                raise ValueError(f"{len(rows)} answers to {len(texts)} texts")
             # It may have changed since: versions are exchanged while the server answers.
             self.version = answer.headers.get("x-model-version", self.version)
         return [_answer(row, self.version) for row in rows]

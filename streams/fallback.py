@@ -2,7 +2,8 @@
 
 Where the classifier server is away or overloaded for long, comments are scored by the expert alone
 rather than held up: weaker (see the model card), some 30 µs a comment, and marked by its version,
-so that such scores can be told apart, and scored again.
+so that such scores can be told apart, and scored again. Of a folder of versions it is the one that
+serves.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.settings import UserError
+from infra.telemetry import get_logger
 from streams.classifier_client import Answer
 
 if TYPE_CHECKING:
     from models.ngrams import NGrams
+
+log = get_logger("score")
 
 
 class NGramFallback:
@@ -23,9 +27,14 @@ class NGramFallback:
 
     Attributes:
         version: names it in scored comments: the artifact's version and `-ngrams`.
+
+    Args:
+        artifact: a folder of versions is followed.
+        folder: of the artifact that the expert is of.
     """
 
-    def __init__(self, table: NGrams, version: str) -> None:
+    def __init__(self, artifact: Path | None, folder: Path, table: NGrams, version: str) -> None:
+        self._artifact, self._folder = artifact, folder
         self._table = table
         self.version = version
 
@@ -36,25 +45,22 @@ class NGramFallback:
         Raises:
             UserError: the artifact is absent or altered.
         """
-        from models import registry
         from models.errors import ModelError
-        from models.ngrams import NGrams
         from models.versions import resolved
 
         try:
             folder = resolved(artifact)
-            manifest = registry.read_manifest(folder)
-            if manifest.stack is None:
-                return None
-            return cls(NGrams.load(folder / registry.NGRAMS), f"{manifest.version}-ngrams")
+            found = _expert(folder)
         except ModelError as error:
             raise UserError(str(error)) from None
+        return None if found is None else cls(artifact, folder, *found)
 
     def predict(self, texts: Sequence[str]) -> list[Answer]:
         """One answer a text, in order; a text with nothing to read is neutral and flagged."""
         from models.hygiene import clean
         from models.ngrams import softmax
 
+        self._follow()
         cleaned = [clean(text) for text in texts]
         shares = softmax(self._table.logits([each.text for each in cleaned])).tolist()
         return [
@@ -63,3 +69,32 @@ class NGramFallback:
             else Answer(negative, neutral, positive, version=self.version)
             for each, (negative, neutral, positive) in zip(cleaned, shares, strict=True)
         ]
+
+    def _follow(self) -> None:
+        """What serves now; where that cannot be read, or has no expert, the former one goes on."""
+        from models.errors import ModelError
+        from models.versions import resolved
+
+        try:
+            folder = resolved(self._artifact)
+            if folder != self._folder:
+                self._folder = folder  # one that fails is not tried again
+                if found := _expert(folder):
+                    self._table, self.version = found
+        except ModelError as error:
+            log.warning("classifier.fallback_stays", error=str(error))
+
+
+def _expert(folder: Path) -> tuple[NGrams, str] | None:
+    """The expert of an artifact, if it has one, and what scores of it are marked by.
+
+    Raises:
+        ModelError: the artifact is absent or altered.
+    """
+    from models import registry
+    from models.ngrams import NGrams
+
+    manifest = registry.read_manifest(folder)
+    if manifest.stack is None:
+        return None
+    return NGrams.load(folder / registry.NGRAMS), f"{manifest.version}-ngrams"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
-from models import registry
+from models import registry, versions
 from streams.classifier_client import Answer, ClassifierClient
 from streams.fallback import NGramFallback
 
@@ -76,6 +79,42 @@ def test_the_expert_reads_comments_and_says_what_it_cannot_read() -> None:
     assert [answer.flagged for answer in answers] == [False, False, True]
     packaged = registry.read_manifest(registry.packaged_artifact()).version
     assert {answer.version for answer in answers} == {f"{packaged}-ngrams"}
+
+
+def test_the_expert_is_the_one_of_the_version_that_serves(tmp_path: Path) -> None:
+    kept, other = tmp_path / "versions", tmp_path / "other"
+    first = versions.promote(kept, str(registry.packaged_artifact()))
+    found = NGramFallback.of(kept)
+    assert found is not None and found.predict(TEXTS)[0].version == f"{first}-ngrams"
+    shutil.copytree(registry.packaged_artifact(), other)
+    plain = registry.read_manifest(other)
+    digests = {name: each for name, each in plain.sha256.items() if name != registry.TOPICS}
+    registry.write_manifest(other, msgspec.structs.replace(plain, topics={}, sha256=digests))
+    second = versions.promote(kept, str(other))
+    assert found.predict(TEXTS)[0].version == f"{second}-ngrams"
+    without = msgspec.structs.replace(plain, stack=None, topics={}, sha256={})
+    registry.write_manifest(other, without)
+    versions.promote(kept, str(other))
+    assert found.predict(TEXTS)[0].version == f"{second}-ngrams", "one without an expert has none"
+    versions.roll_back(kept)
+    (kept / second / registry.NGRAMS).write_bytes(b"")
+    assert found.predict(TEXTS)[0].label == "positive"
+
+
+def test_no_more_is_asked_at_once_than_the_server_takes() -> None:
+    async def go() -> tuple[list[Answer], int]:
+        server = Server(full=False, info='{"max_client_batch_size": 2}')
+        runner = await server.start()
+        client = ClassifierClient(server.url)
+        await client.start()
+        try:
+            return await client.predict([*TEXTS, *TEXTS[:2]]), server.asked
+        finally:
+            await client.stop()
+            await runner.cleanup()
+
+    answers, asked = asyncio.run(go())
+    assert (len(answers), asked) == (5, 3)
 
 
 def test_a_full_server_is_not_waited_for_beyond_patience_and_asked_again() -> None:
