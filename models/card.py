@@ -125,6 +125,8 @@ def write_card(folder: Path, manifest: Manifest) -> Path:
         if known
         else "This model was trained on data of your own, whose licence only you know."
     )
+    if manifest.teacher and not known:
+        licence_line += " Its teacher's data, which that one's card names, speak through it."
     files = [folder / name for name in manifest.sha256]
     text = TEXT.format(
         version=manifest.version,
@@ -206,7 +208,7 @@ def _method(manifest: Manifest) -> str:
 
 def _expert(manifest: Manifest) -> str:
     if manifest.stack is None:
-        return "No n-gram expert: too few rows were left that the trunk had not seen."
+        return "No n-gram expert: too few rows were left that the trunk had not seen, or no gain."
     return (
         "Beside it a linear model over hashed words, Han characters and their neighbours, trained\n"
         f"  on all rows: logits = {manifest.stack.temperature:g} · (trunk + w · n-grams), w = "

@@ -18,7 +18,8 @@ from models.measures import Quality, best_labels, quality, score
 from models.ngrams import NGrams
 from models.registry import Scores
 
-PIECE = 512
+PIECE = 512  # told of by the progress
+AT_ONCE = 4_096  # texts that are tokenised together: of millions the tokens would fill the memory
 
 
 def evaluate(
@@ -48,7 +49,8 @@ def evaluate(
 
 def probabilities(classifier: Classifier, texts: Sequence[str]) -> NDArray[np.float64]:
     """Negative, neutral and positive of each text, [texts, 3]."""
-    answers = classifier.predict(texts)
+    pieces = (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
+    answers = (one for piece in pieces for one in classifier.predict(piece))
     return np.array([(one.negative, one.neutral, one.positive) for one in answers])
 
 

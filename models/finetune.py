@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from models import registry
 from models.classifier import Classifier
 from models.data import LABELS, LabelledSet, load_sets
+from models.fitting import Place, Progress
 from models.methods import Method
 from models.options import AS_MEASURED, Options
 from models.registry import Manifest
 from models.sampling import TrainingRow, draw, draw_topics, topic_counts
-from models.session import MAX_TOKENS, Progress, Session
+from models.session import MAX_TOKENS, Session
 from models.stacking import trunk_logits
 from models.topic_data import load_topic_sets
 
@@ -42,6 +45,7 @@ def train_sentiment(
     seed: int = 0,
     threads: int | None = None,
     options: Options = AS_MEASURED,
+    keep: bool = False,
     progress: Progress = lambda step, steps, loss: None,
 ) -> tuple[Manifest, list[LabelledSet]]:
     """Train on the training parts of the sets under `data` and write an artifact to `out`.
@@ -55,6 +59,8 @@ def train_sentiment(
         rows: rows drawn over all sets, by n^0.3; those of topics come on top.
         threads: torch threads; None leaves torch's choice.
         options: what else may be switched on, for every method but "head".
+        keep: what is trained so far in `out`, and go on from what the same training kept there;
+            `resuming.remove` ends it.
         progress: called with (step, steps, mean loss).
 
     Returns:
@@ -63,6 +69,7 @@ def train_sentiment(
     Raises:
         DataError: the comments cannot be read.
         ArtifactError: the teacher cannot be used.
+        ModelError: no layer is left to train, or the loss is no number.
     """
     # Before torch is imported: a wrong path is told at once.
     sets = load_sets(data, without)
@@ -79,7 +86,11 @@ def train_sentiment(
     chosen += draw_topics(topic_sets, topic_rows, seed)
     lesson, taught_by = _lesson(options.teacher, trunk, chosen)
     session = Session(trunk, chosen, method, options, lesson)
-    session.train(epochs, generator, progress)
+    place = None
+    if keep:
+        decides = (trunk.name, method, epochs, seed, taught_by, options, chosen)
+        place = Place(out, sha256(msgspec.json.encode(decides, enc_hook=str)).hexdigest())
+    session.train(epochs, generator, progress, place)
     adapter, tensors, layers = session.adapter()
     digests = registry.write_tensors(out, tensors, session.heads(), layers)
     manifest = Manifest(

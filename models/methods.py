@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from models.errors import ModelError
 from models.registry import Adapter
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ def prepared(trunk: Any, method: Method, frozen_layers: int = 0) -> Any:
     """The trunk as this method trains it, from layer `frozen_layers` on.
 
     It stays in evaluation mode, as loaded: its own dropout is off.
+
+    Raises:
+        ModelError: no layer is left to train.
     """
+    depth = trunk.config.num_hidden_layers
+    if method not in {"prefix", "head"} and frozen_layers >= depth:  # peft would train all of them
+        raise ModelError(f"{frozen_layers} frozen layers of {depth}: leave one to train")
     if method == "full":
         for layer in trunk.encoder.layer[frozen_layers:]:
             layer.requires_grad_(True)
@@ -45,7 +52,7 @@ def prepared(trunk: Any, method: Method, frozen_layers: int = 0) -> Any:
             task_type="FEATURE_EXTRACTION", num_virtual_tokens=PREFIX_TOKENS
         )
     else:
-        config = _low_rank(method, trunk.config.num_hidden_layers, frozen_layers)
+        config = _low_rank(method, depth, frozen_layers)
     return get_peft_model(trunk, config)
 
 

@@ -100,23 +100,30 @@ class Patience:
     Args:
         parameters: what is trained; `restore` puts their best values back.
         looks: without a lower loss until it is over.
+
+    Attributes:
+        lowest: loss, when the parameters were `best`; `since`: looks since then.
     """
 
     def __init__(self, parameters: Sequence[torch.Tensor], looks: int) -> None:
         self._parameters, self._looks = parameters, looks
-        self._best, self._since = float("inf"), 0
-        self._kept: list[torch.Tensor] = []
+        self.lowest, self.since = float("inf"), 0
+        self.best: list[torch.Tensor] = []
 
-    def over(self, loss: float) -> bool:
-        """Take note of a loss; True when it has not fallen for too long."""
-        if loss < self._best:
-            self._best, self._since = loss, 0
-            self._kept = [each.detach().clone() for each in self._parameters]
+    @property
+    def over(self) -> bool:
+        """The loss has not fallen for too long."""
+        return self.since >= self._looks
+
+    def look(self, loss: float) -> None:
+        """Take note of a loss."""
+        if loss < self.lowest:
+            self.lowest, self.since = loss, 0
+            self.best = [each.detach().clone() for each in self._parameters]
         else:
-            self._since += 1
-        return self._since >= self._looks
+            self.since += 1
 
     def restore(self) -> None:
         """The weights with the lowest loss."""
-        for own, best in zip(self._parameters, self._kept, strict=bool(self._kept)):
+        for own, best in zip(self._parameters, self.best, strict=bool(self.best)):
             own.data.copy_(best)

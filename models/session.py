@@ -8,14 +8,15 @@ CPU as the defaults).
 The head has the three outputs of sentiment and, where topics are trained beside it, those of their
 label sets. A row says nothing about outputs that its set does not know, another label set's or a
 two-class set's neutral: those logits are set to -1e4 before the softmax, so that the loss never
-pushes them down. Distillation (Hinton, Vinyals, Dean, 1503.02531):
-half of the loss is the cross-entropy with a teacher's probabilities, both softened by T = 2; a
-teacher knows how neutral a row of a two-class set is.
+pushes them down. Where nobody knows neutral it is -1e4 in the head itself: left as it was drawn it
+would be the answer here and there, and of that no measure of two-class sets tells. Distillation
+(Hinton, Vinyals, Dean, 1503.02531): half of the loss is the cross-entropy with a teacher's
+probabilities, both softened by T = 2; a teacher knows how neutral a row of a two-class set is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +26,18 @@ from numpy.typing import NDArray
 from models import methods
 from models.data import LABELS, NEUTRAL
 from models.encoder import as_tensors, hidden_size, load_tokenizer, load_trunk, pad_id, pooled
+from models.fitting import Fitting, Place, Progress
 from models.methods import Method
 from models.options import (
     AS_MEASURED,
-    CHECKS,
     HELD_SHARE,
     MOST_HELD,
     Options,
-    Patience,
     Perturbation,
     balanced,
     thinned,
 )
-from models.packing import pack, pack_shuffled
+from models.packing import pack
 from models.pruning import keep_layers, spread
 from models.registry import Adapter
 from models.sampling import TrainingRow
@@ -45,10 +45,7 @@ from models.sampling import TrainingRow
 if TYPE_CHECKING:
     import torch
 
-Progress = Callable[[int, int, float], None]
-
 MAX_TOKENS = 80
-HEAD_RATE, WEIGHT_DECAY = 1e-3, 0.01
 PROBE_RATE, PROBE_DECAY, PROBE_PASSES, PROBE_BATCH = 3e-3, 0.02, 15, 256
 HEAD_DROPOUT, MASKED = 0.1, -1e4
 TAUGHT, SOFTENED = 0.5, 2.0
@@ -100,10 +97,32 @@ class Session:
         self.trunk.to(self.device)
         self.head.to(self.device)
 
-    def train(self, epochs: int, generator: np.random.Generator, progress: Progress) -> None:
-        """By the session's method, `epochs` times over the rows."""
-        run = self.train_head if self.method == "head" else self.train_trunk
-        run(epochs, generator, progress)
+    def train(
+        self,
+        epochs: int,
+        generator: np.random.Generator,
+        progress: Progress,
+        place: Place | None = None,
+    ) -> None:
+        """By the session's method, `epochs` times over the rows.
+
+        Args:
+            place: where it is kept meanwhile, so that the same goes on if it is interrupted; a head
+                alone is not.
+
+        Raises:
+            ModelError: the loss is no number.
+        """
+        import torch
+
+        if self.method == "head":
+            self.train_head(epochs, generator, progress)
+        else:
+            Fitting(self, epochs, generator, place).run(progress)
+        if self.lesson is None and bool((self.mask[:, NEUTRAL] == MASKED).all()):
+            with torch.no_grad():
+                self.head.weight[NEUTRAL] = 0.0
+                self.head.bias[NEUTRAL] = MASKED
 
     def vectors(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         """Sentence vectors in fp32 [rows, hidden], computed in bf16 where autocast does so.
@@ -136,55 +155,18 @@ class Session:
         taught = SOFTENED**2 * cross_entropy(logits[:, : len(LABELS)] / SOFTENED, shares)
         return TAUGHT * taught + (1 - TAUGHT) * told
 
-    def train_trunk(self, epochs: int, generator: np.random.Generator, progress: Progress) -> None:
-        """What the method moves, and the head, `epochs` times over the rows."""
-        import torch
-
-        held, kept = self._held_back(generator)
-        lengths = [self.lengths[index] for index in kept]
-        plan = [
-            [kept[place] for place in batch]
-            for _ in range(epochs)
-            for batch in pack_shuffled(lengths, generator)
-        ]
-        adapter = [each for each in self.trunk.parameters() if each.requires_grad]
-        trained = [*adapter, *self.head.parameters()]
-        optimiser = torch.optim.AdamW(
-            [
-                {"params": adapter, "lr": methods.RATES[self.method]},
-                {"params": trained[len(adapter) :], "lr": HEAD_RATE},
-            ],
-            weight_decay=WEIGHT_DECAY,
-        )
-        every = self.options.accumulate
-        steps = -(-len(plan) // every)
-        down = methods.warm_up_then_down(steps)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, down)
-        methods.begin(self.trunk, self.method, steps)
-        size = self.options.adversarial
-        moved = Perturbation(self.trunk.get_input_embeddings(), size) if size else None
-        patience = Patience(trained, self.options.patience) if held else None
-        look = max(1, len(plan) // (epochs * CHECKS))
-        mean = 0.0
-        for step, batch in enumerate(plan, start=1):
-            loss = self._backward(batch, generator, moved)
-            if step % every == 0 or step == len(plan):
-                torch.nn.utils.clip_grad_norm_(trained, 1.0)
-                optimiser.step()
-                schedule.step()
-                methods.stepped(self.trunk, self.method, -(-step // every))
-                optimiser.zero_grad(set_to_none=True)
-            mean += (loss - mean) / min(step, 50)
-            progress(step, len(plan), mean)
-            if patience and step % look == 0 and patience.over(self._loss_of(held)):
-                break
-        if patience:
-            patience.restore()
-
-    def _backward(
-        self, batch: Sequence[int], generator: np.random.Generator, moved: Perturbation | None
+    def backward(
+        self,
+        batch: Sequence[int],
+        together: int,
+        generator: np.random.Generator,
+        moved: Perturbation | None,
     ) -> float:
-        """Add the gradients of a batch, and of the same moved up its loss; its own loss."""
+        """Add the gradients of a batch, and of the same moved up its loss; its own loss.
+
+        Args:
+            together: batches of the step, whose mean is taken.
+        """
         import torch
 
         ids = [self.ids[index] for index in batch]
@@ -195,7 +177,7 @@ class Session:
             dropped = torch.nn.functional.dropout(self.vectors(ids), HEAD_DROPOUT)
             loss = self.loss(dropped, batch)
             whole = loss + methods.penalty(self.trunk, self.method)
-            (whole / self.options.accumulate).backward()  # type: ignore[no-untyped-call]
+            (whole / together).backward()  # type: ignore[no-untyped-call]
             return loss.item()
 
         loss = once()
@@ -204,7 +186,7 @@ class Session:
                 once()
         return loss
 
-    def _held_back(self, generator: np.random.Generator) -> tuple[list[int], list[int]]:
+    def held_back(self, generator: np.random.Generator) -> tuple[list[int], list[int]]:
         """Rows to watch the loss on, none unless training may stop early, and rows to train on."""
         if not self.options.patience:
             return [], list(range(len(self.ids)))
@@ -212,7 +194,8 @@ class Session:
         most = min(MOST_HELD, max(1, int(HELD_SHARE * len(order))))
         return order[:most], order[most:]
 
-    def _loss_of(self, rows: Sequence[int]) -> float:
+    def loss_of(self, rows: Sequence[int]) -> float:
+        """The mean loss of rows, as they are."""
         import torch
 
         total = 0.0

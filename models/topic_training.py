@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from models import registry
 from models.classifier import Classifier
 from models.data import Comment
+from models.evaluate import AT_ONCE
 from models.measures import score_labels
 from models.ngrams import NGrams, softmax
 from models.ngrams_training import train_table
@@ -109,7 +110,8 @@ def vectors_of(
     Args:
         read: called once for each text that was read.
     """
-    ids = [row.ids for row in classifier.prepare(texts)]
+    pieces = (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
+    ids = [row.ids for piece in pieces for row in classifier.prepare(piece)]
     readable = [index for index, each in enumerate(ids) if each]
     found = np.zeros((len(texts), classifier.width), np.float32)
     for batch in classifier.batches([len(ids[index]) for index in readable]):

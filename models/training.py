@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from models import registry
+from models import registry, versions
 from models.card import write_card
 from models.classifier import Classifier
 from models.data import LabelledSet
@@ -59,6 +59,8 @@ class Watcher(Protocol):
 def run(plan: Plan, watcher: Watcher) -> Manifest:
     """Train, measure on the test parts, and write artifact, manifest and model card to `plan.out`.
 
+    The same plan goes on there where a training of it was interrupted.
+
     Raises:
         DataError: the comments cannot be read.
         ArtifactError: `plan.out` cannot be written.
@@ -83,10 +85,13 @@ def run(plan: Plan, watcher: Watcher) -> Manifest:
         majority=majority(sets, plan.test_rows),
         train_seconds=round(seconds, 1),
     )
+    from models import resuming  # torch
+
     registry.write_manifest(plan.out, finished)
     if can_draw():
         draw(plan.out, measured)
     write_card(plan.out, finished)
+    resuming.remove(plan.out)
     return finished
 
 
@@ -122,8 +127,12 @@ def check_writable(out: Path) -> None:
     """Find out before the minutes of training, not after them.
 
     Raises:
-        ArtifactError: a file stands there, or it may not be written.
+        ArtifactError: a file stands there, it may not be written, or it is a folder of versions.
     """
+    if (out / versions.POINTER).exists():
+        raise ArtifactError(
+            f"{out} is a folder of versions: train elsewhere, then promote it there"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -155,6 +164,7 @@ def _train(plan: Plan, watcher: Watcher, name: str) -> tuple[Manifest, list[Labe
         seed=plan.seed,
         threads=plan.threads,
         options=plan.options,
+        keep=True,
         progress=progress,
     )
     return manifest, sets, time.monotonic() - (started[0] if started else begun)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from models.text_ranker import artifact, resuming
+from infra.settings import UserError
+from models import resuming
+from models.text_ranker import artifact
 from models.text_ranker.evaluation import Quality, quality, ranks_of_sums
 from models.text_ranker.pairs import Pairs, pairs_of
 from models.text_ranker.tower import ItemTower, as_numpy
@@ -58,11 +60,21 @@ def run(
     """Train on the first `share` of the events and write the artifact to `out`.
 
     Measured on the events after it, or where there are none on the validation's.
+
+    Raises:
+        UserError: too few events to learn from and to stop by.
     """
     parts = split(told, share)
+    if not len(parts.training) or not len(parts.validation):
+        raise UserError(
+            f"of {parts.seen} events no user met two items, in the first 85 % or after: "
+            "give more events, or a larger --share"
+        )
     tower = ItemTower(trunk, told.texts, plan.layers, plan.width, plan.tokens)
     frozen = half_whitened(as_numpy(tower.frozen), told.content.scripts)
-    trained = train(tower, parts.training, parts.validation, plan, out, told.mark, progress)
+    # Of the same events another share is another training: it may have learned what tests here.
+    mark = f"{told.mark} {share} {trunk.name}"
+    trained = train(tower, parts.training, parts.validation, plan, out, mark, progress)
     tables = {
         "tfidf": tfidf(told.content),
         "frozen": frozen,

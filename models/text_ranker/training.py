@@ -10,9 +10,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import torch
+from msgspec import Struct
 from torch import Tensor
 
-from models.text_ranker import resuming, start
+from models import resuming
+from models.text_ranker import start
 from models.text_ranker.evaluation import Quality, quality, ranks_of
 from models.text_ranker.pairs import Pairs
 from models.text_ranker.plan import Plan
@@ -21,6 +23,17 @@ from models.text_ranker.tower import ItemTower, as_numpy
 
 SELDOM = 2  # pairs of the training with an item as the target: it is hardly known
 FEWEST_SELDOM = 100  # pairs of such items, to stop by these alone
+
+
+class State(Struct, frozen=True):
+    """How far it is: passes done, the best one, the validation at first, and at the best."""
+
+    mark: str
+    before: Quality
+    validation: Quality
+    passes: int = 0
+    best: int = 0
+    seconds: float = 0.0
 
 
 class Trained(NamedTuple):
@@ -73,12 +86,12 @@ def train(
     watched = few if len(few) >= FEWEST_SELDOM else validation
     steps = Steps(tower, training, plan)
     latest = _look(tower, steps, watched)
-    state, best = resuming.State(mark, latest, latest), _copied(steps)
+    state, best = State(mark, latest, latest), _copied(steps)
     tower.start_at(start.turned(as_numpy(tower.frozen), training, tower.projection.out_features))
     if (latest := _look(tower, steps, watched)).recall50 > state.validation.recall50:
         state, best = msgspec.structs.replace(state, validation=latest), _copied(steps)
-    if kept := resuming.read(folder, mark, steps.parameters, steps.optimiser):
-        state, best = kept
+    if kept := resuming.read(folder, State, mark, steps.parameters, steps.optimiser):
+        state, best, _ = kept
         steps.bank = tower.means_of_all()
     writer = SummaryWriter(str(folder / "tensorboard"))
     try:

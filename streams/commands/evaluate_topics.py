@@ -92,13 +92,10 @@ def _measured(
 
     from models.measures import topic_quality
     from models.ngrams import softmax
-    from models.registry import packaged_artifact
     from models.topic_training import vectors_of
-    from models.topics import load_topics
 
     classifier = open_classifier(artifact, threads, cache_dir)
-    heads = load_topics(artifact or packaged_artifact(), classifier.manifest)
-    name, head = _head(heads, name, {label for _, label in rows})
+    name, head = _head(classifier.topics, name, {label for _, label in rows})
     texts = [text for text, _ in rows]
     truth = np.array([head.labels.index(label) for _, label in rows])
     answers = {"springtide": head.shares(vectors_of(classifier, texts), texts)}

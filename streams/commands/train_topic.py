@@ -50,20 +50,22 @@ def topic(
     from models.card import write_card
     from models.classifier import Classifier
     from models.errors import ModelError
-    from models.registry import packaged_artifact
+    from models.registry import read_manifest
     from models.topic_data import load_topic_sets
     from models.topic_training import add_topics
     from models.training import check_writable
     from models.trunk import default_cache_dir, trunk_folder
+    from models.versions import resolved
 
     if not data.exists():
         raise UserError(f"{data} does not exist: name a CSV with texts and topics with --data")
-    source = load_settings(model=model).model or packaged_artifact()
     try:
+        source = resolved(load_settings(model=model).model)
         sets = load_topic_sets(data, label)
         trunk = trunk_folder(cache_dir or default_cache_dir())
         check_writable(out)
         if source.resolve() != out.resolve():
+            read_manifest(source)
             shutil.copytree(source, out, dirs_exist_ok=True)
         with progress_bar() as bar:
             task = bar.add_task("reading the texts", total=None)

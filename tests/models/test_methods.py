@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from models import registry
 from models.classifier import Classifier
 from models.encoder import as_tensors, pooled
 from models.errors import ArtifactError
@@ -18,7 +21,8 @@ from models.methods import METHODS, Method
 from models.options import Options
 from models.peer_pipeline import plain_logits
 from models.pruning import spread
-from models.session import Session
+from models.registry import Manifest
+from models.session import MASKED, Session
 from tests.models.small import ROWS, written
 
 RIGHT = np.array([row.label for row in ROWS])
@@ -73,12 +77,40 @@ def test_a_student_keeps_fewer_layers_and_learns_from_its_teacher(
     session = trained(small_trunk, "full", layers=2, taught=True)
     assert session.layers == (0, 3)
     expected = answers(session)
-    # Its rows never say that they are not neutral; its teacher does.
-    assert expected[:, 1].mean() < answers(trained(small_trunk, "full", layers=2))[:, 1].mean()
+    # Its rows never say what is neutral; its teacher does.
+    assert (answers(trained(small_trunk, "full", layers=2))[:, 1] == MASKED).all()
+    assert (expected[:, 1] > MASKED).all() and (expected[:, 1] < expected.max(axis=1)).all()
     served = Classifier(
         small_trunk, written(session, small_trunk, tmp_path), device="cpu", dtype="float32"
     )
     assert np.abs(served.logits(session.ids) - expected).max() < 0.05
+
+
+def test_operations_are_those_of_the_layers_that_are_kept(
+    small_trunk: Path, tmp_path: Path
+) -> None:
+    student = Session(small_trunk, ROWS, "lora", Options(layers=2))
+    folder = written(student, small_trunk, tmp_path)
+    served = Classifier(small_trunk, folder, device="cpu", dtype="float32")
+    assert served.operations([9, 5]) == served.operations([9, 5], of_trunk=True) / 2 > 0
+
+
+@pytest.mark.parametrize("broken", [registry.HEADS, registry.ADAPTER])
+def test_what_does_not_fit_the_trunk_is_refused(
+    small_trunk: Path, tmp_path: Path, broken: str
+) -> None:
+    folder = written(Session(small_trunk, ROWS, "lora"), small_trunk, tmp_path)
+    tensors = load_file(folder / broken)
+    for wrong in (
+        {name: each[..., :-1].contiguous() for name, each in tensors.items()},
+        {f"no.{name}": each for name, each in tensors.items()},
+    ):
+        save_file(wrong, folder / broken)
+        manifest = msgspec.json.decode((folder / registry.MANIFEST).read_bytes(), type=Manifest)
+        digests = manifest.sha256 | {broken: registry.sha256(folder / broken)}
+        registry.write_manifest(folder, msgspec.structs.replace(manifest, sha256=digests))
+        with pytest.raises(ArtifactError, match=r"does not fit|no sentiment head"):
+            Classifier(small_trunk, folder, device="cpu", dtype="float32")
 
 
 def test_layers_are_kept_evenly_the_last_one_among_them() -> None:

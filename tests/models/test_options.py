@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
+from models.errors import ModelError
+from models.methods import Method
 from models.options import Options, Patience, Perturbation, balanced, thinned
-from models.session import Session
+from models.session import MASKED, Session
 from tests.models.small import ROWS
 
 
@@ -49,10 +53,47 @@ def test_patience_ends_and_goes_back_to_the_best() -> None:
     found = []
     for step, loss in enumerate((3.0, 1.0, 2.0, 1.5)):
         weight.fill_(step)
-        found.append(patience.over(loss))
+        patience.look(loss)
+        found.append(patience.over)
     assert found == [False, False, False, True]
     patience.restore()
     assert weight.item() == 1
+
+
+@pytest.mark.parametrize("method", ["lora", "adalora", "full"])
+def test_to_freeze_all_layers_is_refused(small_trunk: Path, method: Method) -> None:
+    with pytest.raises(ModelError, match="leave one to train"):
+        Session(small_trunk, ROWS, method, Options(frozen_layers=2, layers=2))
+
+
+def test_the_last_step_is_the_mean_of_the_batches_that_are_left(small_trunk: Path) -> None:
+    sizes = []
+
+    class Watched(Session):
+        def backward(self, batch: Any, together: int, generator: Any, moved: Any) -> float:
+            sizes.append(together)
+            return super().backward(batch, together, generator, moved)
+
+    session = Watched(small_trunk, ROWS, "lora", Options(accumulate=2))
+    session.train(5, np.random.default_rng(0), lambda step, steps, loss: None)
+    assert sizes == [2, 2, 2, 2, 1]
+
+
+def test_a_loss_that_is_no_number_ends_the_training(small_trunk: Path) -> None:
+    session = Session(small_trunk, ROWS, "lora")
+    torch.nn.init.constant_(session.head.weight, float("nan"))
+    with pytest.raises(ModelError, match="nan after 1 batch"):
+        session.train(1, np.random.default_rng(0), lambda step, steps, loss: None)
+
+
+@pytest.mark.parametrize("method", ["lora", "head"])
+def test_what_nobody_told_it_is_never_its_answer(small_trunk: Path, method: Method) -> None:
+    three = [msgspec.structs.replace(row, two_class=False) for row in ROWS]
+    for rows, never in ((ROWS, True), ([*ROWS, three[0]], False)):
+        session = Session(small_trunk, rows, method)
+        session.train(1, np.random.default_rng(0), lambda step, steps, loss: None)
+        weight, bias = session.heads().values()
+        assert (bias[1] == MASKED and not weight[1].any()) == never
 
 
 def test_all_options_together_still_learn(small_trunk: Path) -> None:

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from models import registry, versions
+from models import registry, resuming, versions
 from models.classifier import Classifier
 from models.encoder import load_trunk
 from models.errors import ArtifactError
 from models.metrics import ClassifierMetrics
 from models.service import Service
 from models.session import Session
-from models.text_ranker import artifact, resuming, start
+from models.text_ranker import artifact, start
 from models.text_ranker.evaluation import Quality, quality, ranks_of
 from models.text_ranker.losses import corrected_softmax, log_expected
 from models.text_ranker.pairs import Pairs, pairs_of, weights

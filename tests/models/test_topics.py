@@ -12,15 +12,19 @@ import msgspec
 import numpy as np
 import pytest
 
-from models import registry
+from infra.settings import UserError
+from models import registry, versions
 from models.card import CARD
 from models.classifier import Classifier
 from models.data import Comment
 from models.errors import ArtifactError, DataError
 from models.predictions import CANARIES
+from models.session import Session
 from models.topic_data import TOPIC_SOURCES, TopicSet, load_topic_sets, read_topic_file
 from models.topic_training import train_head, vectors_of
 from models.topics import load_topics, save_topics
+from streams.cli import load
+from tests.models import small
 
 MAIN = [sys.executable, "-c", "from streams.cli import main; main()"]
 # The label set of a knowledge platform, two words that tell each topic, and what they stand in.
@@ -138,6 +142,27 @@ def test_topics_of_ones_own_join_the_sentiment_head(
     texts = ["记者今日报道", "这款手机的开箱与手感"]
     likeliest = head.shares(vectors_of(both, texts), texts).argmax(axis=1)
     assert [head.labels[at] for at in likeliest] == ["新闻资讯", "产品评测"]
+
+
+def test_a_folder_of_versions_stands_for_the_one_that_serves(
+    tmp_path: Path, small_trunk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.trunk.trunk_folder", lambda cache: small_trunk)
+    kept, out = tmp_path / "versions", tmp_path / "out"
+    plain = small.written(Session(small_trunk, small.ROWS, "head"), small_trunk, tmp_path / "plain")
+    version = versions.promote(kept, str(plain))
+    labels = {0: "blame", 2: "praise"}
+    data = written(tmp_path / "said.csv", [(row.text, labels[row.label]) for row in small.ROWS])
+    arguments = ["--data", str(data), "--label", "label", "--model"]
+    command = ["topic", *arguments, str(kept), "--out"]
+    load("train").main(args=[*command, str(out)], standalone_mode=False)
+    assert set(registry.read_manifest(out).topics) == {"said"}
+    assert not (out / versions.POINTER).exists()
+    versions.promote(kept, str(out))
+    load("evaluate").main(args=["topics", *arguments, str(kept)], standalone_mode=False)
+    with pytest.raises(UserError, match="train elsewhere"):
+        load("train").main(args=[*command, str(kept)], standalone_mode=False)
+    assert versions.roll_back(kept) == version
 
 
 def test_what_cannot_be_trained_or_measured_is_said_in_one_line(tmp_path: Path) -> None:

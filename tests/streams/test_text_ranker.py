@@ -9,16 +9,20 @@ import uuid
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from infra.settings import UserError
 from infra.warehouse import Warehouse, migrate
 from models import versions
+from models.text_ranker.plan import Plan
+from streams import text_ranker_run
 from streams.cli import load
-from streams.text_ranker_history import from_clickhouse
+from streams.text_ranker_history import Told, from_clickhouse
 
 THEMES = ("painting", "python", "marketing", "guitar", "yoga")
 COLUMNS = ("--item-text", "title", "--item-tags", "level")
@@ -110,6 +114,29 @@ def test_what_users_took_is_read_from_clickhouse_once_each_and_complaints_are_le
     assert [(stream.user_ids[u], stream.item_ids[i], t - since) for u, i, t in taken] == [
         ("a", "i1", 1), ("a", "i2", 4), ("b", "i1", 5), ("b", "i9", 7),
     ]  # fmt: skip
+
+
+def test_a_run_does_not_go_on_with_another_share_or_trunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = []
+
+    def stopped(*arguments: Any) -> None:
+        marks.append(arguments[5])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(text_ranker_run, "ItemTower", lambda *_: SimpleNamespace(frozen=Tensor()))
+    monkeypatch.setattr(text_ranker_run, "half_whitened", lambda *_: None)
+    monkeypatch.setattr(text_ranker_run, "train", stopped)
+    users, items = np.arange(400) % 20, np.arange(400) // 20
+    told = Told(users, items, items.astype(float), [""] * 20, SimpleNamespace(scripts=None), 0)
+    for trunk, share in (("a", 0.8), ("a", 0.5), ("b", 0.5), ("a", 0.8)):
+        with pytest.raises(KeyboardInterrupt):
+            text_ranker_run.run(told, Path(trunk), Plan(), share, tmp_path, lambda *_: None)
+    assert len(set(marks)) == 3
+    assert marks[0] == marks[3]
+    with pytest.raises(UserError, match="no user met two items"):
+        text_ranker_run.run(told, Path("a"), Plan(), 0.05, tmp_path, lambda *_: None)
 
 
 def test_what_cannot_be_trained_on_is_told(files: list[str], tmp_path: Path) -> None:

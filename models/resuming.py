@@ -1,49 +1,57 @@
-"""What a training keeps after every pass, so that one that was interrupted goes on.
+"""What a training keeps while it runs, so that one that was interrupted goes on.
 
 One safetensors file: parameters, the best ones so far and AdamW's moments, with the state in its
-header. It belongs to one plan, one set of pairs and one set of texts.
+header. It belongs to one training alone: `mark` stands for all that decides what that comes to.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 import msgspec
 import torch
-from msgspec import Struct
 from torch import Tensor
 
 from models.registry import save_tensors
-from models.text_ranker.evaluation import Quality
 
 FILE = "resume.safetensors"
 HEADER = "springtide"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-class State(Struct, frozen=True):
-    """How far it is: passes done, the best one, the validation at first, and at the best."""
+class State(Protocol):
+    """How far a training is; a msgspec Struct."""
 
-    mark: str
-    before: Quality
-    validation: Quality
-    passes: int = 0
-    best: int = 0
-    seconds: float = 0.0
+    @property
+    def mark(self) -> str:
+        """Of the training."""
+
+
+S = TypeVar("S", bound=State)
 
 
 def write(
     folder: Path,
     state: State,
-    parameters: list[torch.nn.Parameter],
-    best: list[Tensor],
+    parameters: Sequence[Tensor],
+    best: Sequence[Tensor],
     optimiser: torch.optim.Optimizer,
+    beside: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> None:
-    """Keep it; the file is whole at any moment."""
+    """Keep it; the file is whole at any moment.
+
+    Args:
+        best: one for each parameter, or none at all.
+        beside: what else is kept, by names of its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors: dict[str, Tensor] = {}
-    for number, (each, then) in enumerate(zip(parameters, best, strict=True)):
-        tensors |= {f"now.{number}": each.detach().clone(), f"best.{number}": then.clone()}
+    tensors = {name: each.clone() for name, each in beside.items()}
+    tensors |= {f"best.{number}": each.clone() for number, each in enumerate(best)}
+    for number, each in enumerate(parameters):
+        tensors[f"now.{number}"] = each.detach().clone()
         moments = optimiser.state[each]
         tensors |= {f"{name}.{number}": moments[name].clone() for name in (*MOMENTS, "step")}
     partial = folder / f"{FILE}.partial"
@@ -53,16 +61,20 @@ def write(
 
 def read(
     folder: Path,
+    kind: type[S],
     mark: str,
-    parameters: list[torch.nn.Parameter],
+    parameters: Sequence[Tensor],
     optimiser: torch.optim.Optimizer,
-) -> tuple[State, list[Tensor]] | None:
-    """Put parameters and moments back; the state, and the best parameters. None: nothing fits."""
+) -> tuple[S, list[Tensor], dict[str, Tensor]] | None:
+    """Put parameters and moments back; the state, the best parameters, and all tensors by name.
+
+    None: nothing fits.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(folder / FILE, "pt") as file:
-            state = msgspec.json.decode((file.metadata() or {})[HEADER], type=State)
+            state = msgspec.json.decode((file.metadata() or {})[HEADER], type=kind)
             if state.mark != mark:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -74,7 +86,8 @@ def read(
             name: tensors[f"{name}.{number}"].to("cpu" if name == "step" else each.device)
             for name in (*MOMENTS, "step")
         }
-    return state, [tensors[f"best.{number}"] for number in range(len(parameters))]
+    best = [tensors[f"best.{n}"] for n in range(len(parameters)) if f"best.{n}" in tensors]
+    return state, best, tensors
 
 
 def remove(folder: Path) -> None:
