@@ -77,12 +77,15 @@ def load_sets(data: Path, without: Sequence[str] = ()) -> list[LabelledSet]:
     """Read every known set under a folder, or one CSV file with the columns text and label.
 
     Args:
-        data: a folder with a folder per set (names as in `SOURCES`), or a `.csv`/`.csv.gz` file.
+        data: a folder with a folder per set (names as in `SOURCES`), or a `.csv`/`.csv.gz` file;
+            one of a known set stands for that set.
         without: sets to leave out entirely.
 
     Raises:
         DataError: nothing to read, an unknown name in `without`, or a label nobody understands.
     """
+    if data.is_file() and data.parent.name in SOURCES:  # `test_share` says that it is that set
+        return _without_test_texts([read_source(data.parent, SOURCES[data.parent.name])])
     if data.is_file():
         return [read_csv(data)]
     if not data.is_dir():
@@ -164,6 +167,14 @@ def in_test_part(text: str, share: float) -> bool:
     """Whether a normalised text belongs to the test part: MD5 as a number in [0, 1) < share."""
     digest = hashlib.md5(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
     return int(digest[:8], 16) / 2**32 < share
+
+
+def fingerprint(rows: Iterable[Comment]) -> str:
+    """12 digits that stand for texts and labels, in their order."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(f"{row.label} {row.text}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 def read_source(folder: Path, source: Source) -> LabelledSet:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from models import registry
 from models.classifier import Classifier
-from models.data import LABELS, LabelledSet, load_sets
+from models.data import LABELS, LabelledSet, fingerprint, load_sets
 from models.fitting import Place, Progress
 from models.methods import Method
 from models.options import AS_MEASURED, Options
@@ -108,6 +108,8 @@ def train_sentiment(
         topic_rows=topic_rows,
         layers=session.layers,
         teacher=taught_by,
+        data={each.name: fingerprint((*each.train, *each.test)) for each in sets}
+        | {topic.name: fingerprint((*topic.train, *topic.test)) for topic in topic_sets},
     )
     registry.write_manifest(out, manifest)
     return manifest, sets

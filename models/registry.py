@@ -92,7 +92,7 @@ class Manifest(Struct, frozen=True):
     """What stands in `manifest.json`. `before`: a linear head on the same rows, trunk unchanged;
     `ngrams`: the n-gram expert alone; `topics`: topic heads by the name of their label set;
     `topic_rows`: of topic sets so many rows the adapter was fitted to beside `trained_rows`;
-    `layers`: the trunk's layers that were kept, empty: all; `teacher`: the version learned from."""
+    `layers`: the trunk's that stay, empty: all; `teacher`: its version; `data`: fingerprints."""
 
     format: int
     trunk: str
@@ -114,6 +114,7 @@ class Manifest(Struct, frozen=True):
     topic_rows: dict[str, int] = {}
     layers: tuple[int, ...] = ()
     teacher: str = ""
+    data: dict[str, str] = {}
 
     @property
     def version(self) -> str:
@@ -178,7 +179,7 @@ def version_of(folder: Path) -> str:
 
 def kind_of(folder: Path) -> str:
     """What an artifact was trained to be; raises as `version_of`."""
-    return read_checked(folder, Files, SENTIMENT).kind
+    return version_of(folder).rpartition("-")[0]
 
 
 def read_checked(folder: Path, kind: type[M], trained: str) -> M:

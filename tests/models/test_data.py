@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from models import data
 from models.data import (
     NEGATIVE,
     NEUTRAL,
     POSITIVE,
     SOURCES,
     LabelledSet,
+    fingerprint,
     in_test_part,
     label_reading,
     load_sets,
@@ -117,6 +119,19 @@ def test_labels_nobody_understands_are_an_error(
 ) -> None:
     with pytest.raises(DataError):
         read_csv(write(tmp_path / "a.csv", rows))
+
+
+def test_a_file_of_a_known_set_is_split_as_that_set_is(tmp_path: Path) -> None:
+    folder = tmp_path / "sent-zh-htl"
+    folder.mkdir()
+    path = folder / "reviews.csv.gz"
+    with gzip.open(path, "wt", encoding="utf-8") as lines:
+        lines.write("text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(400)))
+    (found,) = load_sets(path)
+    assert (found.name, found.two_class) == (folder.name, True)
+    assert not [row for row in found.train if in_test_part(row.text, data.test_share(path))]
+    assert fingerprint(found.train) == fingerprint(load_sets(tmp_path)[0].train)
+    assert fingerprint(found.train) != fingerprint(found.train[1:])
 
 
 def test_missing_columns_files_and_sets_are_named(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_own_comments_become_a_model_that_serves(tmp_path: Path, trunk: Path) ->
     assert report["scores"]["own.csv"]["accuracy"] >= 0.9
     assert report["majority"]["own.csv"]["accuracy"] < 0.8
     assert "own.csv" in report["before"]
+    assert list(report["data"]) == ["own.csv"]
     card = (out / CARD).read_text(encoding="utf-8")
     assert "your own comments" in card
     assert all(name in card and (out / name).exists() for name in (CONFUSION, CALIBRATION))
