@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from models.data import Comment, LabelledSet
     from models.measures import Quality
     from models.peers import Peer
+    from models.registry import Manifest
 
 STARS = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5": "positive"}
 
@@ -58,6 +59,7 @@ def sentiment(
     Labels understood without --map: 0/1, 0/1/2, -1/0/1 and words that begin with neg, neu, pos.
     A file without neutral is scored on negative against positive. Rows without text or label are
     skipped and counted; so are labels that --map does not name. A folder: the sets' test parts.
+    Of a file that the artifact was trained on --split test is what it has not seen.
 
     Examples:
 
@@ -79,11 +81,13 @@ def sentiment(
             found = _known_sets(data, artifact, _peers(peers), threads, cache_dir)
         else:
             words = STARS if stars else _words(map)
-            comments, skipped = _read(data, text, label, words, split)
+            comments, skipped, shown = _read(data, text, label, words, split)
             if not comments:
                 raise UserError(f"{data}: no row has a text and a label that can be used")
-            answers, version = _methods(data, artifact, _peers(peers), threads, cache_dir)
-            found = {"model_version": version, **_measured(comments, answers), "skipped": skipped}
+            answers, manifest = _methods(data, artifact, _peers(peers), threads, cache_dir)
+            found = {"model_version": manifest.version, **_measured(comments, answers)}
+            trained_on = shown if _name(data) in manifest.trained_rows else 0
+            found |= {"skipped": skipped, "trained_on": trained_on}
     except ModelError as error:
         raise UserError(str(error)) from None
     if plots is not None:
@@ -137,7 +141,8 @@ def _words(pairs: str) -> dict[str, str]:
 
 def _read(
     path: Path, text_column: str, label_column: str, words: dict[str, str], split: str
-) -> tuple[list[Comment], int]:
+) -> tuple[list[Comment], int, int]:
+    """Rows to measure, how many have no text or label, and how many training may have seen."""
     from models.data import Comment, in_test_part, label_reading, outside_training, read_columns
     from models.data import test_share as share_of
     from models.hygiene import clean, normalise
@@ -150,17 +155,25 @@ def _read(
     ]
     usable = [(text, label) for text, label in known if label and not clean(text).flagged]
     if not usable:
-        return [], len(rows)
+        return [], len(rows), 0
     reading: Callable[[str], int] = label_reading({label for _, label in usable})
     share = share_of(path)
+    tests = [in_test_part(normalise(text), share) for text, _ in usable]
     comments = [
         Comment(clean(text).text, reading(label))
-        for text, label in usable
-        if split == "all" or in_test_part(normalise(text), share) == (split == "test")
+        for (text, label), test in zip(usable, tests, strict=True)
+        if split == "all" or test == (split == "test")
     ]
     if split == "test":
-        comments = outside_training(path, comments)
-    return comments, len(rows) - len(usable)
+        return outside_training(path, comments), len(rows) - len(usable), 0
+    return comments, len(rows) - len(usable), tests.count(False)
+
+
+def _name(path: Path) -> str:
+    """As a manifest has it."""
+    from models.data import SOURCES
+
+    return path.parent.name if path.parent.name in SOURCES else path.name
 
 
 def _known_sets(
@@ -172,9 +185,9 @@ def _known_sets(
 ) -> dict[str, Any]:
     from models.data import load_sets
 
-    answers, version = _methods(data, artifact, peers, threads, cache_dir)
+    answers, manifest = _methods(data, artifact, peers, threads, cache_dir)
     sets = {each.name: _measured(each.test, answers) for each in load_sets(data)}
-    return {"model_version": version, "sets": sets}
+    return {"model_version": manifest.version, "sets": sets}
 
 
 def _methods(
@@ -183,8 +196,8 @@ def _methods(
     peers: Sequence[str],
     threads: int | None,
     cache_dir: Path | None,
-) -> tuple[dict[str, Peer], str]:
-    """Each method as a function from texts to probabilities, and the artifact's version."""
+) -> tuple[dict[str, Peer], Manifest]:
+    """Each method as a function from texts to probabilities, and the artifact's manifest."""
     import numpy as np
 
     from models.evaluate import probabilities
@@ -201,7 +214,7 @@ def _methods(
         trunk = trunk_folder(cache_dir or default_cache_dir())
         for name in peers:
             answers[name] = train_peer(name, sets, classifier.manifest, trunk)
-    return answers, classifier.model_version
+    return answers, classifier.manifest
 
 
 def _trained_on(data: Path, trained_rows: Mapping[str, int]) -> list[LabelledSet]:
@@ -254,6 +267,8 @@ def _table(found: dict[str, Any]) -> str:
         lines += _by_label(measured["methods"]["springtide"]["labels"])
     if "skipped" in found:
         lines.append(f"{found['skipped']:,} skipped")
+    if shown := found.get("trained_on"):
+        lines.append(f"{shown:,} may have been trained on: --split test leaves them out")
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from models import registry
 from models.data import NEGATIVE, POSITIVE, Comment, outside
 from models.measures import (
     area,
@@ -31,6 +33,9 @@ from models.measures import (
     topic_quality,
 )
 from models.plots import CALIBRATION, CONFUSION, draw
+from models.session import Session
+from streams.cli import load
+from tests.models import small
 
 PNG = b"\x89PNG"
 COMMAND = [sys.executable, "-c", "from streams.cli import main; main()", "evaluate", "sentiment"]
@@ -133,6 +138,37 @@ def test_a_file_of_ones_own_is_measured(tmp_path: Path) -> None:
     assert springtide["accuracy"] == 1.0
     assert springtide["labels"]["negative"]["rows"] == 2
     assert springtide["confusion"] == [[2, 0], [0, 1]]
+
+
+def test_rows_that_it_was_trained_on_are_counted(
+    tmp_path: Path,
+    small_trunk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("models.trunk.trunk_folder", lambda cache: small_trunk)
+    artifact = small.written(Session(small_trunk, small.ROWS, "head"), small_trunk, tmp_path / "m")
+    manifest = registry.read_manifest(artifact)
+    path = tmp_path / "own.csv"
+    with path.open("w", newline="", encoding="utf-8") as lines:
+        csv.writer(lines).writerows(
+            [("text", "label"), *((row.text, row.label // 2) for row in small.ROWS)]
+        )
+
+    def told(*arguments: str) -> tuple[int, int]:
+        command = ["sentiment", "--data", str(path), "--model", str(artifact), "--json", *arguments]
+        load("evaluate").main(args=command, standalone_mode=False)
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        return found["rows"], found["trained_on"]
+
+    assert told() == (60, 0)
+    registry.write_manifest(
+        artifact, msgspec.structs.replace(manifest, trained_rows={"own.csv": 1})
+    )
+    tests, shown = told("--split", "test")
+    assert 0 < tests < 20 and shown == 0
+    assert told() == (60, 60 - tests)
+    assert told("--split", "train") == (60 - tests, 60 - tests)
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
