@@ -105,8 +105,6 @@ class App:
             self.river, self.recommend, self.monitor, files, self.deltas, self.deltas_start
         )
         self.erased_rows = ErasedRows(self.river, self.warehouse, self.checkpointer.holds)
-        self.river.on_forgotten = self.erased_rows.bury
-        self.river.on_back = self.erased_rows.unbury
         self.faust = faust_app(settings, lambda: self.river.generation)
         self._tasks: list[asyncio.Task[None]] = []
         self._assigned = asyncio.Event()

@@ -49,12 +49,6 @@ class _Due(NamedTuple):
     quoted: tuple[str, ...] | None = None
 
 
-class _Buried(NamedTuple):
-    key: bytes
-    partition: int
-    offset: int
-
-
 class ErasedRows:
     """Removes what is left, in the background; what cannot be removed now is tried again.
 
@@ -69,17 +63,8 @@ class ErasedRows:
         self._warehouse = warehouse
         self._holds = holds
         self._due: list[_Due] = []
-        self._buried: list[_Buried] = []
         self._closings: list[tuple[float, int]] = []
         river.erasures.on_erased = self._erased
-
-    def bury(self, key: bytes, partition: int, offset: int) -> None:
-        """The request at this place of users.v1 has had its effect in memory."""
-        self._buried.append(_Buried(key, partition, offset))
-
-    def unbury(self, key: bytes) -> None:
-        """He is back: a null would take his new profile with it, and compaction the request."""
-        self._buried = [one for one in self._buried if one.key != key]
 
     def _erased(self, erasure: Erasure, noted_ms: int) -> None:
         # By when it was noted: a worker that was away reads a request long after it was made.
@@ -127,17 +112,23 @@ class ErasedRows:
         self._due.append(one._replace(at=time.monotonic() + RETRY_SECONDS))
 
     async def _null_requests(self) -> None:
-        done = [one for one in self._buried if self._holds(one.partition, topics.USERS, one.offset)]
-        # Of a partition that left us without a checkpoint the request comes to its next owner.
-        ours = self._river.partitions
-        self._buried = [one for one in self._buried if one not in done and one.partition in ours]
+        done = [
+            (state, key, offset)
+            for state in self._river.partitions.values()
+            for key, offset in state.buried.items()
+            if self._holds(state.partition, topics.USERS, offset)
+        ]
         if not done:
             return
         await self._river.outlet.write(
-            [Outgoing(topics.USERS, one.key, None, one.partition) for one in done]
+            [Outgoing(topics.USERS, key.encode(), None, state.partition) for state, key, _ in done]
         )
+        for state, key, offset in done:
+            if state.buried.get(key) == offset:  # he may have come and gone again meanwhile
+                del state.buried[key]
+                state.erased_since = True  # checkpoints name him until then
         now = time.monotonic()
-        for partition in {one.partition for one in done}:
+        for partition in {state.partition for state, _, _ in done}:
             self._closings += [
                 (now + (n + 1) * CLOSING_SECONDS, partition) for n in range(CLOSINGS)
             ]

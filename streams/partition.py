@@ -28,6 +28,7 @@ class PartitionMeta(Struct, frozen=True):
     secret: bytes  # of the hashes of event ids
     written_at: float = 0.0
     deltas: int = 0  # item-deltas.v1: from this offset on it may hold what is not here
+    buried: dict[str, int] = {}
     format: int = FORMAT
 
 
@@ -39,6 +40,8 @@ class PartitionState:
         offsets: topic → last offset whose effect is in this state.
         scored: offsets of comments.v1 whose scored comment was learned, a bounded window; a comment
             scored again after a crash comes back under a new offset and is known by this one.
+        buried: key → offset of erasure requests on users.v1 that a null has yet to replace. They
+            are in the checkpoint: its next owner reads from behind them.
     """
 
     def __init__(self, partition: int, epoch: int) -> None:
@@ -51,6 +54,7 @@ class PartitionState:
         self.duplicates = 0
         self.ignored = 0
         self.scored = IdWindow()
+        self.buried: dict[str, int] = {}
         self.erased_since = False  # the last checkpoint: its older files still name him
         self._event_times: dict[str, float] = {}
         self._heard: dict[str, float] = {}
@@ -111,6 +115,7 @@ class PartitionState:
             tenants,
             self.hashes.secret,
             time.time(),
+            buried=dict(self.buried),
         )
         return meta, {"seen": self.seen.array(), "scored": self.scored.array()}
 
@@ -120,6 +125,7 @@ class PartitionState:
         self.duplicates = meta.duplicates
         self.ignored = meta.ignored
         self._event_times = dict(meta.event_times)
+        self.buried = dict(meta.buried)
         self.hashes = EventHashes(meta.secret)
         self.seen.load(arrays["seen"])
         self.scored.load(arrays["scored"])

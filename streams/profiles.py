@@ -27,8 +27,8 @@ class Profiles:
             return
         await self._show(profile)
         if self._river.owns(state):
-            if self._river.on_back is not None:
-                self._river.on_back(user_key(tenant, user))
+            # A null would take his new profile with it, and compaction takes the request.
+            state.buried.pop(user_key(tenant, user).decode(), None)
             learner = self._river.learner(tenant)
             learner.put_profile(state.partition, user, profile.interests, profile.personalise)
             self._recommend.enqueue(state.partition, tenant, [user], [0])
@@ -46,8 +46,7 @@ class Profiles:
             self._recommend.forget(tenant, user)
             state.erased_since = True
         await self._show(profile)
-        if self._river.owns(state) and self._river.on_forgotten is not None:
-            self._river.on_forgotten(user_key(tenant, user), state.partition, offset)
+        state.buried[user_key(tenant, user).decode()] = offset
 
     async def _show(self, profile: Profile) -> None:
         """Tell Redis, and wait for it where it is away."""

@@ -62,8 +62,6 @@ class River:
         self.pseudonyms = pseudonyms
         self.outlet = outlet
         self.erasures = Erasures(settings.kafka_url.get_secret_value(), pseudonyms)
-        self.on_forgotten: Callable[[bytes, int, int], None] | None = None
-        self.on_back: Callable[[bytes], None] | None = None
         self.intake = Intake(settings.max_age_seconds)
         self.partitions: dict[int, PartitionState] = {}
         self.learners: dict[str, Learner] = {}

@@ -28,8 +28,12 @@ async def follow(
 
     Args:
         start: the first offset wanted; where it is not there any more, or not yet, the oldest.
+
+    Raises:
+        KafkaConnectionError: the task ended that keeps aiokafka's metadata.
     """
     from aiokafka import AIOKafkaConsumer, TopicPartition
+    from aiokafka.errors import KafkaConnectionError
 
     consumer = AIOKafkaConsumer(
         **kafka_client(kafka_url),
@@ -46,7 +50,11 @@ async def follow(
         end = (await consumer.end_offsets([here]))[here]
         consumer.seek(here, start if first <= start <= end else first)
         caught_up, reached = False, 0.0
+        metadata = consumer._client._sync_task
         while True:
+            if metadata.done():  # nothing would come any more, and nobody would say so
+                consumer._client._sync_task = None  # else stopping raises in place of this
+                raise KafkaConnectionError("aiokafka keeps no metadata") from metadata.exception()
             fetched = await consumer.getmany(here, timeout_ms=POLL_MS, max_records=AT_ONCE)
             records = fetched.get(here, [])
             if not reached and await consumer.position(here) >= end:

@@ -21,7 +21,7 @@ from streams import erasure_rows, topics
 from streams.erasure_rows import ErasedRows, remove_rows
 from streams.events import Erasure
 from streams.outlet import Outgoing
-from streams.partition import PartitionState
+from streams.partition import FORMAT, PartitionMeta, PartitionState, decode_meta, encode_meta
 from streams.river import River
 
 PSEUDONYMS = Pseudonymiser(b"1" * 32)
@@ -140,8 +140,8 @@ def test_an_alert_that_quotes_him_between_the_passes_loses_his_words(
     ]
 
 
-def test_a_null_takes_no_new_profile_with_it(warehouse: Warehouse) -> None:
-    river, rows = house(warehouse, 0, 1)
+def test_a_request_is_replaced_by_whoever_has_its_partition_then(warehouse: Warehouse) -> None:
+    river, rows = house(warehouse)
     written: list[Outgoing] = []
 
     class Kept:
@@ -150,9 +150,13 @@ def test_a_null_takes_no_new_profile_with_it(warehouse: Warehouse) -> None:
 
     kafka: Any = Kept()
     river.outlet = kafka
-    for key, partition in ((b"t/back", 1), (b"t/gone", 1), (b"t/lost", 2)):
-        rows.bury(key, partition, 5)
-    rows.unbury(b"t/back")
-    rows._holds = lambda partition, *_: partition == 1
+    former = PartitionState(1, 1)
+    former.buried = {"t/gone": 5, "t/later": 9}
+    state = PartitionState(1, 2)
+    meta, arrays = former.snapshot([])
+    state.restore(decode_meta(encode_meta(meta), PartitionMeta, FORMAT), arrays)
+    river.partition_loaded(state)
+    rows._holds = lambda partition, topic, offset: offset <= 5
     asyncio.run(rows._null_requests())
-    assert [one.key for one in written] == [b"t/gone"] and rows._buried == []
+    assert [(one.key, one.partition) for one in written] == [(b"t/gone", 1)]
+    assert state.buried == {"t/later": 9} and state.erased_since  # no checkpoint names him
