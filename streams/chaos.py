@@ -15,19 +15,21 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
+import uvloop
 from msgspec import Struct
 
 from infra.local.broker import BrokerChoice
 from infra.local.proxy import Proxies
 from infra.settings import Settings
 from infra.warehouse import TransientError
+from streams import kafka_connection
 from streams.chaos_check import Recorder, Verdict, verdict
-from streams.chaos_plan import Fault, plan
+from streams.chaos_plan import KILL, Fault, plan
 from streams.chaos_round import Progress, Round
 from streams.demo_parts import Parts
 from streams.freshness import FreshnessWatch
 from streams.sender import LINGER_MS, Outbound
-from streams.simulate import START, SimulationConfig, simulate
+from streams.simulate import START, SWING, SimulationConfig, simulate
 
 PROBES_PER_SECOND = 100.0
 COPIED_LINGER_MS = 20  # each send is copied to every node, and the machine is as small as before
@@ -48,7 +50,7 @@ class ChaosOptions(Struct, frozen=True):
     """What to do.
 
     Attributes:
-        rate: interactions a second.
+        rate: interactions a second, on average; by `swing` more by day, and less at night.
         events: at least so many are sent, for every seed.
         nodes: of the Kafka.
         faults: in place of a seed's.
@@ -59,6 +61,7 @@ class ChaosOptions(Struct, frozen=True):
     broker: BrokerChoice = "kafka"
     nodes: int = 1
     faults: tuple[Fault, ...] = ()
+    swing: float = SWING
 
     def plan(self, seed: int) -> list[Fault]:
         """The faults of a run."""
@@ -101,17 +104,23 @@ class _ChaosParts(Parts):
         self, proxies: Proxies, folder: Path, options: ChaosOptions, settings: Settings
     ) -> None:
         super().__init__(folder, options.broker, settings, workers=2, nodes=options.nodes)
-        self._proxies = proxies
+        self._proxies, self._faults = proxies, options.faults
 
     def _environment(self) -> dict[str, str]:
         environment = super()._environment()
         for name, setting in LINES.items():
             url = urlsplit(environment[setting])
-            if url.hostname and url.port:
+            if url.hostname and url.port and self._may_be_cut(name):
                 port = self._proxies.line(name, url.hostname, url.port)
                 through = url._replace(netloc=f"{url.hostname}:{port}")
                 environment[setting] = urlunsplit(through)
         return environment
+
+    def _may_be_cut(self, name: str) -> bool:
+        """A line costs the machine something even while all of it passes."""
+        return not self._faults or any(
+            fault.target == name and fault.kind not in KILL for fault in self._faults
+        )
 
 
 def run_seeds(
@@ -129,12 +138,13 @@ def run_seeds(
     Raises:
         UserError: something could not be started.
     """
+    kafka_connection.mend()
     proxies = Proxies()
     parts = _ChaosParts(proxies, folder, options, settings)
     try:
         progress("starting everything", 0.0)
         parts.start()
-        asyncio.run(_House(options, parts, proxies, progress).rounds(seeds, told))
+        uvloop.run(_House(options, parts, proxies, progress).rounds(seeds, told))
     finally:
         parts.stop()
         proxies.stop()
@@ -178,6 +188,7 @@ class _House:
         config = SimulationConfig(
             rate=options.rate, seconds=math.inf, seed=seed, run=f"chaos-{seed}", users=2_000,
             first_user=number * STRANGERS, start=self._clock + BETWEEN_SECONDS,
+            swing=options.swing,
         )  # fmt: skip
         stream = self._in_time(simulate(config))
         run = Round(

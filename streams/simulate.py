@@ -56,6 +56,7 @@ class SimulationConfig(Struct, frozen=True, kw_only=True):
         start: of the platform's clock, epoch seconds.
         latest: the platform's clock stops here, epoch seconds (events of the future are refused).
         run: prefix of the event ids: runs of one name repeat each other.
+        swing: by this share more come in the afternoon than on average, and less at night.
         scandal_after_hours, scandal_hours: of the platform's clock.
         scandal_comments: size of the burst; 0: no scandal.
         new_items_a_day, looks_an_hour: of the platform's clock: courses published, pages opened.
@@ -72,6 +73,7 @@ class SimulationConfig(Struct, frozen=True, kw_only=True):
     start: float = START
     latest: float = math.inf
     run: str = "sim"
+    swing: float = SWING
     scandal_after_hours: float = 54.0
     scandal_hours: float = 8.0
     scandal_comments: int = 60
@@ -211,12 +213,12 @@ class _Simulation:
         end = min(config.start + config.seconds * config.speed, config.latest)
         at = config.start
         while True:
-            at += self._random.expovariate(rate * (1 + SWING))
+            at += self._random.expovariate(rate * (1 + config.swing))
             if at >= end:
                 return
             hour = at / HOUR_SECONDS % 24
-            busy = 1 - SWING * math.cos((hour - 3) / 12 * math.pi)  # quiet at 3, busy at 15
-            if self._random.random() * (1 + SWING) < busy:
+            busy = 1 - config.swing * math.cos((hour - 3) / 12 * math.pi)  # quiet at 3, busy at 15
+            if self._random.random() * (1 + config.swing) < busy:
                 yield at
 
     def _burst(self) -> Iterator[Outbound]:

@@ -41,6 +41,9 @@ def chaos(
         str,
         typer.Option(help="In place of a seed's: 'kill kafka-2 at 5, pause worker at 8 for 3'."),
     ] = "",
+    swing: Annotated[
+        float, typer.Option(min=0, max=0.9, help="More by day, less by night; 0: an even rate.")
+    ] = 0.4,
     as_json: AsJson = False,
 ) -> None:
     """Run everything on this machine and disturb it: 3 to 6 faults a run, decided by a seed.
@@ -60,7 +63,7 @@ def chaos(
     telemetry.configure(level="ERROR")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     said = tuple(spoken(faults, nodes)) if faults else ()
-    options = ChaosOptions(rate=rate, events=events, broker=broker, nodes=nodes, faults=said)
+    options = ChaosOptions(rate, events, broker, nodes, said, swing)
     done, failed = _done(out), 0
 
     def told(outcome: dict[str, Any]) -> None:
