@@ -144,7 +144,10 @@ class Parts:
         from streams import topics
 
         tables = threads.submit(warehouse.migrate, self.stack.clickhouse_url)
-        topics.apply(self.stack.kafka_url, replication=self.stack.replication)
+        # Tansu takes its time for each batch, and of each partition there is one.
+        tansu = self.stack.broker == "tansu"
+        count = len(self._workers) if tansu else topics.PARTITIONS
+        topics.apply(self.stack.kafka_url, count, replication=self.stack.replication)
         if self.stack.broker == "given":
             self._require_empty()
         tables.result()

@@ -20,7 +20,6 @@ from infra.telemetry import get_logger
 from infra.warehouse import Warehouse
 from online.checkpoint import Checkpoint
 from online.spikes import Observation, SpikeMonitor, author_hash
-from streams import topics
 from streams.batch_consumer import Batch
 from streams.catalog import Catalog
 from streams.events import Sentiment
@@ -83,7 +82,7 @@ class Monitor:
         self._offset = -1
         self._seen = IdWindow(SEEN)
         self._tenants: dict[str, SpikeMonitor] = {}
-        self._order = Reordering(topics.PARTITIONS)
+        self._order = Reordering(self._river.user_partitions)
         self._watermark = 0.0
         self._untold: deque[Untold] = deque()
         self._pager.start({}, {})

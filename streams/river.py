@@ -30,7 +30,7 @@ from streams.fatal import fatal
 from streams.intake import Intake
 from streams.outlet import Outgoing, Outlet
 from streams.partition import PartitionState
-from streams.topics import DEAD_LETTER
+from streams.topics import DEAD_LETTER, PARTITIONS
 
 log = get_logger("worker")
 
@@ -63,6 +63,7 @@ class River:
         self.outlet = outlet
         self.erasures = Erasures(settings.kafka_url.get_secret_value(), pseudonyms)
         self.intake = Intake(settings.max_age_seconds)
+        self.user_partitions = PARTITIONS  # of each topic keyed by users
         self.partitions: dict[int, PartitionState] = {}
         self.learners: dict[str, Learner] = {}
         self.shared_arrays: dict[str, dict[str, Any]] = {}

@@ -72,10 +72,13 @@ async def run_worker(
     from streams.worker_http import worker_http
 
     kafka_connection.mend()
-    listener = listen(host, port)
-    await asyncio.to_thread(topics.require, settings.kafka_url.get_secret_value())
+    listener, kafka_url = listen(host, port), settings.kafka_url.get_secret_value()
+    await asyncio.to_thread(topics.require, kafka_url)
     store = await AsyncRedisTopKStore.connect(settings.redis_url.get_secret_value())
     app = create_app(settings, store, components or ALL)
+    app.river.user_partitions = await asyncio.to_thread(
+        topics.partition_count, kafka_url, topics.COMMENTS
+    )
     server = HttpServer(worker_http(app, settings.api_tokens_file), listener)
     await server.start()
     stopping = asyncio.Event()
