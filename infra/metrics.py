@@ -68,6 +68,11 @@ class WorkerMetrics:
         self.scored = Counter(
             "springtide_comments_scored_total", "Comments scored", ["label"], registry=registry
         )
+        self.scored_late = Counter(
+            "springtide_comments_late_total",
+            "Comments that the classifier had no time for: scored by its n-gram expert",
+            registry=registry,
+        )
         self.score_seconds = Histogram(
             "springtide_score_batch_seconds",
             "A batch of comments at the classifier",

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     classifier_token: SecretStr = Field(
         SecretStr(""), description="what the worker shows a classifier that asks for a token"
     )
+    score_within_seconds: float = Field(
+        2.0, ge=0, description="a live comment that waited longer is scored by the model's n-gram "
+        "expert alone, and marked; 0: it waits for the classifier",
+    )  # fmt: skip
     worker_urls: str = Field(
         "", description="workers whose /metrics the ops page shows, comma-separated"
     )

@@ -71,6 +71,9 @@ class Fallback(Protocol):
 class ClassifierClient:
     """Asks the classifier server.
 
+    Attributes:
+        fallback: also for who cannot wait for the server.
+
     Args:
         fallback: answers once the server has not for `patience` seconds; None: it is waited for.
         token: of the scope read, for a server that asks for one.
@@ -84,7 +87,7 @@ class ClassifierClient:
         token: str = "",
     ) -> None:
         self._url = url.rstrip("/")
-        self._fallback = fallback
+        self.fallback = fallback
         self._patience = patience
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._failing_since: float | None = None
@@ -105,8 +108,8 @@ class ClassifierClient:
 
     async def predict(self, texts: Sequence[str]) -> list[Answer]:
         """One answer a text, in order; retries until the server answers, or patience ends."""
-        if self._fallback is not None and time.monotonic() < self._alone_until:
-            return self._fallback.predict(texts)
+        if self.fallback is not None and time.monotonic() < self._alone_until:
+            return self.fallback.predict(texts)
         attempt = 0
         while True:
             wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
@@ -117,11 +120,11 @@ class ClassifierClient:
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 if isinstance(error, aiohttp.ClientResponseError) and error.status == TOO_MANY:
                     self._most = 0  # started again, it takes fewer
-                if self._fallback is not None and self._out_of_patience(began):
+                if self.fallback is not None and self._out_of_patience(began):
                     if isinstance(error, TimeoutError):
                         self._alone_until = 2 * time.monotonic() - began
                     log.warning("classifier.fallback", error=type(error).__name__, texts=len(texts))
-                    return self._fallback.predict(texts)
+                    return self.fallback.predict(texts)
                 log.warning("classifier.retry", error=type(error).__name__, wait_seconds=wait)
             else:
                 self._failing_since = None
@@ -135,7 +138,7 @@ class ClassifierClient:
 
     def _seconds(self) -> float:
         """How long one attempt may take."""
-        if self._fallback is None:
+        if self.fallback is None:
             return TIMEOUT_SECONDS
         return self._patience if self._failing_since is None else TIMEOUT_WHILE_FAILING
 

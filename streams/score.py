@@ -20,6 +20,8 @@ from streams.river import River
 log = get_logger("score")
 
 AT_ONCE = 64
+# Of event time: what is older is a replay's or an import's, and waits for the better answer.
+LIVE_SECONDS = 120.0
 
 
 class Admitted(NamedTuple):
@@ -85,16 +87,44 @@ class Score:
 
     async def _score(self, admitted: Sequence[Admitted]) -> list[list[tuple[ScoredComment, bool]]]:
         """For each batch its scored comments, each with whether there was nothing to read."""
+        late = [
+            self._is_late(each.batch.timestamps_ms[at], comment)
+            for each in admitted
+            for at, comment in each.comments
+        ]
         texts = [comment.text for each in admitted for _, comment in each.comments]
-        if not texts:
-            return [[] for _ in admitted]
-        started = time.perf_counter()
-        answers = iter(await self._classifier.predict(texts))
-        self._river.metrics.score_seconds.observe(time.perf_counter() - started)
+        answers = iter(await self._answers(texts, late))
         return [
             [self._scored(each.batch, at, comment, next(answers)) for at, comment in each.comments]
             for each in admitted
         ]
+
+    def _is_late(self, received_ms: int, comment: Comment) -> bool:
+        """Whether it has waited so long that the classifier cannot keep up with what comes.
+
+        Its user's list waits for it, and a spike in such comments.
+        """
+        within, now = self._river.settings.score_within_seconds, time.time()
+        return (
+            self._classifier.fallback is not None
+            and 0 < within < now - received_ms / 1000
+            and comment.occurred_at.timestamp() >= now - LIVE_SECONDS
+        )
+
+    async def _answers(self, texts: list[str], late: list[bool]) -> list[Answer]:
+        """The classifier's; of those that are late its fallback's."""
+        asked = [text for text, is_late in zip(texts, late, strict=True) if not is_late]
+        bridged = [text for text, is_late in zip(texts, late, strict=True) if is_late]
+        theirs: list[Answer] = []
+        if asked:
+            started = time.perf_counter()
+            theirs = await self._classifier.predict(asked)
+            self._river.metrics.score_seconds.observe(time.perf_counter() - started)
+        fallback = self._classifier.fallback
+        ours = fallback.predict(bridged) if fallback is not None and bridged else []
+        self._river.metrics.scored_late.inc(len(bridged))
+        on_time, in_place = iter(theirs), iter(ours)
+        return [next(in_place if is_late else on_time) for is_late in late]
 
     def _count(self, each: Admitted, group: list[tuple[ScoredComment, bool]]) -> None:
         """Ledger, rows, counts and offset move together: no await."""

@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from infra.local.stack import LocalStack
+
+# Machines are noisy: what takes long is not wrong.
+settings.register_profile("springtide", settings(), deadline=None)
+settings.load_profile("springtide")
 
 
 def _missing(what: str) -> None:

@@ -61,6 +61,8 @@ def river() -> River:
 class SlowClassifier:
     """It is away while a user is erased."""
 
+    fallback = None
+
     def __init__(self, river: River) -> None:
         self._river = river
 
