@@ -62,6 +62,14 @@ class Increments(NamedTuple):
             self.items.copy(), self.halves.copy(), self.contexts.copy(), self.stamps.copy()
         )
 
+    def reversed(self) -> Increments:
+        """A copy, the last one first."""
+        backwards = slice(None, None, -1)
+        return Increments(
+            self.items[backwards], self.halves[backwards], self.contexts[backwards],
+            self.stamps[backwards],
+        ).copied()  # fmt: skip
+
 
 def none() -> Increments:
     """No increments."""

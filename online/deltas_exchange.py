@@ -62,7 +62,8 @@ class Exchange:
             TornError: they hold something else: wait for what is still on its way, or `rebuild`.
         """
         remote = self.remotes.get(partition)
-        if remote is None:
+        if remote is None:  # what former owners sent may arrive while their checkpoint is loaded
+            self.loaded(partition, self._epoch_of(partition), position)
             return False
         remote.back_to(position, self._shared)
         if remote.torn:

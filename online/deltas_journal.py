@@ -167,8 +167,11 @@ class Remote:
         return new.size
 
     def back_to(self, position: int, shared: Shared) -> None:
-        """Take out what came beyond `position`."""
+        """Take out what came beyond `position`, the newest first.
+
+        What an increment took out was there before: the other way round a sum would stop at zero.
+        """
         if position < self.kept.settled or position > self.position:
             self.torn = True
         elif position < self.position:
-            shared.add_increments(self.kept.cut_back(position), -1)
+            shared.add_increments(self.kept.cut_back(position).reversed(), -1)
