@@ -27,6 +27,8 @@ MATRICES = ("e_in", "e_out")
 COLUMNS = ("bias", "g_in", "g_out")
 CONTENT = ("content_weights", "content_squared")
 WHOLE = ("attention", "attention_g", "weights", "squared", *CONTENT)
+SQUARES = ("squared", "content_squared")  # never below zero
+LEAST_LEFT = np.float32(0.1)  # of a square, whatever the others say
 ALL, ROOT, AVERAGE = 0.0, -0.5, -1.0  # powers of W
 SHARES = {"attention_g": ALL, "weights": ROOT, "content_weights": ROOT}
 
@@ -72,11 +74,19 @@ class FactorExchange:
 
     def restart(self) -> None:
         """The model was loaded: what it holds now is the base."""
-        self._base = {name: array.copy() for name, array in self._arrays().items()}
+        if self.workers > 1:
+            self._base = {name: array.copy() for name, array in self._arrays().items()}
         self.set_workers(self.workers)
 
+    def begin(self, slots: I64, anew: bool) -> None:
+        """Rows were given other values, by every worker the same; `anew`: all were."""
+        if anew:
+            self.restart()
+        for name in MATRICES + COLUMNS:
+            self.set_start(name, slots)
+
     def set_start(self, name: str, slots: I64) -> None:
-        """Start values of rows of one of MATRICES are in the model: nothing that anyone moved."""
+        """Start values of rows of a matrix or column are in the model: nobody moved them."""
         if self._base:
             self._grow()
             self._base[name][slots] = self._arrays()[name][slots]
@@ -131,7 +141,11 @@ class FactorExchange:
         )
 
     def take(self, delta: FactorDelta) -> None:
-        """Add another worker's movements; slots below zero are items refused here."""
+        """Add another worker's movements; slots below zero are items refused here.
+
+        Who has not heard of all workers yet takes too large a share of each: squares that all of
+        them saw fall would fall below zero, and the weights would be no numbers from there on.
+        """
         known = delta.slots >= 0
         slots = delta.slots[known]
         arrays = self._arrays()
@@ -144,7 +158,10 @@ class FactorExchange:
             for name, move in moves.items():
                 target[name][slots] += move
             for name in WHOLE:
+                left = LEAST_LEFT * target[name]
                 target[name] += self._share(name) * getattr(delta, name)
+                if name in SQUARES:
+                    np.maximum(target[name], left, out=target[name])
 
     def _share(self, name: str) -> np.float32:
         """What of a movement of one of WHOLE counts."""

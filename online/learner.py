@@ -181,8 +181,8 @@ class Learner:
         """
         started = warm_start.take_over(self._shared, factors)
         if self.exchange is not None:  # every worker does this: nobody sends it to the others
-            self.exchange.factors.restart()
-        return started
+            self.exchange.factors.begin(started, factors.forget == "first")
+        return len(started)
 
     def forget_user(self, partition: int, user: str) -> None:
         """Delete history and profile, and take all they added out of the item statistics.

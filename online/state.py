@@ -239,11 +239,12 @@ def load_shared_arrays(model: Model, arrays: Mapping[str, npt.NDArray[Any]], slo
     f.recent[:n] = mapped[arrays["factors.recent"][:n]]
     f.recent_context[:n] = mapped[arrays["factors.recent_context"][:n]].reshape(n, LENGTH)
     f.recent_user[:n] = arrays["factors.recent_user"][:n]
-    model.blend.weights[:] = arrays["blend.weights"]
-    model.blend.squared[:] = arrays["blend.squared"]
-    for name in ("weights", "squared"):  # an older checkpoint has none: they start as they were
-        kept = arrays.get(f"content.{name}")
-        if kept is not None and kept.shape == model.content.weights.shape:
-            getattr(model.content, name)[:] = kept
+    for part, mine in (("blend", model.blend), ("content", model.content)):
+        kept = arrays.get(f"{part}.weights")  # an older checkpoint has none of content
+        if kept is not None and kept.shape == mine.weights.shape:
+            squared = arrays[f"{part}.squared"]
+            sound = np.isfinite(kept) & np.isfinite(squared) & (squared >= 0)
+            mine.weights[sound] = kept[sound]  # what is no number would stay none: it starts anew
+            mine.squared[sound] = squared[sound]
     for name in Guard._fields:
         getattr(model.guard, name)[...] = arrays.get(f"guard.{name}", 0)

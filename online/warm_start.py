@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from online.arrays import F32, F64, I32
+from online.arrays import F32, F64, I32, I64
 from online.checkpoint import Checkpoint, CheckpointStore
 from online.factors import GIVEN_G, new_factors
 from online.shared import Shared
@@ -145,8 +145,8 @@ def read(found: Checkpoint) -> tuple[ItemFactors, Manifest]:
     return factors, manifest
 
 
-def take_over(shared: Shared, factors: ItemFactors) -> int:
-    """Start the embeddings of items with fewer than KNOWN_FROM interactions, or of all; how many.
+def take_over(shared: Shared, factors: ItemFactors) -> I64:
+    """Start the embeddings of items with fewer than KNOWN_FROM interactions, or of all; which.
 
     Raises:
         ValueError: the widths differ, or a value is not finite.
@@ -171,7 +171,7 @@ def take_over(shared: Shared, factors: ItemFactors) -> int:
     f.e_in[at] = f.e_out[at] = factors.vectors[fresh]
     f.bias[at] = factors.bias[fresh]
     f.g_in[at], f.g_out[at] = np.maximum(f.g_in[at], GIVEN_G), np.maximum(f.g_out[at], GIVEN_G)
-    return len(at)
+    return at
 
 
 def _begin_anew(shared: Shared) -> None:

@@ -107,9 +107,7 @@ def test_errors_are_clustered_by_user() -> None:
 def test_a_diverged_model_cannot_win(evaluated_stream: Stream) -> None:
     method = Springtide(evaluated_stream)
     method.learn(0, 600)
-    blend = method.learner.shared_state()
-    blend["blend.weights"][:] = np.nan
-    method.learner.load_shared(blend)
+    method.learner._shared.model.blend.weights[:] = np.nan  # loaded, they would begin anew
     method.learn(600, 1_000)
     ranks = method.ranks[600:606]  # later the guard steps in
     assert (ranks[ranks > 0] == MISS).all()
