@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORGOTTEN, SHORTENED, REFUSED = 0, 1, 2
 BETWEEN_INTERESTS = "\x1f"
+LAST = 1e15  # seconds, later than any event
 
 
 class Partition:
@@ -128,9 +129,14 @@ class Partition:
         return int(self.counts.sum(dtype=np.int64) + self.departed.sum())
 
     def least_active(self, count: int) -> list[tuple[float, str]]:
-        """The `count` users silent longest, in any order, with the time of their last event."""
+        """The `count` users silent longest, in any order, with the time of their last event.
+
+        Nobody learns from those who do not want to be personalised, so they always look silent;
+        were they forgotten, their wish would be, too. They go when nobody else is left.
+        """
         live = self.users.taken()
         silent = self.last_active[live]
+        silent[self.personalise[live] == 0] += LAST
         if count < len(live):
             silent = silent[near := np.argpartition(silent, count)[:count]]
             live = live[near]
