@@ -25,6 +25,7 @@ from online.walk import Walk, context_before, new_walk
 INTERACTIONS = 400_000  # at once: 16 million increments of 4 bytes at most
 MOST_ITEMS = 1 << 24  # an increment names its item with 24 bits
 BACK = 1 << 5  # an increment: item, kind (2 bits), direction, k (5 bits)
+AT_ONCE = (1 << 20) - 1  # of a pair; a value below co.FULL and this stay within 31 bits
 
 
 class Contribution(NamedTuple):
@@ -173,7 +174,12 @@ def add_rows(p: co.Pairs, s: Contribution, sign: int, at: I64, most: int) -> boo
                 return True
             if sign > 0 and not co.has_room(p, s.keys, 0, h):
                 return False
-            add_pair(p, h, s.keys[e], sign * s.c[e], sign * s.t[e])
+            c, t = int(s.c[e]), int(s.t[e])
+            while c > 0:
+                some_c, some_t = min(c, AT_ONCE), min(t, AT_ONCE)
+                add_pair(p, h, s.keys[e], sign * some_c, sign * some_t)
+                c -= some_c
+                t -= some_t
             p.out[h] += sign * s.t[e]
             at[1] += 1
         at[0] += 1

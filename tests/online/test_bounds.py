@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from online.contribution import Contribution
+from online.cooccurrence import FULL
 from online.learner import MISS, Learner
+from online.steps import finish
 
 
 def test_who_was_silent_longest_goes_first(make_learner: Any, learn: Any, statistics: Any) -> None:
@@ -31,6 +34,18 @@ def test_users_stay_within_the_limit(make_learner: Any, new_stream: Any) -> None
         assert learner.users <= 10
     assert learner.events_learned() == 1_000
     assert np.isfinite(learner.top_k("u1").scores).all()
+
+
+def test_who_opted_out_is_not_forgotten_while_others_can_be(make_learner: Any, learn: Any) -> None:
+    learner = make_learner(max_users=3)
+    for user in ("shy", "shyer"):  # nothing of theirs is learned any more: they look silent
+        learner.put_profile(0, user, [], personalise=False)
+    learn(learner, "a x", "b y", "c z", "d x")
+    assert learner.users == 3
+    assert learner.personalised(0, ["shy", "shyer", "d"]) == [False, False, True]
+    learner.put_profile(0, "shyest", [], personalise=False)
+    learner.put_profile(0, "one too many", [], personalise=False)
+    assert learner.users == 3
 
 
 def test_profiles_count_as_users(make_learner: Any) -> None:
@@ -77,6 +92,18 @@ def test_pairs_beyond_the_limit_are_refused_and_counted(
     assert (learned.ranks[6_000:] <= 10).mean() > (learned.popularity_ranks[6_000:] <= 10).mean()
     learner.drop_partition(0)  # takes out what was refused, too
     assert statistics(learner) == {}
+
+
+def test_a_pair_that_is_full_stays_full(learner: Learner, learn: Any, statistics: Any) -> None:
+    learn(learner, "u a", "u b")
+    shared, most = learner._shared, np.array([1_500_000_000], np.int32)
+    a, b = (np.array([shared.items.find(name)], np.int32) for name in "ab")
+    nobody = np.zeros(shared.room, np.int64), np.zeros((5, shared.room))
+    many = Contribution(a, np.array([1]), b, most, most, *nobody, np.zeros(1, np.int64))
+    for _ in range(3):  # users' histories, portion by portion
+        finish(shared.adding(many, 1))
+    assert FULL <= statistics(learner)["C", "a", "b"] < 2**31
+    assert FULL <= statistics(learner)["T", "a", "b"] < 2**31
 
 
 def test_many_interest_sets_leave_no_rest(learner: Learner) -> None:
