@@ -12,7 +12,9 @@ zombie that still writes or deletes under its own epoch can harm nobody. No pick
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -25,6 +27,8 @@ from online import safetensors_files as form
 from online.changes import joined
 
 SUFFIX = ".safetensors"
+BEGUN = ".part"
+_OURS = re.compile(rf"([^.]+)\.(\d+)(?:\.(\d+)-(\d+))?{re.escape(SUFFIX)}")
 ATTEMPTS = 20  # a reader's, while an owner merges and deletes files
 
 
@@ -85,10 +89,14 @@ class CheckpointStore:
         return self._put(file, arrays, header)
 
     def delete_before(self, name: str, epoch: int) -> None:
-        """Delete the files of former owners."""
+        """Delete the files of former owners, and those that a crash left half-written."""
         for file in self._files(name):
             if file.epoch < epoch:
-                self._fs.rm_file(file.path)
+                self._remove(file)
+        for begun in Path(self._root).glob(f".{name}.*{BEGUN}") if self._local else ():
+            half = _file(begun.name[1:].rsplit(".", 2)[0])
+            if half is not None and half.epoch < epoch:
+                begun.unlink(missing_ok=True)
 
     def delete_within(self, name: str, epoch: int, numbers: tuple[int, int]) -> None:
         """Delete the files that a merged one holds."""
@@ -96,7 +104,7 @@ class CheckpointStore:
         for file in self._files(name):
             inside = first <= file.first and file.last <= last
             if file.epoch == epoch and inside and (file.first, file.last) != numbers:
-                self._fs.rm_file(file.path)
+                self._remove(file)
 
     def read(self, name: str) -> Checkpoint | None:
         """The state of the greatest complete epoch, None where there is none."""
@@ -160,6 +168,10 @@ class CheckpointStore:
         header, arrays = form.decoded(content)
         return Checkpoint(file.epoch, header, arrays, content.nbytes)
 
+    def _remove(self, file: File) -> None:
+        with contextlib.suppress(FileNotFoundError):  # another owner was quicker
+            self._fs.rm_file(file.path)
+
     def _settled(self, name: str) -> list[File]:
         """The checkpoint's files, listed until two listings agree.
 
@@ -178,7 +190,7 @@ class CheckpointStore:
             if self._local:  # a directory that is gone is no empty one
                 raise
             return []  # object storage knows no empty folders
-        files = [_file(path) for path in sorted(paths) if path.endswith(SUFFIX)]
+        files = [file for path in sorted(paths) if (file := _file(path)) is not None]
         return [file for file in files if name in {None, file.name}]
 
 
@@ -203,15 +215,21 @@ def _covering(files: list[File], first: int, last: int) -> list[File]:
     return chain[::-1]
 
 
-def _file(path: str) -> File:
-    name, epoch, *numbers = Path(path).name.removesuffix(SUFFIX).split(".")
-    first, last = numbers[0].split("-") if numbers else ("0", "0")
+def _file(path: str) -> File | None:
+    """None for what others put beside ours."""
+    found = _OURS.fullmatch(Path(path).name)
+    if found is None:
+        return None
+    name, epoch, first, last = found.groups(default="0")
     return File(path, name, int(epoch), int(first), int(last))
 
 
 def _write_durably(path: Path, parts: list[memoryview]) -> None:
-    """Write beside, fsync, rename: after a crash the old or the new file is there, never half."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    """Write beside, fsync, rename: after a crash the old or the new file is there, never half.
+
+    When this returns it is the new one, whatever loses its power: the folder is on disk, too.
+    """
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}{BEGUN}")
     try:
         with beside.open("wb") as file:
             for part in parts:
@@ -219,5 +237,10 @@ def _write_durably(path: Path, parts: list[memoryview]) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     finally:
         beside.unlink(missing_ok=True)

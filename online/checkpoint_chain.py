@@ -68,9 +68,14 @@ class Chain:
         return self._merge_from(begin)
 
     def merge_whole(self) -> int:
-        """Merge all files into one, so that none holds what was taken out since; bytes written."""
+        """Merge all files into one, so that none holds what was taken out since; bytes written.
+
+        What a former owner wrote after he was one goes, too.
+        """
         self.erase = False
-        return self._merge_from(0) if len(self._links) > 1 else 0
+        size = self._merge_from(0) if len(self._links) > 1 else 0
+        self._store.delete_before(self._name, self._epoch)
+        return size
 
     def _merge_from(self, begin: int) -> int:
         links = self._links

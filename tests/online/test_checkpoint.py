@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from online.checkpoint import CheckpointStore
+from online.checkpoint_chain import Chain
 from online.learner import Learner, events_in, items_in, users_in
 
 
@@ -163,3 +164,65 @@ def test_other_sizes_are_refused_with_a_reason(make_learner: Any, learn: Any) ->
     learn(wide, "u i")
     with pytest.raises(ValueError, match="factors"):
         make_learner(factors=16).load_shared(wide.shared_state())
+
+
+def begun(store: CheckpointStore, monkeypatch: Any, epoch: int) -> None:
+    """A file that a killed owner left half-written."""
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.replace", killed)
+    monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_change("partition-3", epoch, (7, 7), {"x": np.zeros(9)}, "{}")
+    monkeypatch.undo()
+
+
+def test_what_a_killed_owner_left_half_written_goes_with_his_files(
+    store: CheckpointStore, tmp_path: Path, monkeypatch: Any
+) -> None:
+    for epoch in (4, 5):
+        begun(store, monkeypatch, epoch)
+    store.write("partition-33", 9, {"x": np.zeros(1)}, "{}")
+    store.write("partition-3", 5, {"x": np.zeros(1)}, "{}")
+    left = sorted(file.name[:30] for file in (tmp_path / "checkpoints").iterdir())
+    assert left == [
+        ".partition-3.000000000005.0000", "partition-3.000000000005.safet",
+        "partition-33.000000000009.safe",
+    ]  # fmt: skip
+
+
+def test_files_of_others_and_files_that_another_owner_deleted_first_hold_nobody_up(
+    store: CheckpointStore, tmp_path: Path, monkeypatch: Any
+) -> None:
+    for name in ("backup.safetensors", "partition-3.old.safetensors", "notes.txt"):
+        (tmp_path / "checkpoints" / name).write_text("not ours")
+    store.write("partition-3", 1, {"x": np.zeros(1)}, "{}")
+    listed = store._files
+
+    def quicker(name: str | None = None) -> Any:
+        files = listed(name)
+        for file in files:
+            Path(file.path).unlink()
+        return files
+
+    monkeypatch.setattr(store, "_files", quicker)
+    store.delete_before("partition-3", 2)
+    monkeypatch.undo()
+    store.write("partition-3", 2, {"x": np.ones(1)}, "{}")
+    assert store.names() == ["partition-3"]
+    found = store.read("partition-3")
+    assert found is not None and found.epoch == 2
+
+
+def test_an_erasure_takes_what_a_zombie_wrote_along(
+    store: CheckpointStore, tmp_path: Path, make_learner: Any, learn: Any
+) -> None:
+    learner = make_learner()
+    learn(learner, "secret-user a")
+    now = Chain(store, "partition-0", 2)
+    now.append({}, "{}")
+    Chain(store, "partition-0", 1).append(learner.partition_changes(0), "{}")
+    now.merge_whole()
+    assert not any(b"secret" in file.read_bytes() for file in (tmp_path / "checkpoints").iterdir())
