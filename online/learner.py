@@ -1,8 +1,7 @@
 """The learner of one tenant: interactions in, top-K lists out.
 
 `learn` ranks every interaction before it learns from it, so that quality is measured on the live
-stream; `top_k` makes the same list that was measured. State is arrays, work is numba kernels; this
-module joins them, and gives each partition its users.
+stream; `top_k` makes the same list that was measured. Arrays and kernels meet here.
 """
 
 from __future__ import annotations
@@ -142,10 +141,11 @@ class Learner:
 
     def put_item(self, item: str, topics: Sequence[str], available: bool) -> None:
         """Tell what an item is about and whether lists may show it."""
-        slot = self._shared.intern(item)
-        if slot >= 0:
-            self._shared.reserve_items()
-            self._shared.catalogue.put(slot, topics, available)
+        self._shared.put_item(item, topics, available)
+
+    def withdraw_item(self, item: str) -> None:
+        """No list shows it until it is put again, also where nobody here has taken it yet."""
+        self._shared.withdraw_item(item)
 
     def put_content(self, items: content_items.ItemContent, listed: bool = True) -> None:
         """Tell what items say about themselves; `listed`: lists may show those nobody took yet."""

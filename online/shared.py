@@ -51,6 +51,7 @@ class Shared:
         self.config = config
         self.items = Ids()
         self.items_refused = 0
+        self._withdrawn: set[str] = set()  # of those without a slot
         self.moved = False
         self.on_new_items: Callable[[], None] | None = None
         self.on_started: Callable[[str, I64], None] | None = None
@@ -107,7 +108,25 @@ class Shared:
         if self.items.size >= self.config.max_items:
             self.items_refused += 1
             return -1
-        return self.items.add(item)
+        slot = self.items.add(item)
+        if item in self._withdrawn:  # somebody has an old link to it
+            self.put_item(item, (), False)
+        return slot
+
+    def put_item(self, item: str, topics: Sequence[str], available: bool) -> None:
+        """What an item is about, and whether lists may show it."""
+        self._withdrawn.discard(item)
+        slot = self.intern(item)
+        if slot >= 0:
+            self.reserve_items()
+            self.catalogue.put(slot, topics, available)
+
+    def withdraw_item(self, item: str) -> None:
+        """Lists may not show it; one that is unknown gets no slot before somebody has it."""
+        if self.items.find(item) >= 0:
+            self.put_item(item, (), False)
+        elif len(self._withdrawn) < self.config.max_items:
+            self._withdrawn.add(item)
 
     def intern_many(self, items: Sequence[str]) -> I32:
         """The items' slots, as `intern` gives them, with room for all; int32[n]."""

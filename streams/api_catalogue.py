@@ -103,5 +103,6 @@ class KnownItems:
             self._unavailable.add(key)
 
     def _withdraw(self, key: tuple[str, str]) -> None:
-        if self._words.pop(key, None) is not None and len(self._unavailable) < self._max_items:
+        self._words.pop(key, None)
+        if len(self._unavailable) < self._max_items:  # compaction may have left nothing else of it
             self._unavailable.add(key)

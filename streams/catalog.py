@@ -15,7 +15,7 @@ from streams import topics, whole_topic
 from streams.batch_consumer import to_batch
 from streams.events import Item
 from streams.explore import Exploration
-from streams.intake import Rejected
+from streams.intake import Rejected, is_tenant
 from streams.item_texts import ItemTexts, Key
 from streams.item_vectors import ItemVectors
 from streams.river import River
@@ -114,6 +114,9 @@ class Catalog:
             self.vectors.forget((tenant, item_id))
             if self.on_withdrawn is not None:
                 self.on_withdrawn((tenant, item_id))
-            if len(self._withdrawn) < self._river.settings.max_items:
-                self._withdrawn.add((tenant, item_id))
-            self._river.learner(tenant).put_item(item_id, item.topics, False)
+        elif not is_tenant(tenant) or not self._river.admits(tenant):
+            return
+        # After a restart the tombstone may be all that is left of an item that users still have.
+        if len(self._withdrawn) < self._river.settings.max_items:
+            self._withdrawn.add((tenant, item_id))
+        self._river.learner(tenant).withdraw_item(item_id)

@@ -27,7 +27,7 @@ SEPARATOR = b"\n"
 OBJECTS = b"}\n{"  # between two objects, one a line
 
 
-_is_tenant = re.compile(events.TENANT_PATTERN).match
+is_tenant = re.compile(events.TENANT_PATTERN).match
 
 
 def _decoders() -> dict[str, msgspec.json.Decoder[Any]]:
@@ -107,7 +107,7 @@ class Intake:
         except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
             return None
         tenants = {message.tenant for message in found}
-        if len(found) != len(values) or not all(map(_is_tenant, tenants)):
+        if len(found) != len(values) or not all(map(is_tenant, tenants)):
             return None
         plain = lines.isascii() and b"\\" not in lines  # no id can be anything but ASCII
         if not plain and not _ids_ascii(found):

@@ -33,6 +33,8 @@ ERASURES = "erasures.v1"
 
 # What was compacted away must be gone within a minute of its erasure.
 PROFILE_SEGMENT_SECONDS = 10
+# Who begins to read later must learn of it, too: histories and lists name the item for long.
+WITHDRAWAL_DAYS = 3_650
 
 
 class TopicSpec(Struct, frozen=True):
@@ -45,6 +47,7 @@ class TopicSpec(Struct, frozen=True):
     retention_days: float = 7.0
     compacted: bool = False
     erasable: bool = False
+    withdrawals: bool = False
     segment_minutes: int = 0
     max_message_bytes: int = events.MAX_EVENT_BYTES + 100_000
 
@@ -65,6 +68,8 @@ class TopicSpec(Struct, frozen=True):
                 "max.compaction.lag.ms": age,
                 "delete.retention.ms": "0",
             }
+        if self.withdrawals:
+            settings["delete.retention.ms"] = str(WITHDRAWAL_DAYS * DAY_MS)
         if self.compacted:
             return {**settings, "cleanup.policy": "compact"}
         if self.segment_minutes:  # a segment that is still written to is never deleted
@@ -88,7 +93,7 @@ CATALOGUE: tuple[TopicSpec, ...] = (
     ),
     TopicSpec(SERVED, "user", events.Served, "lists as they were shown"),
     TopicSpec(SENTIMENT, "one", events.Sentiment, "scored comments without text, one monitor"),
-    TopicSpec(ITEMS, "item", events.Item, "the catalogue", compacted=True),
+    TopicSpec(ITEMS, "item", events.Item, "the catalogue", compacted=True, withdrawals=True),
     TopicSpec(
         ITEM_VECTORS,
         "item",

@@ -185,3 +185,28 @@ def test_the_list_is_the_ranking_that_was_measured(make_learner: Any, stream: An
             assert listed[rank - 1] == one.items[0]
             checked += 1
     assert checked > 700
+
+
+def test_an_item_that_is_withdrawn_before_anybody_took_it_is_not_listed(
+    make_learner: Any, learn: Any
+) -> None:
+    learner = make_learner(max_items=3)
+    learner.withdraw_item("gone")  # no slot for what only a catalogue's tombstone names
+    assert learner.items == 0
+    learn(learner, "u a", "u gone", "v a", "v gone", "w b")  # an old link
+    assert "gone" not in learner.top_k("w").items + learner.popular().items
+    learner.put_item("gone", [], available=True)
+    assert "gone" in learner.popular().items
+    learner.withdraw_item("gone")
+    assert "gone" not in learner.popular().items
+    assert learner.items == 3
+
+
+def test_an_item_withdrawn_stays_out_when_a_partition_comes_with_it(
+    make_learner: Any, learn: Any
+) -> None:
+    old, new = make_learner(), make_learner()
+    learn(old, "u a", "u gone", "v b")
+    new.withdraw_item("gone")
+    new.load_partition(0, old.partition_state(0))
+    assert set(new.popular().items) == {"a", "b"}

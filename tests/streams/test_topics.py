@@ -34,6 +34,12 @@ def test_expiry_counts_from_arrival() -> None:
         assert spec.config()["message.timestamp.type"] == "LogAppendTime"
 
 
+def test_a_withdrawal_outlives_the_catalogue_s_compaction() -> None:
+    """Without its tombstone an item that users still have would be listed after a restart."""
+    kept = {spec.name: spec.config().get("delete.retention.ms") for spec in topics.CATALOGUE}
+    assert int(kept[topics.ITEMS] or 0) > 365 * topics.DAY_MS
+
+
 @pytest.mark.parametrize("url", ["localhost:9092", "kafka://", "kafka://host", "http://h:1"])
 def test_an_unusable_url_says_the_right_form(url: str) -> None:
     with pytest.raises(UserError, match="use kafka://host:port"):

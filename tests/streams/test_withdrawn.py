@@ -1,0 +1,58 @@
+"""An item is withdrawn by a tombstone, which may be all that compaction leaves of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streams import topics
+from streams.api_catalogue import KnownItems
+from streams.catalog import Catalog
+from streams.events import Item, encode
+from tests.streams.test_limits import new_river
+
+
+class Record(NamedTuple):
+    key: bytes
+    value: bytes | None
+    topic: str = topics.ITEMS
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = 0
+
+
+def item(item_id: str) -> Record:
+    return Record(f"t/{item_id}".encode(), encode(Item(item_id=item_id, title="x", tenant="t")))
+
+
+AFTER_COMPACTION: list[Any] = [item("a"), Record(b"t/gone", None)]
+
+
+def test_a_worker_lists_no_item_of_which_only_the_tombstone_is_left() -> None:
+    river = new_river()
+    learner = river.learner("t")  # from its checkpoint: users have it
+    learner.learn(0, ["u", "v", "v"], ["gone", "gone", "a"], np.zeros(3, np.int8), np.zeros(3))
+    catalog = Catalog(river)
+    asyncio.run(catalog._take(AFTER_COMPACTION))
+    assert learner.popular().items == ["a"]
+    catalog.hold("t", "gone", True)
+    catalog.hold("t", "gone", False)
+    assert learner.popular().items == ["a"]
+    asyncio.run(catalog._take([item("gone")]))
+    assert set(learner.popular().items) == {"a", "gone"}
+
+
+def test_a_tombstone_of_nothing_makes_no_tenant() -> None:
+    river = new_river()
+    asyncio.run(Catalog(river)._take([Record(b"", None), Record(b"NO/x", None)]))
+    assert not river.learners
+
+
+def test_the_api_shows_no_item_of_which_only_the_tombstone_is_left() -> None:
+    known = KnownItems("kafka://nowhere:1", max_items=10)
+    known.take(AFTER_COMPACTION)
+    assert known.may_show("t", "a") and not known.may_show("t", "gone")
+    known.take([item("gone")])
+    assert known.may_show("t", "gone")
