@@ -15,6 +15,7 @@ from infra.telemetry import get_logger
 from online.changes import of_tenant
 from online.checkpoint import CheckpointStore
 from online.deltas_exchange import TornError
+from online.state import position_in
 from streams import topics
 from streams.deltas import Deltas, SharedMark
 from streams.in_turn import in_turn
@@ -24,6 +25,7 @@ from streams.river import River
 log = get_logger("deltas")
 
 SHARED = "shared-"
+READ_AGAIN = 5
 
 
 class DeltasStart:
@@ -80,8 +82,6 @@ class DeltasStart:
         Args:
             first: receives the whole partition, as our own checkpoints then go on from it.
         """
-        from online.state import position_in
-
         learner = self._river.learner(tenant)
         await self._deltas.reached(tenant, partition, position_in(arrays))
         try:
@@ -92,16 +92,27 @@ class DeltasStart:
             await in_turn(learner.loading(partition, arrays, first))
 
     async def _rebuild(self, tenant: str, partition: int, arrays: dict[str, Any]) -> None:
-        """Read every partition's checkpoint again: a hole is closed by what the owner kept."""
+        """Read every partition's checkpoint again: a hole is closed by what the owner kept.
+
+        While one is read another's owner writes his next, and we let go what that one holds: what
+        was read of him before is too old then.
+        """
         learner = self._river.learner(tenant)
         assert learner.exchange is not None
+        remotes = learner.exchange.remotes
         found = {partition: arrays}
-        for number in set(learner.exchange.remotes) - {partition}:
-            file = await asyncio.to_thread(self._files.read, partition_name(number))
-            if file is not None:
-                found[number] = of_tenant(tenant, file.arrays)
+        for _ in range(READ_AGAIN):
+            old = [
+                number
+                for number in set(remotes) - {partition}
+                if number not in found or position_in(found[number]) < remotes[number].kept.settled
+            ]
+            if not old:
+                break
+            for number in old:
+                file = await asyncio.to_thread(self._files.read, partition_name(number))
+                found[number] = {} if file is None else of_tenant(tenant, file.arrays)
 
-        def load(number: int) -> int | None:
-            return learner.load_others(found[number]) if number in found else None
-
-        learner.exchange.rebuild(load, partition)
+        learner.exchange.rebuild(
+            lambda number: learner.load_others(found.get(number, {})), partition
+        )

@@ -15,9 +15,11 @@ from prometheus_client import CollectorRegistry
 from infra.metrics import WorkerMetrics
 from infra.settings import Settings
 from infra.warehouse import ArchiveWriter
+from online.checkpoint import Checkpoint
 from online.learner import Learner, LearnerConfig
 from streams import deltas_wire
 from streams.deltas import Deltas, SharedMark
+from streams.deltas_start import DeltasStart
 from streams.deltas_wire import ItemDelta, UnusableError
 from streams.outlet import Outgoing
 from streams.river import River
@@ -225,3 +227,36 @@ def test_users_are_partitioned_as_kafka_does() -> None:
     workers = Workers(1, partitions=4)
     found = [workers.partition_of(f"u{n}") for n in range(400)]
     assert set(found) == {0, 1, 2, 3} and min(np.bincount(found)) > 60
+
+
+def test_a_checkpoint_written_while_others_are_read_is_read_again() -> None:
+    """What it holds was let go here meanwhile: the older one would leave a hole."""
+    here, owner = worker(), worker()
+    theirs = learn(owner, "u v", "a b", partition=1)
+    learn(owner, "w", "a", partition=2)
+    for value in sent(owner):
+        here.take(value, 0)
+
+    class Files:
+        """The owner of what is read first goes on then, and takes his next checkpoint."""
+
+        reads = 0
+
+        def read(self, name: str) -> Checkpoint:
+            self.reads += 1
+            number = int(name.rpartition("-")[2])
+            state = theirs.partition_state(number)
+            if self.reads == 1:
+                for _ in range(2):
+                    learn(owner, "x", "b", partition=number)
+                    for value in sent(owner):
+                        here.take(value, 0)
+                    owner.settle(owner.positions())
+            return Checkpoint(1, "{}", {f"default/{of}": it for of, it in state.items()}, 0)
+
+    files: Any = Files()
+    asyncio.run(DeltasStart(here._river, here, files)._rebuild("default", 0, {}))
+    mine = here._river.learner("default")
+    assert counts(mine) == counts(theirs)
+    assert mine.exchange is not None
+    assert not any(remote.torn for remote in mine.exchange.remotes.values())
