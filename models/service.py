@@ -16,7 +16,7 @@ import structlog
 from models import registry, versions
 from models.batching import CAPACITY, Batcher
 from models.classifier import Classifier
-from models.errors import told
+from models.errors import ModelError, told
 from models.metrics import ClassifierMetrics
 from models.shadow import Shadow
 
@@ -45,6 +45,9 @@ class Service:
     ) -> Classifier:
         """Load and warm the model in the device's thread, then take questions; follow its pointer.
 
+        A version that cannot be loaded leaves the service to the one before it, as it would have
+        while that one served.
+
         Args:
             make: loads the artifact in a folder (None: the packaged one), and the text ranker of
                 that moment beside it.
@@ -55,8 +58,7 @@ class Service:
             ModelError: the artifact or the trunk cannot be used.
         """
         loop = asyncio.get_running_loop()
-        classifier = await loop.run_in_executor(self._device, make, versions.resolved(folder))
-        await loop.run_in_executor(self._device, classifier.warm_up)
+        classifier = await self._first(make, versions.candidates(folder))
         peak = await loop.run_in_executor(self._device, classifier.reading.peak)
         self.metrics.peak.set(peak)
         self.batcher = Batcher(classifier, self._device, self.metrics, self._capacity)
@@ -65,6 +67,21 @@ class Service:
         if _pointers(folder, text_ranker):
             self._follower = loop.create_task(self._follow(make, folder, text_ranker))
         return classifier
+
+    async def _first(self, make: Make, candidates: list[Path]) -> Classifier:
+        """The first that can be loaded, warm."""
+        loop = asyncio.get_running_loop()
+        refused: ModelError | None = None
+        for artifact in candidates:
+            try:
+                classifier = await loop.run_in_executor(self._device, make, artifact)
+            except ModelError as error:
+                refused = refused or error
+                log.warning("classifier.version_refused", error=told(error))
+            else:
+                await loop.run_in_executor(self._device, classifier.warm_up)
+                return classifier
+        raise refused or ModelError("there is no version")
 
     async def broken(self) -> None:
         """Wait, once loaded, for what must never end: without it nobody is answered.

@@ -55,6 +55,18 @@ def resolved(folder: Path | None) -> Path:
     return folder / read_pointer(folder).current if (folder / POINTER).exists() else folder
 
 
+def candidates(folder: Path | None) -> list[Path]:
+    """What may serve: the artifact that `resolved` finds, then those before it, the latest first.
+
+    Raises:
+        ArtifactError: as `resolved`.
+    """
+    if folder is None or not (folder / POINTER).exists():
+        return [resolved(folder)]
+    pointer = read_pointer(folder)
+    return [folder / name for name in (pointer.current, *reversed(pointer.previous))]
+
+
 def shadow_of(folder: Path | None) -> Path | None:
     """The artifact that runs in the current one's shadow, if there is one.
 

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from models import registry, versions
 from models.classifier import Classifier
+from models.errors import ArtifactError
 from models.metrics import ClassifierMetrics
 from models.server import Server
 from models.service import Service
@@ -97,6 +98,24 @@ def test_a_version_that_fails_in_whatever_way_is_refused_and_the_next_one_is_tak
         await until(lambda: serving(service) == other)
 
     served(make, folder, work)
+
+
+def test_a_service_starts_with_the_version_before_one_that_cannot_be_loaded(
+    kept: tuple[Path, str, str], plain: Path, make: Make, tmp_path: Path
+) -> None:
+    folder, first, other = kept
+    bad = altered(plain, tmp_path / "bad", without="sentiment.weight")
+    versions.promote(folder, str(bad))
+
+    async def work(service: Service) -> None:
+        assert serving(service) == first
+        await until(lambda: refused(service) == 1)
+        versions.promote(folder, other)
+        await until(lambda: serving(service) == other)
+
+    served(make, folder, work)
+    with pytest.raises(ArtifactError, match="no sentiment head"):
+        served(make, bad, work)
 
 
 def test_what_is_promoted_while_a_shadow_is_loaded_is_taken(
