@@ -192,7 +192,10 @@ class Session:
             return [], list(range(len(self.ids)))
         order = generator.permutation(len(self.ids)).tolist()
         most = min(MOST_HELD, max(1, int(HELD_SHARE * len(order))))
-        return order[:most], order[most:]
+        kept = order[most:]
+        shown = {tuple(self.ids[index]) for index in kept}  # a text that came twice is no witness
+        held = [index for index in order[:most] if tuple(self.ids[index]) not in shown]
+        return held, kept + [index for index in order[:most] if tuple(self.ids[index]) in shown]
 
     def loss_of(self, rows: Sequence[int]) -> float:
         """The mean loss of rows, as they are."""

@@ -1,6 +1,7 @@
 """How often the item that a user takes next is among the 50 that his items' vectors point to.
 
-All items are ranked but those that he has; ties count against the vectors. A user is what he met,
+All items are ranked but those that he has; ties count against the vectors, as does what is no
+number. A user is what he met,
 .8^k each, whatever the vectors are: dense ones, or TF-IDF as a sparse matrix.
 """
 
@@ -68,7 +69,7 @@ def _ranks(scores: npt.NDArray[np.float32], pairs: Pairs) -> I64:
     target = scores[np.arange(len(pairs)), pairs.target].copy()
     for row, (begin, end) in enumerate(zip(pairs.begin, pairs.end, strict=True)):
         scores[row, pairs.taken[begin:end]] = -np.inf
-    ranks: I64 = (scores >= target[:, None]).sum(1)
+    ranks: I64 = (~(scores < target[:, None])).sum(1)  # against what is no number as well
     return ranks
 
 

@@ -96,6 +96,15 @@ def test_what_nobody_told_it_is_never_its_answer(small_trunk: Path, method: Meth
         assert (bias[1] == MASKED and not weight[1].any()) == never
 
 
+def test_what_is_held_back_is_nowhere_else(small_trunk: Path) -> None:
+    rows = [*ROWS, *ROWS[:30]]
+    session = Session(small_trunk, rows, "head", Options(patience=1))
+    held, kept = session.held_back(np.random.default_rng(0))
+    assert sorted(held + kept) == list(range(90))
+    assert held
+    assert not {rows[at].text for at in held} & {rows[at].text for at in kept}
+
+
 def test_all_options_together_still_learn(small_trunk: Path) -> None:
     options = Options(
         class_weights=True, adversarial=1.0, thinning=0.5, frozen_layers=2, accumulate=2, patience=9

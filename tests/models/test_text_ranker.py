@@ -140,6 +140,7 @@ def test_a_rank_counts_ties_against_us_and_leaves_out_what_the_user_has() -> Non
     assert ranks_of(vectors, pairs).tolist() == [2]  # 1 is nearer, 0 he has
     assert ranks_of(vectors, pairs_of([0, 0], [0, 1])).tolist() == [1]
     assert ranks_of(np.ones((4, 2), np.float32), pairs).tolist() == [3]
+    assert ranks_of(np.full((4, 2), np.nan, np.float32), pairs).tolist() == [4]
     assert quality(np.array([1, 51]))[:3] == (2, 0.5, 0.5)
 
 
