@@ -41,6 +41,12 @@ class Catalog:
         """An item as it is now, by its tenant and id."""
         return self._items.get(key)
 
+    def may_show(self, tenant: str, item_id: str) -> bool:
+        """Whether lists may show an item; one that nobody described may be shown."""
+        key = (tenant, item_id)
+        item = self._items.get(key)
+        return key not in self._held and (item.available if item else key not in self._withdrawn)
+
     def topics(self, tenant: str, item_id: str) -> tuple[str, ...]:
         """Topics of an item; none where the catalogue does not know it."""
         item = self._items.get((tenant, item_id))
@@ -57,9 +63,8 @@ class Catalog:
         (self._held.add if held else self._held.discard)(key)
         self._river.metrics.held.set(len(self._held))
         if self._river.admits(tenant):
-            item = self._items.get(key)
-            available = not held and (item.available if item else key not in self._withdrawn)
-            self._river.learner(tenant).put_item(item_id, item.topics if item else (), available)
+            available = self.may_show(tenant, item_id)
+            self._river.learner(tenant).put_item(item_id, self.topics(tenant, item_id), available)
 
     async def run(self) -> None:
         """Follow items.v1, and hand on what items say, for as long as the worker lives."""

@@ -14,7 +14,7 @@ from infra.warehouse import Warehouse
 from online.topk import TopK
 from streams.catalog import Catalog
 from streams.partition import PartitionState
-from streams.popular_parts import among_items, on_surfaces
+from streams.popular_parts import among_items, on_surfaces, without_hidden
 from streams.recommend import stored_list
 from streams.river import River
 
@@ -35,6 +35,7 @@ class Popular:
         self._epoch = 0
         self._owned: PartitionState | None = None  # for which the epoch was taken
         self._parts_at = self._surfaces_at = 0.0
+        self._on_surfaces: dict[str, dict[str, TopK]] = {}
 
     async def run(self) -> None:
         """Refresh for as long as the worker lives; Redis away only delays it."""
@@ -62,7 +63,9 @@ class Popular:
             if parts:
                 lists |= among_items(learner, self._catalog, tenant, size)
             if surfaces and self._river.components.archive:
-                lists |= await on_surfaces(self._warehouse, tenant, size)
+                self._on_surfaces[tenant] = await on_surfaces(self._warehouse, tenant, 2 * size)
+            for part, top in self._on_surfaces.get(tenant, {}).items():
+                lists[part] = without_hidden(top, self._catalog, tenant, size)
             for part, top in lists.items():
                 await self._write(f"{tenant}:{part}", top)
         if parts:

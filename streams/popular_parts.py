@@ -54,6 +54,12 @@ def _parts(catalog: Catalog, tenant: str, item: str) -> Iterator[str]:
             yield f"language:{known.language}"
 
 
+def without_hidden(top: TopK, catalog: Catalog, tenant: str, size: int) -> TopK:
+    """The first so many of a list that may be shown: ClickHouse counts what was, not what is."""
+    shown = [at for at, item in enumerate(top.items) if catalog.may_show(tenant, item)][:size]
+    return TopK([top.items[at] for at in shown], top.scores[shown], top.policy)
+
+
 async def on_surfaces(warehouse: Warehouse, tenant: str, size: int) -> dict[str, TopK]:
     """`surface:…` → what most users took there lately; {} while ClickHouse is away."""
     since = datetime.now(UTC) - timedelta(days=SURFACE_DAYS)

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from online.topk import TopK
 from streams import topics
 from streams.api_catalogue import KnownItems
 from streams.catalog import Catalog
 from streams.events import Item, encode
+from streams.popular_parts import without_hidden
 from tests.streams.test_limits import new_river
 
 
@@ -48,6 +50,19 @@ def test_a_tombstone_of_nothing_makes_no_tenant() -> None:
     river = new_river()
     asyncio.run(Catalog(river)._take([Record(b"", None), Record(b"NO/x", None)]))
     assert not river.learners
+
+
+def test_a_list_that_was_counted_earlier_shows_nothing_hidden() -> None:
+    catalog = Catalog(new_river())
+    asyncio.run(catalog._take([*AFTER_COMPACTION, item("late"), Record(b"t/late", None)]))
+    catalog.hold("t", "held", True)
+    top = TopK(
+        ["gone", "a", "held", "b", "late", "c"], np.arange(6, 0, -1.0, np.float32), "popular"
+    )
+    shown = without_hidden(top, catalog, "t", 2)
+    assert shown.items == ["a", "b"] and shown.scores.tolist() == [5, 3]
+    catalog.hold("t", "held", False)
+    assert without_hidden(top, catalog, "t", 9).items == ["a", "held", "b", "c"]
 
 
 def test_the_api_shows_no_item_of_which_only_the_tombstone_is_left() -> None:
