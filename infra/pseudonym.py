@@ -33,15 +33,25 @@ class Pseudonymiser:
         self._former = [_keyed(each) for each in former]
 
     @classmethod
-    def from_settings(cls, key_file: Path | None, data_dir: Path) -> Pseudonymiser:
+    def from_settings(
+        cls, key_file: Path | None, data_dir: Path, make: bool = True
+    ) -> Pseudonymiser:
         """Read the keys, hex, one a line, the current one first.
 
         Without `key_file` one is made in `data_dir` (0600).
+
+        Args:
+            make: False for who looks for what others wrote: under a new key he would find nothing.
 
         Raises:
             UserError: the file is missing, cannot be read or made, or holds no usable key.
         """
         path = key_file or data_dir / KEY_FILE
+        if not make and not path.exists():
+            raise UserError(
+                f"{path}: no such file, and under another key nothing of a user is found: name the "
+                "workers' --data-dir, or their SPRINGTIDE_PSEUDONYM_KEY_FILE"
+            )
         try:
             if key_file is None and not path.exists():
                 _make_key(path)

@@ -18,7 +18,7 @@ from typing import Any
 from infra.pseudonym import Pseudonymiser
 from infra.security import kafka_client
 from infra.serving_connect import redis_client
-from infra.settings import Settings
+from infra.settings import Settings, UserError
 from infra.warehouse import Warehouse
 from streams import topics
 from streams.events import user_key
@@ -34,10 +34,12 @@ def check(settings: Settings, tenant: str, user: str) -> dict[str, Any]:
     """What is left: traces by place, what ages out of raw topics by when, and whether it is clean.
 
     Raises:
-        UserError: a part does not answer.
+        UserError: a part does not answer, or the key or the checkpoints are not where it looks.
         RedisError, KafkaError: a part goes away meanwhile.
     """
-    pseudonyms = Pseudonymiser.from_settings(settings.pseudonym_key_file, settings.data_dir)
+    pseudonyms = Pseudonymiser.from_settings(
+        settings.pseudonym_key_file, settings.data_dir, make=False
+    )
     keys = pseudonyms.user_keys(tenant, user)
     kafka_url = settings.kafka_url.get_secret_value()
     topics.require(kafka_url)
@@ -106,8 +108,11 @@ def _in_checkpoints(url: str, tenant: str, user: str) -> int:
     name = user.encode()
     hashed = blake2b(name, digest_size=8).digest()
     filesystem, root = fsspec.core.url_to_fs(url)
+    paths = filesystem.glob(f"{root}/*.safetensors")
+    if not paths:
+        raise UserError(f"{url}: no checkpoint there: name the workers' SPRINGTIDE_CHECKPOINT_URL")
     found = 0
-    for path in filesystem.glob(f"{root}/*.safetensors"):
+    for path in paths:
         content = filesystem.cat_file(path)
         traces = hashed in content or hashed[::-1] in content
         traces |= name in _users(content, tenant) or (len(name) >= LONG and name in content)

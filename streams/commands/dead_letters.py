@@ -68,7 +68,9 @@ def replay(
     from streams.erasure import read_ledger
 
     settings = load_settings(data_dir=data_dir)
-    pseudonyms = Pseudonymiser.from_settings(settings.pseudonym_key_file, settings.data_dir)
+    pseudonyms = Pseudonymiser.from_settings(
+        settings.pseudonym_key_file, settings.data_dir, make=False
+    )
     chosen = _chosen(reason, source)
     ledger = asyncio.run(read_ledger(_kafka_url(), pseudonyms))
     letters = dead_letter.of_nobody_erased(chosen, ledger)
