@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+NEAR = 0.85  # of two names that mean the same
+FETCHED = "kafka-home"  # below the data directory; `springtide kafka fetch` fills it
 
 
 class UserError(Exception):
@@ -110,7 +116,7 @@ class Settings(BaseSettings):
         description="text ranker, or a folder of versions, that the classifier embeds items by",
     )
     pseudonym_key_file: Path | None = Field(
-        None, description="key of the user pseudonyms; default: made in DATA_DIR"
+        None, description="key of the user pseudonyms, one for all processes; default: in DATA_DIR"
     )
     false_alarms_per_day: float = Field(1.0, gt=0, le=1000, description="budget of the monitor")
     hold_items: bool = Field(
@@ -131,11 +137,13 @@ class Settings(BaseSettings):
         0.0, ge=0, description="older events go to the dead letters; 0: all are welcome"
     )
     list_size: int = Field(50, gt=0, le=500, description="items in a stored list")
-    list_ttl_days: float = Field(30.0, gt=0, description="a list without an event expires")
+    list_ttl_days: float = Field(
+        30.0, gt=0, le=36_500, description="a list without an event expires"
+    )
     kafka_home: Path | None = Field(
         None,
-        # KAFKA_HOME is what Kafka's own scripts read.
-        validation_alias=AliasChoices("kafka_home", "SPRINGTIDE_KAFKA_HOME"),
+        # KAFKA_HOME is what Kafka's own scripts read; ours is meant for us.
+        validation_alias=AliasChoices("SPRINGTIDE_KAFKA_HOME", "kafka_home"),
         description="a Kafka folder with libs/*.jar; KAFKA_HOME is understood too",
     )
 
@@ -156,6 +164,12 @@ class Settings(BaseSettings):
         """fsspec URL of the checkpoint folder."""
         return self.checkpoint_url or str((self.data_dir / "checkpoints").absolute())
 
+    @property
+    def kafka_folder(self) -> Path | None:
+        """The Kafka to start: what is named, or what `springtide kafka fetch` has filled."""
+        fetched = self.data_dir / FETCHED
+        return self.kafka_home or (fetched if fetched.is_dir() else None)
+
 
 def load_settings(**overrides: Any) -> Settings:
     """Settings from the environment; keyword values that are not None win over it.
@@ -163,6 +177,7 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         UserError: a value cannot be used; names the variable and says what is wrong with it.
     """
+    _tell_of_misspelt()
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)
@@ -170,6 +185,18 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = "SPRINGTIDE_" + str(first["loc"][0]).upper()
         raise UserError(f"{name}: {first['msg']}{_got(first)}") from None
+
+
+@cache
+def _tell_of_misspelt() -> None:
+    """A variable that is nearly a setting would go unnoticed; others may be somebody else's."""
+    known = {name.upper() for name in Settings.model_fields}
+    ours = [name.partition("_")[2] for name in os.environ if name.startswith("SPRINGTIDE_")]
+    for name in ours:
+        near = get_close_matches(name.removesuffix("_FILE"), known, 1, NEAR)
+        if near and name not in known and near[0] != name.removesuffix("_FILE"):
+            told = f"SPRINGTIDE_{name} is no setting; did you mean SPRINGTIDE_{near[0]}?"
+            print(f"springtide: {told}", file=sys.stderr)
 
 
 def _got(error: Any) -> str:

@@ -84,7 +84,7 @@ def bench_catch_up(
     Raises:
         UserError: a part does not start, or the backlog is not worked off in 10 minutes.
     """
-    with LocalStack(folder, options.broker, settings.kafka_home) as stack:
+    with LocalStack(folder, options.broker, settings.kafka_folder) as stack:
         from infra import warehouse
 
         topics.apply(stack.kafka_url)

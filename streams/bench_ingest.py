@@ -79,7 +79,7 @@ def bench_ingest(
     """
     names = options.settings
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    with LocalStack(folder, options.broker, settings.kafka_home) as stack:
+    with LocalStack(folder, options.broker, settings.kafka_folder) as stack:
         bench = _Bench(stack, folder, options)
         for number in range(options.runs):
             for at, name in enumerate(names):

@@ -83,7 +83,7 @@ def bench_serve(
         UserError: something could not be started, or an answer was wrong.
     """
     progress("starting everything", 0.0)
-    with LocalStack(folder, options.broker, settings.kafka_home, given=settings) as stack:
+    with LocalStack(folder, options.broker, settings.kafka_folder, given=settings) as stack:
         bench = _Bench(stack, folder, options)
         bench.fill()
         bench.start_api()

@@ -60,7 +60,7 @@ class Parts:
             )
         self.data_dir = data_dir.absolute()
         self.checkpoints = str(self.data_dir / "checkpoints")
-        self.stack = LocalStack(self.data_dir, broker, settings.kafka_home, settings, nodes)
+        self.stack = LocalStack(self.data_dir, broker, settings.kafka_folder, settings, nodes)
         # Processes of their own supervisors: they end before the parts on which the books stand.
         self._models = Supervisor(self.data_dir / "logs")
         self._apps = Supervisor(self.data_dir / "logs")

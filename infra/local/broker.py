@@ -13,11 +13,10 @@ from infra.local.java import OLDEST, find_java
 from infra.local.kafka_server import is_kafka, kafka_parts, kafka_version
 from infra.local.ports import LOOPBACK, answers, free_port
 from infra.local.supervisor import ProcessSpec, Ready
-from infra.settings import UserError
+from infra.settings import FETCHED, UserError
 from infra.telemetry import get_logger
 
 BrokerChoice = Literal["auto", "kafka", "tansu"]
-FETCHED = "kafka-home"  # below the data directory; `springtide kafka fetch` fills it
 ANSWER_MS = 2_000
 
 HOW = "run `springtide kafka fetch`, or set KAFKA_HOME to a folder with Kafka's libs/*.jar"

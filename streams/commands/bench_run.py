@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 Runs = Annotated[int, typer.Option(min=1, max=100, help="Their median is reported.")]
 Broker = Annotated[
     Literal["auto", "kafka", "tansu"],
-    typer.Option(help="auto: the real Kafka where KAFKA_HOME names one, else Tansu."),
+    typer.Option(
+        help="auto: the real Kafka that KAFKA_HOME names or `kafka fetch` brought, else Tansu."
+    ),
 ]
 DataDir = Annotated[
     Path | None, typer.Option(help="New or empty; logs stay there [default: a temporary one].")
@@ -42,7 +44,7 @@ def on_embedded_parts(
 
     telemetry.configure(level="WARNING")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    settings = load_settings(data_dir=data_dir)
+    settings = load_settings()
     with tempfile.TemporaryDirectory(prefix="springtide-bench-") as temporary:
         folder = data_dir or Path(temporary)
         return with_share_bar(lambda progress: bench(options, settings, folder, progress))

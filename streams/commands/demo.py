@@ -31,7 +31,9 @@ def demo(
     ] = None,
     broker: Annotated[
         Literal["auto", "kafka", "tansu"],
-        typer.Option(help="auto: the real Kafka where KAFKA_HOME names one, else Tansu."),
+        typer.Option(
+            help="auto: the real Kafka that KAFKA_HOME names or `kafka fetch` brought, else Tansu."
+        ),
     ] = "auto",
     data_dir: Annotated[
         Path | None, typer.Option(help="Everything is kept here [default: a temporary folder].")
@@ -80,7 +82,7 @@ def run(options: Any, as_json: bool, endless: bool) -> int:
     signals = Signals()
     console = Console(stderr=as_json)
     telemetry.configure(level="WARNING" if sys.stderr.isatty() else "INFO")
-    settings = load_settings(data_dir=options.data_dir)
+    settings = load_settings()
     try:
         with make_screen(console) as screen:
             summary = run_demo(options, settings, screen, signals)

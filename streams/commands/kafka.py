@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from infra.local.kafka_fetch import MAVEN_CENTRAL
-from infra.settings import load_settings
+from infra.settings import FETCHED, load_settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -35,7 +35,6 @@ def fetch(
 
     Example: springtide kafka fetch --data-dir springtide-data
     """
-    from infra.local.broker import FETCHED
     from infra.local.java import OLDEST, find_java
     from infra.local.kafka_fetch import fetch as fill
 

@@ -23,7 +23,9 @@ def local(
     data_dir: Annotated[Path | None, typer.Option(help="Everything is kept here.")] = None,
     broker: Annotated[
         Literal["auto", "kafka", "tansu"],
-        typer.Option(help="auto: the real Kafka where KAFKA_HOME names one, else Tansu."),
+        typer.Option(
+            help="auto: the real Kafka that KAFKA_HOME names or `kafka fetch` brought, else Tansu."
+        ),
     ] = "auto",
     nodes: Annotated[
         int, typer.Option(min=1, max=5, help="Of the real Kafka; three keep three copies.")
@@ -43,7 +45,7 @@ def local(
     # Before anything starts: a signal that comes early must find somebody who stops it all.
     stopping = _stop_on_signals()
     settings = load_settings(data_dir=data_dir)
-    stack = LocalStack(settings.data_dir, broker, settings.kafka_home, settings, nodes)
+    stack = LocalStack(settings.data_dir, broker, settings.kafka_folder, settings, nodes)
     try:
         with stack:
             _furnish(stack)

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.broker import FETCHED
 from infra.local.kafka_fetch import fetch, pinned
 from infra.local.kafka_server import kafka_version
 from infra.local.stack import LocalStack
-from infra.settings import UserError
+from infra.settings import FETCHED, UserError
 
 pytestmark = pytest.mark.kafka
 SPRINGTIDE = str(Path(sys.executable).with_name("springtide"))

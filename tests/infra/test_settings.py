@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import UserError, host_and_port, load_settings
+from infra.settings import FETCHED, UserError, _tell_of_misspelt, host_and_port, load_settings
 
 SECRET = "redis://u:hunter2@redis.example:6379/0"
 
@@ -66,6 +66,31 @@ def test_a_value_that_cannot_be_used_is_shown_unless_it_is_secret(
     with pytest.raises(UserError, match="SPRINGTIDE_GRAFANA_TOKEN") as refused:
         load_settings(max_users=1, grafana_token=["hunter2"])
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_variable_that_is_nearly_a_setting_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("HOLD_ITEM", "KAFKA_URLS", "REDIS_URL_FILE", "SHARED", "API_PORT_8080_TCP_ADDR"):
+        monkeypatch.setenv(f"SPRINGTIDE_{name}", "x")
+    _tell_of_misspelt.cache_clear()
+    _tell_of_misspelt()
+    assert capsys.readouterr().err.splitlines() == [
+        "springtide: SPRINGTIDE_HOLD_ITEM is no setting; did you mean SPRINGTIDE_HOLD_ITEMS?",
+        "springtide: SPRINGTIDE_KAFKA_URLS is no setting; did you mean SPRINGTIDE_KAFKA_URL?",
+    ]
+
+
+def test_a_kafka_that_was_fetched_is_found_unless_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KAFKA_HOME", raising=False)
+    monkeypatch.setenv("SPRINGTIDE_DATA_DIR", str(tmp_path))
+    assert load_settings().kafka_folder is None
+    (tmp_path / FETCHED).mkdir()
+    assert load_settings().kafka_folder == tmp_path / FETCHED
+    monkeypatch.setenv("KAFKA_HOME", "/opt/kafka")
+    assert load_settings().kafka_folder == Path("/opt/kafka")
 
 
 @pytest.mark.parametrize("url", ["redis://u:hunter2@", "redis://u:hunter2@h:port", "hunter2"])
