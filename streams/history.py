@@ -67,23 +67,29 @@ def from_file(path: Path, mapped: str, rating: str | None, min_rating: float | N
     Raises:
         UserError: the file or a column cannot be used, or no row is left.
     """
+    from streams.lists_file import id_of, is_rated
     from streams.replay_columns import choose, parse_map
+    from streams.replay_row import LeftOut, UnreadableRowError
     from streams.replay_rows import RowFile
 
     chosen = parse_map(mapped)
     if rating is not None:
         chosen["rating"] = rating
     needed = ["user", "item"] + (["rating"] if min_rating is not None else [])
-    taken, skipped = _Taken(), 0
+    taken, left_out = _Taken(), LeftOut()
     with RowFile(path) as rows:
         columns = choose(rows.columns, chosen, needed).of
         for row in rows:
-            user, item = (str(row.values.get(columns[f]) or "").strip() for f in ("user", "item"))
-            if row.problem or not user or not item:
-                skipped += 1
-            elif min_rating is None or _number(row.values.get(columns["rating"])) >= min_rating:
+            try:
+                user, item = (id_of(row, columns, field) for field in ("user", "item"))
+                good = is_rated(row, columns, min_rating)
+            except UnreadableRowError as problem:
+                left_out.add(row, problem)
+                continue
+            if good:
                 taken.add(user, item, 1.0)
-    return taken.history(str(path), len(taken.rows), skipped)
+    left_out.tell(path)
+    return taken.history(str(path), len(taken.rows), left_out.count)
 
 
 def from_clickhouse(warehouse: Warehouse, tenant: str) -> History:
@@ -116,11 +122,3 @@ def pairs_in_pages(warehouse: Warehouse, tenant: str, what: str) -> Iterator[dic
             " GROUP BY user_key, item_id ORDER BY user_key, item_id",
             {"tenant": tenant, "pages": pages, "page": page},
         )
-
-
-def _number(value: Any) -> float:
-    """NaN, which passes no filter, for what is no number."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")

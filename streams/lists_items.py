@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
@@ -13,6 +14,7 @@ from infra.settings import UserError
 if TYPE_CHECKING:
     from online.config import Compared
     from online.content_items import ItemContent
+    from streams.replay_row import Row
     from streams.replay_rows import RowFile
 
 BETWEEN = "|"  # the values of a list
@@ -88,6 +90,22 @@ def read_items(
     return ItemContent(ids, terms, vectors, scripts)
 
 
+def tell_described(data: Path, described: Sequence[str], taken: Sequence[str]) -> None:
+    """Say on stderr how many items of the interactions the file describes, where it is not all.
+
+    Raises:
+        UserError: none of them; shows an id of each file, which are often written otherwise.
+    """
+    known = len(set(described) & set(taken))
+    if not known:
+        raise UserError(
+            f"{data}: describes none of the items that were taken: it says "
+            f"{described[0]!r}, the interactions {taken[0]!r}"
+        )
+    if known < len(taken):
+        print(f"{data}: describes {known:,} of {len(taken):,} items", file=sys.stderr)
+
+
 def read_tags(data: Path, columns: ItemColumns) -> dict[str, list[str]]:
     """Item → the values of its tags, without their columns' names.
 
@@ -121,6 +139,7 @@ def spoken(text: str, tags: Sequence[str]) -> str:
 
 def _described(rows: RowFile, columns: ItemColumns) -> Iterator[tuple[str, tuple[str, list[str]]]]:
     from streams.replay_columns import choose
+    from streams.replay_row import LeftOut, UnreadableRowError
 
     there = rows.columns
     for option, names in (("--item-text", columns.text), ("--item-tags", columns.tags)):
@@ -129,23 +148,26 @@ def _described(rows: RowFile, columns: ItemColumns) -> Iterator[tuple[str, tuple
                 raise UserError(f"{option} {name}: no such column; {', '.join(map(repr, there))}")
     named = {"item": columns.item} if columns.item in there else {}
     item = choose(there, named, ["item"]).of["item"]
+    left_out = LeftOut()
     for row in rows:
-        slot = str(row.values.get(item) or "").strip()
-        if slot and not row.problem:
-            yield slot, _content(row.values, columns)
+        try:
+            slot, told = row.text(item).strip(), _content(row, columns)
+        except UnreadableRowError as problem:
+            left_out.add(row, problem)
+            continue
+        if slot:
+            yield slot, told
+    left_out.tell(rows.path)
 
 
-def _content(values: dict[str, Any], columns: ItemColumns) -> tuple[str, list[str]]:
-    text = ". ".join(filter(None, (_text(values.get(name)) for name in columns.text)))
-    tags = [f"{name}={each}" for name in columns.tags for each in _list(values.get(name))]
+def _content(row: Row, columns: ItemColumns) -> tuple[str, list[str]]:
+    text = ". ".join(filter(None, (row.text(name).strip() for name in columns.text)))
+    tags = [f"{name}={each}" for name in columns.tags for each in _list(row, name)]
     return text, tags
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _list(value: Any) -> list[str]:
+def _list(row: Row, column: str) -> list[str]:
     """A list as JSON has it, or joined by |."""
-    values = value if isinstance(value, list) else _text(value).split(BETWEEN)
-    return list(filter(None, map(_text, values)))
+    value = row.values.get(column)
+    values = value if isinstance(value, list) else row.text(column).split(BETWEEN)
+    return [text for each in values if each is not None and (text := str(each).strip())]

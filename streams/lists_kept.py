@@ -61,7 +61,7 @@ class Kept:
         mark: the fingerprint.
 
     Raises:
-        UserError: the file cannot be read, or belongs to another fingerprint.
+        UserError: the file cannot be read or written, or belongs to another fingerprint.
     """
 
     def __init__(self, file: Path, mark: str) -> None:
@@ -70,6 +70,22 @@ class Kept:
         self.finished: dict[str, Evaluated] = {}
         if file.exists():
             self.finished = _read(file, mark)
+        try:  # now, not after the first method's minutes
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.touch()
+            self._partial.unlink()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    @property
+    def _partial(self) -> Path:
+        return self.file.with_name(self.file.name + ".partial")
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"{self.file}: cannot be written ({error.strerror}): name another file with --resume, "
+            "or another folder with SPRINGTIDE_DATA_DIR"
+        )
 
     def add(self, name: str, found: Evaluated) -> None:
         """Keep a finished method; the file is whole at any moment.
@@ -86,14 +102,13 @@ class Kept:
             arrays[f"{each}.settings"] = np.array(list(f.settings))
             arrays[f"{each}.setting"] = np.array(f.setting)
             arrays[f"{each}.costs"] = np.array([f.update_us, f.list_us])
-        partial = self.file.with_name(self.file.name + ".partial")
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as out:
+            with self._partial.open("wb") as out:
                 np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
-            partial.replace(self.file)
+            self._partial.replace(self.file)
         except OSError as error:
-            raise UserError(f"{self.file}: cannot be written ({error.strerror})") from None
+            self._partial.unlink(missing_ok=True)
+            raise self._unwritable(error) from None
 
     def remove(self) -> None:
         """The run is over."""

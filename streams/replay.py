@@ -22,7 +22,8 @@ from streams.events import (
     user_key,
 )
 from streams.replay_columns import choose, parse_map
-from streams.replay_rows import Row, RowFile
+from streams.replay_row import LeftOut, Row, UnreadableRowError
+from streams.replay_rows import RowFile
 from streams.replay_times import parse_time
 from streams.sender import Outbound
 from streams.topics import TOPIC_OF_TYPE
@@ -55,10 +56,6 @@ class ReplayOptions(Struct, frozen=True):
     limit: int = 0
 
 
-class UnreadableRowError(Exception):
-    """This row is no event; the message says why."""
-
-
 class Replay:
     """A file as a stream of messages in its own order; iterate once.
 
@@ -70,7 +67,6 @@ class Replay:
 
     Attributes:
         rows: read so far.
-        skipped: rows left out; `first_skipped` says which was the first and why.
         in_future: events that lie more than 5 minutes ahead.
 
     Raises:
@@ -91,8 +87,8 @@ class Replay:
         if options.type is not None and "type" not in columns.mapped:
             self._columns.pop("type", None)  # said on the command line, not guessed
         self._name = file.path.name.encode()[-80:].decode("utf-8", "ignore")
-        self.rows = self.events = self.skipped = self.in_future = 0
-        self.first_skipped = ""
+        self.rows = self.events = self.in_future = 0
+        self._left_out = LeftOut()
 
     def __iter__(self) -> Iterator[Outbound]:
         for row in self._file:
@@ -100,17 +96,24 @@ class Replay:
             try:
                 outbound = self._outbound(row)
             except UnreadableRowError as problem:
-                self.skipped += 1
-                self.first_skipped = self.first_skipped or f"row {row.number}: {problem}"
+                self._left_out.add(row, problem)
                 continue
             self.events += 1
             yield outbound
             if self.events == self._options.limit:
                 return
 
+    @property
+    def skipped(self) -> int:
+        """Rows left out."""
+        return self._left_out.count
+
+    @property
+    def first_skipped(self) -> str:
+        """Which was the first of them and why."""
+        return self._left_out.first
+
     def _outbound(self, row: Row) -> Outbound:
-        if row.problem:
-            raise UnreadableRowError(row.problem)
         kind = self._kind(row)
         event = self._event(kind, row)
         at = event.occurred_at.timestamp()
@@ -175,17 +178,8 @@ class Replay:
         return f"row-{row.number}" if "user" in self._columns else str(row.number)
 
     def _text(self, row: Row, field: str) -> str:
-        """The cell as text, empty where there is none.
-
-        Raises:
-            UnreadableRowError: it is a list or an object.
-        """
-        value = row.values.get(self._columns.get(field, ""))
-        if value is None:
-            return ""
-        if isinstance(value, list | dict):
-            raise UnreadableRowError(f"the {field} is not a plain value")
-        return value if isinstance(value, str) else str(value)
+        column = self._columns.get(field)  # "" is one, too: an index that pandas wrote
+        return "" if column is None else row.text(column)
 
     def _short(self, row: Row, field: str) -> str | None:
         """An optional label: none where it is empty or longer than any field takes."""

@@ -92,6 +92,9 @@ def choose(
     for field in needed:
         if field not in columns:
             raise UserError(f"which column is the {field}? --map {field}=COLUMN; {_there(there)}")
+    for column in columns.values():
+        if there.count(column) > 1:
+            raise UserError(f"{there.count(column)} columns are named {column!r}: rename one")
     return Columns(columns, frozenset(mapped))
 
 

@@ -1,4 +1,7 @@
-"""Rows of a CSV or JSONL file, gzipped or not, one at a time: never the whole file in memory."""
+"""Rows of a CSV or JSONL file, gzipped or not, one at a time: never the whole file in memory.
+
+UTF-8, or UTF-16 with its mark, as spreadsheets save it.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,18 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import msgspec
 
 from infra.settings import UserError
+from streams.replay_row import NOT_UTF8, Record, Row, is_unicode
 
 MAX_FIELD = 10_000_000  # characters: a quote that is never closed must not eat the file
 MAX_LINE = 20_000_000
 LOOK_AHEAD = 100  # objects of a JSONL file whose keys count as its columns
 JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
-
-Record = dict[str, Any]
-
-
-class Row(NamedTuple):
-    """A row's number, from 1 without the header, and its values; or why it cannot be read."""
-
-    number: int
-    values: Record
-    problem: str = ""
+UTF16 = {b"\xff\xfe", b"\xfe\xff"}
 
 
 class RowFile:
@@ -52,12 +47,15 @@ class RowFile:
             raise UserError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
         zipped = self._raw.peek(2)[:2] == b"\x1f\x8b"
         unzipped: Any = gzip.GzipFile(fileobj=self._raw) if zipped else self._raw
-        self._text = io.TextIOWrapper(unzipped, "utf-8-sig", errors="replace", newline="")
         self.columns: Sequence[str] = ()
         self._read = 0
+        self._text: IO[str] = io.StringIO()
         try:
+            encoding = "utf-16" if unzipped.peek(2)[:2] in UTF16 else "utf-8-sig"
+            # What is no UTF-8 can be told by its surrogates: `Row.text` looks for them.
+            self._text = io.TextIOWrapper(unzipped, encoding, "surrogateescape", newline="")
             self._rows = self._json() if self._is_json() else self._csv()
-        except (UserError, OSError, EOFError, zlib.error) as error:
+        except (UserError, OSError, EOFError, UnicodeError, zlib.error) as error:
             self.close()
             raise error if isinstance(error, UserError) else self._damaged(error) from None
 
@@ -87,7 +85,7 @@ class RowFile:
             for row in self._rows:
                 self._read = row.number
                 yield row
-        except (OSError, EOFError, zlib.error) as error:
+        except (OSError, EOFError, UnicodeError, zlib.error) as error:
             raise self._damaged(error) from None
 
     def _damaged(self, error: Exception) -> UserError:
@@ -109,12 +107,15 @@ class RowFile:
 
     def _csv(self) -> Iterator[Row]:
         csv.field_size_limit(MAX_FIELD)
-        header = self._text.readline(MAX_LINE)
+        lines = iter(lambda: self._text.readline(MAX_LINE), "")
+        header = next(filter(str.strip, lines), "")
         delimiter = max(",\t;|", key=header.count)
         names = next(csv.reader([header], delimiter=delimiter), [])
         self.columns = [name.strip() for name in names]
         if not any(self.columns):
             raise UserError(f"{self.path}: empty; the first line must name the columns")
+        if "\0" in header or not is_unicode(header):
+            raise UserError(f"{self.path}: the first line is no text, or {NOT_UTF8}")
         return _csv_rows(self._text, self.columns, delimiter)
 
 
@@ -133,14 +134,18 @@ def _csv_rows(text: IO[str], columns: Sequence[str], delimiter: str) -> Iterator
         if not cells:  # an empty line is no row
             continue
         number += 1
-        yield Row(number, dict(zip(columns, cells, strict=False)))
+        surplus = any(cells[len(columns) :])
+        problem = f"{len(cells)} cells for {len(columns)} columns" if surplus else ""
+        yield Row(number, dict(zip(columns, cells, strict=False)), problem)
 
 
 def _json_rows(text: IO[str]) -> Iterator[Row]:
     for number, line in enumerate(filter(str.strip, _lines(text)), start=1):
         try:
             yield Row(number, msgspec.json.decode(line, type=Record))
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        except UnicodeError:
+            yield Row(number, {}, NOT_UTF8)
+        except (msgspec.DecodeError, RecursionError) as error:
             yield Row(number, {}, f"not a JSON object: {error}"[:200])
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from infra.settings import UserError
+from streams.replay_columns import choose
+from streams.replay_row import LeftOut, Row, UnreadableRowError
 from streams.replay_rows import RowFile
 from streams.replay_times import parse_time
 
@@ -52,25 +54,16 @@ def read_spike_stream(path: Path, columns: dict[str, str]) -> tuple[Stream, list
     if not path.is_file():
         raise UserError(f"{path} is no file: name a CSV or JSON Lines file with --data")
     rows: list[tuple[float, str, str, str]] = []
-    skipped, known = 0, False
+    left_out = LeftOut()
     what = next(field for field in ("label", "rating", "negative") if field in columns)
     with RowFile(path) as file:
+        choose(file.columns, columns, (), {})
         for row in file:
-            values: dict[str, Any] = row.values or {}
-            known = known or all(column in values for column in columns.values())
             try:
-                at = parse_time(values[columns["time"]]).timestamp()
-                label = str(values[columns[what]]).strip().casefold()
-            except (KeyError, ValueError):
-                skipped += 1
-                continue
-            if not label or label == "none":
-                skipped += 1
-                continue
-            key = str(values.get(columns.get("key", ""), "")) or "all"
-            rows.append((at, key, label, str(values.get(columns.get("text", ""), ""))))
-    if not known:
-        raise UserError(f"{path}: no row has the columns {', '.join(columns.values())}")
+                rows.append(_comment(row, columns, what))
+            except UnreadableRowError as problem:
+                left_out.add(row, problem)
+    left_out.tell(path)
     if not rows:
         raise UserError(f"{path}: no row has a time and a {what} that can be used")
     negative, usable = _negatives([label for *_, label, _ in rows], what)
@@ -85,7 +78,24 @@ def read_spike_stream(path: Path, columns: dict[str, str]) -> tuple[Stream, list
     )
     if not keep:
         raise UserError(f"{path}: no {what} can be read")
-    return stream, [rows[i][3] for i in keep], skipped + len(rows) - len(keep)
+    return stream, [rows[i][3] for i in keep], left_out.count + len(rows) - len(keep)
+
+
+def _comment(row: Row, columns: dict[str, str], what: str) -> tuple[float, str, str, str]:
+    """Time, key, label and text.
+
+    Raises:
+        UnreadableRowError: it has no time or no label that can be read.
+    """
+    of = {field: row.text(column) for field, column in columns.items()}
+    label = of[what].strip().casefold()
+    if not label or label == "none":
+        raise UnreadableRowError(f"no {what}")
+    try:
+        at = parse_time(of["time"]).timestamp()
+    except ValueError:
+        raise UnreadableRowError(f"the time {of['time'][:100]!r} cannot be read") from None
+    return at, of.get("key") or "all", label, of.get("text", "")
 
 
 def _negatives(labels: list[str], what: str) -> tuple[list[float], list[bool]]:

@@ -103,7 +103,13 @@ def lists(
     """
     from infra.settings import load_settings
     from streams.lists_file import Filters, read_stream
-    from streams.lists_items import ItemColumns, chosen_vectors, names_in, read_items
+    from streams.lists_items import (
+        ItemColumns,
+        chosen_vectors,
+        names_in,
+        read_items,
+        tell_described,
+    )
     from streams.lists_kept import Kept, fingerprint
     from streams.lists_plot import check_plots, write_plots
     from streams.lists_run import Catalogue, chosen_peers, left_out, run
@@ -125,6 +131,7 @@ def lists(
             names_in(item_text), names_in(item_tags), parse_map(map).get("item", "")
         )
         said = read_items(items, columns, None if set(compared) <= PLAIN else folder)
+        tell_described(items, said.ids, stream.item_ids)
         if text_ranker and not columns.text:
             raise UserError("--text-ranker reads words: name their columns with --item-text")
         ranked = read_items(items, columns, folder, text_ranker) if text_ranker else None

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def retrieval(
-    index: Annotated[Path, typer.Option(help="CSV(.gz) of known questions and their categories.")],
-    queries: Annotated[Path, typer.Option(help="CSV(.gz) of new questions, same columns.")],
+    index: Annotated[Path, typer.Option(help="CSV or JSONL of known questions and categories.")],
+    queries: Annotated[Path, typer.Option(help="New questions, same columns.")],
     text: Annotated[str, typer.Option(help="Column of the questions.")] = "text",
     label: Annotated[str, typer.Option(help="Column of the categories.")] = "category",
     each: Annotated[int, typer.Option(min=1, help="Index rows of each category, first ones.")] = 10,
@@ -42,7 +42,7 @@ def retrieval(
 
     for path in (index, queries):
         if not path.is_file():
-            raise UserError(f"{path} is no file: name CSVs with --index and --queries")
+            raise UserError(f"{path} is no file: name one each with --index and --queries")
     try:
         found = _measured(
             _read(index, text, label),
@@ -59,10 +59,10 @@ def retrieval(
 
 
 def _read(path: Path, text_column: str, label_column: str) -> list[tuple[str, str]]:
-    from models.data import read_columns
     from models.hygiene import clean
+    from streams.labelled_rows import read_labelled
 
-    rows = read_columns(path, text_column, label_column)
+    rows = read_labelled(path, text_column, label_column).rows
     kept = [(text, label) for text, label in rows if label and not clean(text).flagged]
     if not kept:
         raise UserError(f"{path}: no row has a text and a category")

@@ -33,7 +33,7 @@ STARS = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5":
 
 def sentiment(
     data: Annotated[
-        Path, typer.Option(help="A CSV(.gz) with a header, or a folder of the known sets.")
+        Path, typer.Option(help="CSV or JSONL, gzipped or not, or a folder of the known sets.")
     ],
     text: Annotated[str, typer.Option(help="Column of the comments.")] = "text",
     label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
@@ -72,7 +72,7 @@ def sentiment(
     if split not in SPLITS:
         raise UserError(f"--split {split}: give {', '.join(SPLITS)}")
     if not data.exists():
-        raise UserError(f"{data} does not exist: name a CSV or a folder of sets with --data")
+        raise UserError(f"{data} does not exist: name a file or a folder of sets with --data")
     if plots is not None:
         _check_plots(plots)
     artifact = load_settings(model=model).model
@@ -133,6 +133,7 @@ def _peers(names: str) -> tuple[str, ...]:
 
 def _words(pairs: str) -> dict[str, str]:
     words = dict(pair.partition("=")[::2] for pair in pairs.split(",") if pair)
+    words = {name.strip().removesuffix(".0"): word.strip() for name, word in words.items()}
     for name, word in words.items():
         if word[:3] not in {"neg", "neu", "pos"}:
             raise UserError(f"--map {name}={word}: map to negative, neutral or positive")
@@ -143,19 +144,18 @@ def _read(
     path: Path, text_column: str, label_column: str, words: dict[str, str], split: str
 ) -> tuple[list[Comment], int, int]:
     """Rows to measure, how many have no text or label, and how many training may have seen."""
-    from models.data import Comment, in_test_part, label_reading, outside_training, read_columns
+    from models.data import Comment, in_test_part, label_reading, outside_training
     from models.data import test_share as share_of
     from models.hygiene import clean, normalise
+    from streams.labelled_rows import read_labelled
 
-    rows = list(read_columns(path, text_column, label_column))
-    # Stars are often written 5.0.
-    known = [
-        (text, words.get(label.strip().removesuffix(".0"), "") if words else label)
-        for text, label in rows
-    ]
+    rows, left_out = read_labelled(path, text_column, label_column)
+    # Numbers are often written 5.0.
+    plain = ((text, label.strip().removesuffix(".0")) for text, label in rows)
+    known = [(text, words.get(label, "") if words else label) for text, label in plain]
     usable = [(text, label) for text, label in known if label and not clean(text).flagged]
     if not usable:
-        return [], len(rows), 0
+        return [], len(rows) + left_out, 0
     reading: Callable[[str], int] = label_reading({label for _, label in usable})
     share = share_of(path)
     tests = [in_test_part(normalise(text), share) for text, _ in usable]
@@ -164,9 +164,10 @@ def _read(
         for (text, label), test in zip(usable, tests, strict=True)
         if split == "all" or test == (split == "test")
     ]
+    skipped = len(rows) - len(usable) + left_out
     if split == "test":
-        return outside_training(path, comments), len(rows) - len(usable), 0
-    return comments, len(rows) - len(usable), tests.count(False)
+        return outside_training(path, comments), skipped, 0
+    return comments, skipped, tests.count(False)
 
 
 def _name(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from infra.settings import UserError
 
 if TYPE_CHECKING:
     from online.sessions_stream import SessionStream
+    from streams.replay_row import Row
 
 FIELDS = {
     "period": ("period",),
@@ -45,10 +47,10 @@ def sessions(
 ) -> None:
     """Rank the next item of every prefix of every session; R@20, MRR@20, R@10.
 
-    A file of this shape has the columns period and day (whole numbers that never go back; the day
-    may be absent but for --mode day), session_id and item_id, one visit a row, sessions in their
-    own order. For each period but the first: items not seen in earlier periods are dropped, all
-    others are ranked. The figures are means over the periods, each of the same weight.
+    A file of this shape has the columns period and day (whole numbers or dates, never going back;
+    the day may be absent but for --mode day), session_id and item_id, one visit a row, sessions in
+    their own order. For each period but the first: items not seen in earlier periods are dropped,
+    all others are ranked. The figures are means over the periods, each of the same weight.
 
     Modes: frozen learns between periods only; day between days, too; event after every visit.
     Beware of event: inside a day a file's order is often not time (in DIGINETICA all sessions of
@@ -59,7 +61,9 @@ def sessions(
     """
     one_in = parse_sample(sample)
     stream, skipped = read_sessions(data, map, needs_day=mode is Mode.DAY)
-    if len(stream) == 0 or stream.periods[0] == stream.periods[-1]:
+    if len(stream) == 0:
+        raise UserError(f"{data}: no row has a period, a session and an item")
+    if stream.periods[0] == stream.periods[-1]:
         raise UserError(f"{data}: one period at most; the first is learned, the others are tested")
     found = {
         "visits": len(stream),
@@ -92,35 +96,52 @@ def read_sessions(data: Path, mapped: str, needs_day: bool) -> tuple[SessionStre
     """
     from online.sessions_stream import SessionStreamBuilder
     from streams.replay_columns import choose, parse_map
+    from streams.replay_row import LeftOut, UnreadableRowError
     from streams.replay_rows import RowFile
 
-    builder, skipped = SessionStreamBuilder(), 0
+    builder, left_out = SessionStreamBuilder(), LeftOut()
     needed = ["period", "session", "item"] + (["day"] if needs_day else [])
     with RowFile(data) as rows:
         columns = choose(rows.columns, parse_map(mapped, FIELDS), needed, FIELDS).of
         for row in rows:
-            values = {field: row.values.get(column) for field, column in columns.items()}
-            period, day = _whole(values["period"]), _whole(values.get("day", 0))
-            session, item = _id(values["session"]), _id(values["item"])
-            if row.problem or period is None or day is None or not session or not item:
-                skipped += 1
+            try:
+                visit = _visit(row, columns)
+            except UnreadableRowError as problem:
+                left_out.add(row, problem)
                 continue
             try:
-                builder.add(period, session, item, day)
+                builder.add(*visit)
             except ValueError as error:
                 raise UserError(f"{data}, row {row.number}: {error}; sort the file") from None
-    return builder.build(), skipped
+    left_out.tell(data)
+    return builder.build(), left_out.count
 
 
-def _whole(value: Any) -> int | None:
+def _visit(row: Row, columns: dict[str, str]) -> tuple[int, str, str, int]:
+    """Period, session, item and day.
+
+    Raises:
+        UnreadableRowError: one of them is missing, or no whole number where it must be one.
+    """
+    from streams.lists_file import id_of
+
+    session, item = (id_of(row, columns, field) for field in ("session", "item"))
+    day = _whole(row, columns, "day") if "day" in columns else 0
+    return _whole(row, columns, "period"), session, item, day
+
+
+def _whole(row: Row, columns: dict[str, str], field: str) -> int:
+    from streams.lists_file import id_of
+    from streams.replay_row import UnreadableRowError
+
+    text = id_of(row, columns, field).removesuffix(".0")  # as pandas writes what has gaps
     try:
-        return int(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _id(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+        number = int(text) if "-" not in text[1:] else date.fromisoformat(text[:10]).toordinal()
+    except ValueError:
+        raise UnreadableRowError(f"the {field} {text[:100]!r} is no whole number or date") from None
+    if abs(number) >= 2**63:
+        raise UnreadableRowError(f"the {field} {text[:100]} is too large")
+    return number
 
 
 def run(stream: SessionStream, mode: Mode, sample: int) -> dict[str, float]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def topics(
-    data: Annotated[Path, typer.Option(help="CSV, gzipped or not, with a header.")],
+    data: Annotated[Path, typer.Option(help="CSV or JSONL, gzipped or not.")],
     text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     label: Annotated[str, typer.Option(help="Column of the topics.")] = "topic",
     split: Split = "all",
@@ -49,7 +49,7 @@ def topics(
     if split not in SPLITS:
         raise UserError(f"--split {split}: give {', '.join(SPLITS)}")
     if not data.is_file():
-        raise UserError(f"{data} is no file: name a CSV with --data")
+        raise UserError(f"{data} is no file: name one with --data")
     try:
         rows, skipped = _read(data, text, label, split)
         if not rows:
@@ -65,11 +65,12 @@ def _read(
     path: Path, text_column: str, label_column: str, split: str
 ) -> tuple[list[tuple[str, str]], int]:
     """Cleaned texts with their topics, and how many rows have none."""
-    from models.data import in_test_part, read_columns
+    from models.data import in_test_part
     from models.hygiene import clean, normalise
     from models.topic_data import share_of_tests
+    from streams.labelled_rows import read_labelled
 
-    rows = list(read_columns(path, text_column, label_column))
+    rows, left_out = read_labelled(path, text_column, label_column)
     usable = [(text, label.strip()) for text, label in rows if label.strip()]
     usable = [(text, label) for text, label in usable if not clean(text).flagged]
     share = share_of_tests(path)
@@ -78,7 +79,7 @@ def _read(
         for text, label in usable
         if split == "all" or in_test_part(normalise(text), share) == (split == "test")
     ]
-    return kept, len(rows) - len(usable)
+    return kept, len(rows) - len(usable) + left_out
 
 
 def _measured(

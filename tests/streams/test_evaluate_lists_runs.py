@@ -116,9 +116,14 @@ def test_the_fingerprint_tells_streams_apart() -> None:
 
 def test_what_cannot_be_kept_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be written .*: name another file with --resume"):
+        Kept(tmp_path / "file" / "run.npz", "mark")  # before the run
     found = Evaluated(np.ones(1, np.int32), 1.0, 1.0, "", {"": np.ones(1, np.int32)})
+    kept = Kept(tmp_path / "run.npz", "mark")
+    (tmp_path / "run.npz").mkdir()
     with pytest.raises(UserError, match="cannot be written"):
-        Kept(tmp_path / "file" / "run.npz", "mark").add("springtide", found)
+        kept.add("springtide", found)
+    assert not (tmp_path / "run.npz.partial").exists()
 
 
 def test_plots_are_drawn_as_png_and_as_a_page_of_its_own(
