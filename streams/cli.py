@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Any
 
@@ -56,10 +57,18 @@ def main() -> None:
     """Run the command line; an error that the user can mend is one line and exit code 2."""
     from infra.settings import UserError
 
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a sign must not end a command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         _run(sys.argv[1:])
     except UserError as error:
         print(f"springtide: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"springtide: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from fractions import Fraction
-from math import exp
+from math import ceil, exp, log
 from typing import Any
 
 import msgspec
@@ -83,10 +83,8 @@ def release(
 
 def half_width(scale: Fraction) -> int:
     """The least w with P(|x| > w) = 2·e^(−(w+1)/scale) / (1 + e^(−1/scale)) ≤ .05."""
-    decay, width = exp(-float(1 / scale)), 0
-    while 2 * decay ** (width + 1) / (1 + decay) > 0.05:
-        width += 1
-    return width
+    rest = 0.05 * (1 + exp(-float(1 / scale))) / 2
+    return max(0, ceil(-log(rest) * float(scale)) - 1)
 
 
 def _people(warehouse: Warehouse, name: str, period: Period, most: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.settings import load_settings
+from infra.settings import UserError, load_settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -30,7 +30,10 @@ def show(
 
     Example: springtide checkpoints show --data-dir springtide-data --json
     """
-    summary = summarise(load_settings(data_dir=data_dir).checkpoints)
+    url = load_settings(data_dir=data_dir).checkpoints
+    if "://" not in url and not Path(url).is_dir():
+        raise UserError(f"{url}: no such folder: name --data-dir, or SPRINGTIDE_CHECKPOINT_URL")
+    summary = summarise(url)
     if as_json:
         print(json.dumps(summary))
         return

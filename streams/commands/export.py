@@ -15,6 +15,8 @@ import typer
 
 from infra.settings import UserError, load_settings
 
+LEAST = Fraction(1, 1_000_000)
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
@@ -41,10 +43,14 @@ def items(
     Example: springtide export items --epsilon 1 --days 30 --out items.csv
     """
     from infra.warehouse import Warehouse
+    from streams import topics
     from streams.export import Period, as_rows, catalogue, release
 
     budget = _fraction(epsilon)
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}")
     settings = load_settings()
+    topics.require(settings.kafka_url.get_secret_value())
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     period = Period(tenant, today - timedelta(days=days), today)
     known = asyncio.run(catalogue(settings.kafka_url.get_secret_value(), tenant))
@@ -80,6 +86,6 @@ def _fraction(text: str) -> Fraction:
         found = Fraction(text)
     except (ValueError, ZeroDivisionError):
         found = Fraction(0)
-    if not 0 < found <= 100:
-        raise UserError(f"--epsilon {text}: a number above 0 and at most 100")
+    if not LEAST <= found <= 100:
+        raise UserError(f"--epsilon {text}: a number from {float(LEAST):f} to 100")
     return found

@@ -70,6 +70,7 @@ def factors(
     from online.checkpoint import CheckpointStore
 
     history, source = _history(data, from_clickhouse, map, rating, min_rating, tenant)
+    store = CheckpointStore(out)  # a folder that cannot be made is told before the training
     began = time.perf_counter()
     found = _fit(history, model, width, seed, epochs or EPOCHS[model])
     manifest = warm_start.Manifest(
@@ -85,7 +86,7 @@ def factors(
         library=f"implicit {version('implicit')}",
         forget=forget,
     )
-    made = warm_start.write(CheckpointStore(out), found, manifest)
+    made = warm_start.write(store, found, manifest)
     if as_json:
         import msgspec
 

@@ -64,6 +64,12 @@ def test_help_of_each_command_has_an_example(name: str) -> None:
     assert "hunter2" not in answer.stdout
 
 
+def test_a_terminal_that_lacks_a_sign_is_no_error(tmp_path: Path) -> None:
+    to = ("--to", str(tmp_path / "e.jsonl"))
+    answer = run("simulate", "--for", "30", "--rate", "1", *to, PYTHONIOENCODING="ascii")
+    assert answer.returncode == 0 and "the scandal: \\u6570\\u636e" in answer.stdout, answer.stderr
+
+
 def test_a_mistyped_command_is_told_its_neighbour() -> None:
     assert "did you mean `replay`?" in complaint(run("repaly"))
 
@@ -83,6 +89,13 @@ def test_a_wrong_setting_names_itself() -> None:
         (("replay", "no-such-file.csv"), "no-such-file.csv"),
         (("demo", "--events", "no-such-file.csv"), "no-such-file.csv"),
         (("train", "sentiment", "--data", "no-such-folder"), "no-such-folder"),
+        (("topics", "schemas", "--to", "/dev/null/x"), "/dev/null/x: Not a directory"),
+        (("export", "items", "--epsilon", "1", "--out", "items.csv"), "no Kafka answers"),
+        (("export", "items", "--epsilon", "1e-9", "--out", "items.csv"), "from 0.000001 to 100"),
+        (("export", "items", "--epsilon", "1", "--out", "nowhere/x.csv"), "there is no folder"),
+        (("erasure", "check", "u1", "--data-dir", "nowhere"), "nowhere/pseudonym.key: no such"),
+        (("checkpoints", "show", "--data-dir", "nowhere"), "nowhere/checkpoints: no such folder"),
+        (("dead-letters", "replay", "--data-dir", "nowhere"), "nowhere/pseudonym.key: no such"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(arguments: tuple[str, ...], says: str) -> None:

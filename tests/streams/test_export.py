@@ -46,6 +46,14 @@ def test_the_noise_has_the_distribution_that_is_promised(scale: Fraction) -> Non
     assert within >= 0.95 > within - 2 * wanted[width]
 
 
+@pytest.mark.parametrize("scale", [Fraction(1, 9), Fraction(1), Fraction(20), Fraction(997, 3)])
+def test_the_width_is_the_least_that_holds_95_of_100(scale: Fraction) -> None:
+    decay, width = math.exp(-float(1 / scale)), half_width(scale)
+    outside = [2 * decay ** (w + 1) / (1 + decay) for w in (width - 1, width)]
+    assert outside[1] <= 0.05 and (width == 0 or outside[0] > 0.05)
+    assert half_width(scale * 10**9) > 0  # at once
+
+
 def test_no_scale_is_no_noise_and_is_refused() -> None:
     with pytest.raises(ValueError, match="above zero"):
         discrete_laplace(Fraction(0))
