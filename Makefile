@@ -13,6 +13,9 @@ help: ## explain the targets
 install: .venv/.warm ## everything into .venv
 
 .venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), 3.11 to 3.13 is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Installing into .venv: some minutes, without a word."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
@@ -27,8 +30,9 @@ install: .venv/.warm ## everything into .venv
 	$(BIN)/python -m models.trunk
 	@touch $@
 
-demo: install ## the real thing on embedded parts: lists change, an alert fires (Ctrl-C ends it)
-	$(BIN)/springtide demo
+ARGS ?=
+demo: install ## the real thing on embedded parts: lists change, an alert fires (Ctrl-C, or ARGS="--for 60", ends it)
+	$(BIN)/springtide demo $(ARGS)
 
 # Two at a time, file by file: most wait for processes of their own. Files keep their order, the long ones come early.
 test: install ## the whole test suite
