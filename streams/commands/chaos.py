@@ -15,6 +15,7 @@ import typer
 
 from infra.settings import UserError
 from streams.commands.bench_run import AsJson, Broker
+from streams.commands.out_folder import require_folder
 from streams.commands.progress import with_share_bar
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def chaos(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     said = tuple(spoken(faults, nodes)) if faults else ()
     options = ChaosOptions(rate, events, broker, nodes, said, swing)
+    require_folder("--out", out)
     done, failed = _done(out), 0
 
     def told(outcome: dict[str, Any]) -> None:

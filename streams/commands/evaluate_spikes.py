@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.settings import UserError
+from streams.commands.out_folder import require_folder
 from streams.commands.progress import with_share_bar
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def spikes(
 
     if plot is not None and plot.suffix != ".html":
         raise UserError(f"--plot {plot}: name a file that ends in .html")
+    require_folder("--plot", plot)
     columns = parse_spike_map(map)
     stream, texts, skipped = read_spike_stream(data, columns)
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from infra.settings import UserError, load_settings
+from streams.commands.out_folder import require_folder
 
 LEAST = Fraction(1, 1_000_000)
 
@@ -47,8 +48,7 @@ def items(
     from streams.export import Period, as_rows, catalogue, release
 
     budget = _fraction(epsilon)
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}")
+    require_folder("--out", out)
     settings = load_settings()
     topics.require(settings.kafka_url.get_secret_value())
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from streams.commands.bench_run import AsJson, Broker, DataDir, on_embedded_parts
+from streams.commands.out_folder import require_folder
 
 
 def soak(
@@ -33,6 +34,7 @@ def soak(
     """
     from streams.soak import SoakOptions, soak
 
+    require_folder("--out", out)
     options = SoakOptions(
         minutes=minutes, rate=rate, warm_up=warm_up, lessons=lessons, broker=broker
     )

@@ -93,6 +93,8 @@ def test_a_wrong_setting_names_itself() -> None:
         (("export", "items", "--epsilon", "1", "--out", "items.csv"), "no Kafka answers"),
         (("export", "items", "--epsilon", "1e-9", "--out", "items.csv"), "from 0.000001 to 100"),
         (("export", "items", "--epsilon", "1", "--out", "nowhere/x.csv"), "there is no folder"),
+        (("soak", "--out", "nowhere/x.json"), "there is no folder"),
+        (("chaos", "--out", "nowhere/x.jsonl"), "there is no folder"),
         (("erasure", "check", "u1", "--data-dir", "nowhere"), "nowhere/pseudonym.key: no such"),
         (("checkpoints", "show", "--data-dir", "nowhere"), "nowhere/checkpoints: no such folder"),
         (("dead-letters", "replay", "--data-dir", "nowhere"), "nowhere/pseudonym.key: no such"),
