@@ -141,8 +141,8 @@ def apply(
         The names of the topics that were made.
 
     Raises:
-        UserError: no broker answers, or a topic has another partition count (changing that moves
-            users between partitions: a migration, not a setting).
+        UserError: no broker answers, it refuses, or a topic has another partition count (changing
+            that moves users between partitions: a migration, not a setting).
     """
     admin = _admin(kafka_url, timeout_seconds)
     try:
@@ -167,16 +167,22 @@ def apply(
 
 
 def _create(admin: Any, missing: list[TopicSpec], partitions: int, replication: int) -> None:
-    admin.create_topics(
-        {
-            spec.name: {
-                "num_partitions": spec.partitions(partitions),
-                "replication_factor": replication,
-                "configs": spec.config(),
-            }
-            for spec in missing
+    from kafka.errors import InvalidReplicationFactorError, KafkaError
+
+    wanted = {
+        spec.name: {
+            "num_partitions": spec.partitions(partitions),
+            "replication_factor": replication,
+            "configs": spec.config(),
         }
-    )
+        for spec in missing
+    }
+    try:
+        admin.create_topics(wanted)
+    except InvalidReplicationFactorError:
+        raise UserError(f"--replication {replication} needs as many brokers") from None
+    except KafkaError as error:
+        raise UserError(f"Kafka refused to make topics ({type(error).__name__})") from None
 
 
 def _admin(kafka_url: str, timeout_seconds: float) -> Any:

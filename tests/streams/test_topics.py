@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from infra.security import kafka_servers
@@ -21,6 +22,15 @@ def test_another_partition_count_is_a_migration_not_a_setting(stack: Any) -> Non
     topics.apply(stack.kafka_url)
     with pytest.raises(UserError, match=r"clicks\.v1 has 4 partitions, not 8: run with"):
         topics.apply(stack.kafka_url, partitions=8)
+
+
+def test_more_copies_than_brokers_are_refused_in_one_line(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = msgspec.structs.replace(topics.CATALOGUE[0], name="copies.v1")
+    monkeypatch.setattr(topics, "CATALOGUE", (new,))
+    with pytest.raises(UserError, match="--replication 3 needs as many brokers"):
+        topics.apply(stack.kafka_url, replication=3)
 
 
 def test_user_keyed_topics_are_cut_alike() -> None:
