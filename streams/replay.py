@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 from msgspec import Struct
@@ -135,7 +136,7 @@ class Replay:
         if not item:
             raise UnreadableRowError("no item")
         common: dict[str, Any] = {
-            "id": self._text(row, "id").strip() or f"{self._name}:{row.number}",
+            "id": self._text(row, "id").strip() or self._own_id(row),
             "occurred_at": self._time(row),
             "user_id": self._user(row),
             "item_id": item,
@@ -159,6 +160,11 @@ class Replay:
             language=self._short(row, "language"),
             author_cluster=self._short(row, "author"),
         )
+
+    def _own_id(self, row: Row) -> str:
+        """The same for the same row, and for no row of tomorrow's file of that name."""
+        said = repr(row.values).encode("utf-8", "surrogateescape")
+        return f"{self._name}:{row.number}:{blake2b(said, digest_size=4).hexdigest()}"
 
     def _time(self, row: Row) -> datetime:
         if "time" not in self._columns:

@@ -43,8 +43,9 @@ def replay(
     """Send the events of a file, in its order.
 
     Times are epoch seconds, milliseconds or ISO 8601 (without a zone: UTC). A row without a user
-    becomes a user of its own; without an id it is known as FILE:ROW, so that a second replay of
-    the same file is recognised. Rows that cannot be read are left out, counted and shown.
+    becomes a user of its own; without an id it is known as FILE:ROW and a digest of what it says,
+    so that a second replay of the same file is recognised. Rows that cannot be read are left out,
+    counted and shown.
 
     Example: springtide replay clicks.csv.gz --map user=user_id,item=item_id,time=timestamp
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import json
 
 from infra.settings import UserError
 from streams.commands.evaluate_sentiment import _read, _words
@@ -88,9 +89,19 @@ def test_an_index_that_pandas_wrote_is_no_field(file: Path) -> None:
     with RowFile(file) as rows:
         sent = list(Replay(rows, ReplayOptions()))
     assert [one.tenant for one in sent] == ["default", "default"]
-    assert b'"id":"own.csv:1"' in sent[0].value
+    assert b'"id":"own.csv:1:' in sent[0].value
     stream, texts, _ = read_spike_stream(file, parse_spike_map("time=time,label=label"))
     assert stream.names == ("all",) and texts == ["", ""]
+
+
+def test_tomorrows_file_of_the_same_name_is_not_a_repeat(tmp_path: Path) -> None:
+    ids = []
+    for day in ("1", "2", "1"):
+        file = tmp_path / "views.csv"
+        file.write_text(f"user,item,time\nu,a,{day}\nv,b,{day}\nw,c,7\n")
+        with RowFile(file) as rows:
+            ids.append([json.decode(one.value)["id"] for one in Replay(rows, ReplayOptions())])
+    assert ids[0] == ids[2] and len({*ids[0], *ids[1]}) == 5  # one row is the same on both
 
 
 def test_spikes_name_a_column_that_is_not_there(file: Path) -> None:
