@@ -73,5 +73,5 @@ audit: .venv/.installed ## known vulnerabilities of the pinned versions; says so
 	@$(BIN)/python -m pip install --quiet -c constraints.txt pip-audit || true
 	@$(BIN)/python .ci/audit
 
-clean: ## remove the environment and what the demo left
-	rm -rf .venv springtide-data
+clean: ## remove the environment; springtide-data (checkpoints, keys) stays
+	rm -rf .venv
