@@ -178,7 +178,7 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
         [*COMMAND, "--data", str(path)], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 2
-    assert "no column 'label', it has body, stars" in ended.stderr
+    assert "no column 'text' for text; the file has 'body', 'stars'" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
