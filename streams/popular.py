@@ -11,7 +11,7 @@ import time
 
 from infra.telemetry import get_logger
 from infra.warehouse import Warehouse
-from online.topk import TopK
+from online.topk import TopK, no_items
 from streams.catalog import Catalog
 from streams.partition import PartitionState
 from streams.popular_parts import among_items, on_surfaces, without_hidden
@@ -36,6 +36,7 @@ class Popular:
         self._owned: PartitionState | None = None  # for which the epoch was taken
         self._parts_at = self._surfaces_at = 0.0
         self._on_surfaces: dict[str, dict[str, TopK]] = {}
+        self._parts: dict[str, set[str]] = {}
 
     async def run(self) -> None:
         """Refresh for as long as the worker lives; Redis away only delays it."""
@@ -61,7 +62,10 @@ class Popular:
             await self._write(tenant, learner.popular(size))
             lists: dict[str, TopK] = {}
             if parts:
-                lists |= among_items(learner, self._catalog, tenant, size)
+                lists = among_items(learner, self._catalog, tenant, size)
+                before, self._parts[tenant] = self._parts.get(tenant, set()), set(lists)
+                # No key of these expires: what nothing is left of is emptied.
+                lists |= dict.fromkeys(before - self._parts[tenant], no_items("popular"))
             if surfaces and self._river.components.archive:
                 self._on_surfaces[tenant] = await on_surfaces(self._warehouse, tenant, 2 * size)
             for part, top in self._on_surfaces.get(tenant, {}).items():
