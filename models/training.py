@@ -15,6 +15,7 @@ from msgspec import Struct
 from models import registry, versions
 from models.card import write_card
 from models.classifier import Classifier
+from models.curves import curves
 from models.data import LabelledSet
 from models.errors import ArtifactError
 from models.evaluate import evaluate, evaluate_ngrams, majority, test_rows
@@ -150,23 +151,25 @@ def _train(plan: Plan, watcher: Watcher, name: str) -> tuple[Manifest, list[Labe
             watcher.stage(name, steps)
             started.append(time.monotonic())
         watcher.step(step, steps, loss)
+        point(step, loss)
 
     begun = time.monotonic()
-    manifest, sets = train_sentiment(
-        plan.data,
-        plan.out,
-        plan.trunk,
-        without=plan.without,
-        topics=plan.topics,
-        method=plan.method,
-        rows=plan.rows,
-        epochs=plan.epochs,
-        seed=plan.seed,
-        threads=plan.threads,
-        options=plan.options,
-        keep=True,
-        progress=progress,
-    )
+    with curves(plan.out) as point:
+        manifest, sets = train_sentiment(
+            plan.data,
+            plan.out,
+            plan.trunk,
+            without=plan.without,
+            topics=plan.topics,
+            method=plan.method,
+            rows=plan.rows,
+            epochs=plan.epochs,
+            seed=plan.seed,
+            threads=plan.threads,
+            options=plan.options,
+            keep=True,
+            progress=progress,
+        )
     return manifest, sets, time.monotonic() - (started[0] if started else begun)
 
 

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from models import registry
+from models.curves import LOGS
 from models.durable import settle, write_document
 from models.errors import ArtifactError
 
@@ -215,7 +216,8 @@ def _taken_in(folder: Path, name: str, pointer: Pointer) -> str:
         raise ArtifactError(f"{folder} holds versions of the kind {kind}, {version} is none")
     if not (folder / version).exists():
         with tempfile.TemporaryDirectory(dir=folder, prefix=".taking-in-") as scratch:
-            copied = Path(shutil.copytree(artifact, Path(scratch) / version))
+            curves = shutil.ignore_patterns(LOGS)
+            copied = Path(shutil.copytree(artifact, Path(scratch) / version, ignore=curves))
             registry.version_of(copied)
             for path in (*copied.rglob("*"), copied):
                 settle(path)

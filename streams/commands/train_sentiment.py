@@ -159,6 +159,8 @@ def _print_report(manifest: Manifest, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from models.curves import LOGS
+
     table = Table(title=f"{manifest.version} on the test rows (accuracy / macro-F1)")
     for column in ("set", "rows", "majority", "before: frozen trunk", "after"):
         table.add_column(column, justify="left" if column == "set" else "right")
@@ -173,6 +175,7 @@ def _print_report(manifest: Manifest, out: Path) -> None:
     console = Console()
     console.print(table)
     console.print(f"{manifest.train_seconds:.0f} s of training. Artifact and model card: {out}")
+    console.print(f"Curves: tensorboard --logdir {out / LOGS}")
     console.print(f"Serve it with: SPRINGTIDE_MODEL={out} springtide classifier")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from models import registry
 from models.card import CARD
 from models.classifier import Classifier
+from models.curves import LOGS
 from models.plots import CALIBRATION, CONFUSION
 
 COMMAND = [sys.executable, "-c", "from streams.cli import main; main()", "train", "sentiment"]
@@ -45,6 +46,7 @@ def test_own_comments_become_a_model_that_serves(tmp_path: Path, trunk: Path) ->
     card = (out / CARD).read_text(encoding="utf-8")
     assert "your own comments" in card
     assert all(name in card and (out / name).exists() for name in (CONFUSION, CALIBRATION))
+    assert list((out / LOGS).glob("events.out.tfevents.*")), "TensorBoard has its log"
     labels = [p.label for p in Classifier(trunk, out, threads=1).predict(["a terrible lesson"])]
     assert labels == ["negative"]
 

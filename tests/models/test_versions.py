@@ -109,7 +109,7 @@ def test_without_room_nothing_changes(
     folder, _, _ = two
     before, here, third = versions.read_pointer(folder), sorted(folder.iterdir()), remade("third")
 
-    def full(source: Path, place: Path) -> None:
+    def full(source: Path, place: Path, **_: object) -> None:
         place.mkdir()
         raise OSError(28, "No space left on device")
 
