@@ -24,8 +24,8 @@ SNOOZED = """SELECT tenant, fingerprint, argMax(until, marked_at) AS snoozed_unt
 FROM alert_marks WHERE action = 'snooze' AND marked_at >= now() - INTERVAL 31 DAY
 GROUP BY tenant, fingerprint HAVING snoozed_until > now64(3)"""
 
-LABELS = """SELECT any(key) AS key, any(channel) AS channel FROM alerts
-WHERE tenant = %(tenant)s AND fingerprint = %(fingerprint)s HAVING count() > 0"""
+KNOWN = """SELECT tenant FROM alerts
+WHERE tenant = %(tenant)s AND fingerprint = %(fingerprint)s LIMIT 1"""
 
 
 class AlertMarks:
@@ -36,10 +36,10 @@ class AlertMarks:
         self._known: frozenset[Incident] = frozenset()
 
     async def labels(self, tenant: str, fingerprint: str) -> dict[str, str] | None:
-        """What Alertmanager knows the alert by; None where there is no such alert."""
+        """What Alertmanager knows this incident by, and no other of its key; None: no such one."""
         parameters = {"tenant": tenant, "fingerprint": fingerprint}
-        rows = await asyncio.to_thread(self._warehouse.query, LABELS, parameters)
-        return {"tenant": tenant, **rows[0]} if rows else None
+        rows = await asyncio.to_thread(self._warehouse.query, KNOWN, parameters)
+        return {"tenant": tenant, "incident": fingerprint} if rows else None
 
     async def mark(
         self, tenant: str, fingerprint: str, action: Action, by: str, at: datetime, until: datetime

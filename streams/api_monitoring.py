@@ -99,8 +99,9 @@ async def snooze_alert(api: Api, request: Request, tenant: str) -> Response:
     await _mark(api, tenant, fingerprint, "snooze", said.by, at, until)
     silenced = None
     url = api.settings.alertmanager_url
-    if url and said.minutes:
-        silenced = await silence(api.http, url, labels, at, until, said.by)
+    if url:
+        taken = await silence(api.http, url, labels, at, until, said.by)
+        silenced = taken if said.minutes else not taken
     return answer(Marked(fingerprint, at, until if said.minutes else None, silenced))
 
 

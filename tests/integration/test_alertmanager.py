@@ -23,8 +23,6 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 import infra
-from infra.alert_marks import utc_now
-from infra.alerting_silence import silence
 from infra.local.ports import free_port
 from streams import topics
 
@@ -255,20 +253,3 @@ def test_kill_nine_in_an_incident_loses_and_doubles_no_alert(
     assert len({(key, fingerprint) for key, fingerprint, _ in told()}) == len(keys)
     ((key, fingerprint, _),) = told("resolved")
     assert key == keys[0] and fingerprint == fingerprints[key]
-
-
-def test_a_snooze_silences_alertmanager(alertmanager: Alertmanager) -> None:
-    import asyncio
-
-    labels = {"tenant": "default", "key": "item:am-1", "channel": "share"}
-    now = utc_now()
-
-    async def run() -> bool:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            until = now.replace(year=now.year + 1)
-            return await silence(client, alertmanager.url, labels, now, until, "王芳")
-
-    assert asyncio.run(run())
-    (found,) = httpx.get(f"{alertmanager.url}/api/v2/silences", trust_env=False).json()
-    assert found["status"]["state"] == "active" and found["createdBy"] == "王芳"
-    assert {each["name"]: each["value"] for each in found["matchers"]} == labels
