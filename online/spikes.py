@@ -26,6 +26,7 @@ from online import spikes_step as stepping
 from online.arrays import F64, I32, I64, U64
 from online.spikes_alarm import Alarm, Observation, author_hash, fingerprint
 from online.spikes_book import KeyBook
+from online.spikes_report import reported
 from online.spikes_telling import most_telling
 from online.spikes_votes import fitted, live, new_table, restored
 
@@ -35,8 +36,8 @@ STEP_SECONDS = 300.0
 STEPS_A_DAY = 288
 FIRST_REFRESH = 50  # comments; doubled until the first day is over
 LONGEST_DAYS = 7  # an incident that lasts longer has become usual
-SEVERITIES = ("minor", "major", "severe")
-CHANNELS = ("share", "volume")
+FORGOTTEN_DAYS = 90  # of silence, after which an item's record is worn off: as good as a new one
+LATE_SECONDS = 3_600.0  # a stamp before the clock by more says nothing of when a spike began
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -87,14 +88,17 @@ class SpikeMonitor:
         """Take comments in order; the alarms that they raise, let grow or resolve."""
         if not observations:
             return []
-        at = np.array([each.occurred_at for each in observations])
+        at, steps = self._timed(np.array([each.occurred_at for each in observations]))
         columns = tables.Comments(
             np.array([each.negative for each in observations], np.float64),
             np.array([each.author for each in observations], np.uint64),
             at,
-            self._steps(at),
+            steps,
             np.array([self._book.version(each.version) for each in observations], np.int32),
         )
+        if self._book.reused:
+            self._usual.versions[self._book.reused] = 0.0
+            self._book.reused.clear()
         return self._take(columns, lambda first, last: self._book.pairs(observations[first:last]))
 
     def observe_columns(
@@ -106,15 +110,28 @@ class SpikeMonitor:
             names: of keys; those not seen yet are made at once.
             key: int64[n], indices into `names`.
         """
-        found = [self._book.slot(name) for name in names]
-        slots = np.array(found, np.int32)[key]
-        columns = tables.Comments(
-            negative, author, at, self._steps(at), np.zeros(len(at), np.int32)
-        )
-        return self._take(
-            columns,
-            lambda first, last: (slots[first:last], np.arange(last - first, dtype=np.int32)),
-        )
+        for name in names:
+            self._book.slot(name)
+
+        def pairs(first: int, last: int) -> tuple[I32, I32]:
+            """By name: a row may have been given to another key since."""
+            some, where = np.unique(key[first:last], return_inverse=True)
+            slots = np.array([self._book.slot(names[k]) for k in some.tolist()], np.int32)
+            return slots[where], np.arange(last - first, dtype=np.int32)
+
+        columns = tables.Comments(negative, author, *self._timed(at), np.zeros(len(at), np.int32))
+        return self._take(columns, pairs)
+
+    def end_silent(self, now: float) -> list[Alarm]:
+        """End what fires, a day after the last comment of all: there may be no next one to do it.
+
+        Args:
+            now: epoch seconds.
+        """
+        later = self._clock + STEPS_A_DAY + 1
+        if self._clock < 0 or now < later * STEP_SECONDS:
+            return []
+        return self._over(later, later * STEP_SECONDS)
 
     def state(self) -> Arrays:
         """Copies of everything, for a checkpoint; some 450 bytes a key."""
@@ -146,10 +163,12 @@ class SpikeMonitor:
         """ln of the evidence that one key shows once in 1/β days by chance."""
         return float(np.log(STEPS_A_DAY / self._budget))
 
-    def _steps(self, at: F64) -> I64:
-        """Steps of the clock, which never goes back."""
+    def _timed(self, at: F64) -> tuple[F64, I64]:
+        """Times that say when a spike begins, and steps of the clock, which never goes back."""
         steps = np.maximum((at // STEP_SECONDS).astype(np.int64), self._clock)
-        return np.asarray(np.maximum.accumulate(steps))
+        steps = np.maximum.accumulate(steps)
+        began = steps * STEP_SECONDS
+        return np.where(at < began - LATE_SECONDS, began, at), steps
 
     def _take(
         self, comments: tables.Comments, pairs: Callable[[int, int], tuple[I32, I32]]
@@ -196,13 +215,14 @@ class SpikeMonitor:
                 baseline.bring_forward(keys, size, silence, days)
             baseline.learn_rates(keys, size, step)
             baseline.relearn(self._usual, kept, steps, day - self._first_day)
-            self._counted, self._refreshed = max(1, size), step
-            self._day = day
             ended = self._over(step, now)
+            self._forget(step)
+            self._counted, self._refreshed = max(1, self._book.known), step
+            self._day = day
         elif self._next_refresh and self._seen >= self._next_refresh:
             self._next_refresh *= 2
             self._refresh(1.0)
-            self._counted = max(1, len(self._book))
+            self._counted = max(1, self._book.known)
         return ended
 
     def _pass_over(self, silence: int) -> int:
@@ -240,6 +260,14 @@ class SpikeMonitor:
             alarms.append(self._alarm(out, now))
         return alarms
 
+    def _forget(self, step: int) -> None:
+        """Forget items without a record; they count in K no more."""
+        keys, size = self._book.keys, len(self._book)
+        last, kind = keys.step[:size], keys.status[:size]
+        silent = (last >= 0) & (last < step - FORGOTTEN_DAYS * STEPS_A_DAY)
+        gone = silent & (keys.folded[:size, 1] < 1.0) & (kind[:, 2] == tables.ITEM)
+        self._book.forget(np.flatnonzero(gone & (kind[:, 0] != tables.FIRING)).tolist())
+
     def _segment(self, comments: tables.Comments, slots: I32, rows: I32) -> list[Alarm]:
         self._clock = int(comments.step[-1])
         self._seen += len(comments.at)
@@ -260,28 +288,10 @@ class SpikeMonitor:
         return alarms
 
     def _alarm(self, row: F64, now: float) -> Alarm:
-        slot = int(row[bets.SLOT])
-        key, parent = self._book.name(slot), int(self._book.keys.parent[slot])
-        started, mean = float(row[bets.START]), float(row[bets.MEAN])
-        share = float(row[bets.NEGATIVES] / max(row[bets.COMMENTS], 1.0))
-        common = self._book.keys.status[slot, 2] == tables.COMMON
-        return Alarm(
-            key=key,
-            channel="drift" if common else CHANNELS[int(row[bets.CHANNEL])],
-            state="resolved" if row[bets.KIND] == bets.RESOLVED else "firing",
-            fingerprint=fingerprint(key, started),
-            started_at=started,
-            raised_at=now,
-            evidence=max(float(row[bets.EVIDENCE]) / bets.TENFOLD, -99.0),
-            negatives=round(float(row[bets.NEGATIVES])),
-            comments=int(row[bets.COMMENTS]),
-            share=share,
-            baseline=mean,
-            effect=share / max(mean, 1e-6),
-            severity=SEVERITIES[int(row[bets.LEVEL])],
-            parent=self._book.name(parent),
-            common=self._risen(slot),
-        )
+        slot, keys = int(row[bets.SLOT]), self._book.keys
+        key, parent = self._book.name(slot), self._book.name(int(keys.parent[slot]))
+        drift = bool(keys.status[slot, 2] == tables.COMMON)
+        return reported(row, now, key, parent, drift, self._risen(slot))
 
     def _risen(self, slot: int) -> tuple[str, ...]:
         """Tenant and models that rose as well: once a day each, by chance."""

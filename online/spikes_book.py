@@ -34,10 +34,17 @@ class KeyBook:
         self._groups: dict[str, None] = {}  # versions and languages; one alone is the tenant
         self.keys = tables.new_keys(64)
         self.commons: list[int] = []
+        self.reused: list[int] = []  # indices of versions that stand for another one now
         self.refused = 0
 
     def __len__(self) -> int:
+        """Rows in use, those of forgotten keys among them."""
         return self._ids.size
+
+    @property
+    def known(self) -> int:
+        """Keys that have a row."""
+        return len(self._ids)
 
     def name(self, slot: int) -> str:
         """The key's name; "" for slot -1."""
@@ -60,7 +67,7 @@ class KeyBook:
             if each.version:
                 model = f"{MODEL}{each.version}/{each.language}".replace("\n", " ")
                 if model not in self._groups and len(self._groups) < MOST_GROUPS:
-                    self._groups[model] = None
+                    self._groups[model] = None  # a language is the platform's word: bounded
                 if len(self._groups) > 1 and model in self._groups:
                     names.append(model)
             for name in names:
@@ -73,11 +80,25 @@ class KeyBook:
         return np.array(slots, np.int32), np.array(rows, np.int32)
 
     def version(self, name: str) -> int:
-        """The classifier's index; all that come after the last share that one's."""
-        if not name:
-            return 0
-        most = tables.VERSIONS - 1
-        return self._versions.setdefault(name.replace("\n", " "), min(len(self._versions), most))
+        """The classifier's index: 0 of the first; a new one takes the oldest other's in the end."""
+        name = name.replace("\n", " ")
+        if not name or name in self._versions:
+            return self._versions.get(name, 0)
+        count = len(self._versions)
+        self._versions[name] = index = _index(count)
+        if count >= tables.VERSIONS:
+            self.reused.append(index)
+        if len(self._groups) >= MOST_GROUPS:  # else no later version had a drift of its own
+            for old in list(self._groups)[: MOST_GROUPS // 2]:
+                del self._groups[old]
+        return index
+
+    def forget(self, slots: Sequence[int]) -> None:
+        """Let go of items; their rows serve others."""
+        for slot in slots:
+            self._ids.remove(self._ids.name(slot))
+        for name, empty in tables.new_keys(1)._asdict().items():
+            getattr(self.keys, name)[slots] = empty[0]
 
     def arrays(self) -> Arrays:
         """Copies of names and rows."""
@@ -108,7 +129,8 @@ class KeyBook:
         groups = arrays["groups"].tobytes().decode()
         self._groups = dict.fromkeys(groups.split("\n")) if groups else {}
         versions = arrays["versions"].tobytes().decode()
-        self._versions = {n: i for i, n in enumerate(versions.split("\n"))} if versions else {}
+        kept = versions.split("\n") if versions else []
+        self._versions = {name: _index(count) for count, name in enumerate(kept)}
 
     def _add(self, name: str, names: Sequence[str]) -> int:
         """A row for a key; alarms go under an item's first topic, a topic's under the tenant."""
@@ -117,7 +139,7 @@ class KeyBook:
             above = names[1] if name.startswith(ITEM) else TENANT
             parent = self._ids.find(above)
             parent = parent if parent >= 0 else self._add(above, names)
-        if self._ids.size >= self._max_keys:
+        if self.known >= self._max_keys:
             self.refused += 1
             return -1
         slot = self._ids.add(name)
@@ -130,3 +152,8 @@ class KeyBook:
         if kind == tables.COMMON or name == TENANT:
             self.commons.append(slot)
         return slot
+
+
+def _index(count: int) -> int:
+    """Of the version before which there were `count`; what the first one finds is the measure."""
+    return count if count < tables.VERSIONS else 1 + (count - 1) % (tables.VERSIONS - 1)

@@ -240,7 +240,8 @@ def observe(
             learn(keys, k, x, p, factor, usual)
             if leads:
                 learn_usual(keys, k, x, p, season, usual, comments.version[i], passed)
-            if passes(keys.total, k, usual.crowd, threshold, least):
+            enough = passes(keys.total, k, usual.crowd, threshold, least)
+            if enough and keys.cusum[k].max() >= told.TENFOLD:
                 fire(keys, k, excess)
                 keys.status[k, 3] = mostly_volume(keys, k)
                 kind = FIRED

@@ -17,6 +17,7 @@ from typing import NamedTuple
 PRIOR_WORTH = 200.0  # words
 FEWEST = 2.0  # comments with a term
 MOST_CHARACTERS = 1_000  # of a comment
+LONGEST_WORD = 40
 _NOISE = re.compile(r"https?://\S+|[@#&]\S+")
 _WORD = re.compile(r"[\u3400-\u9fff]+|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -52,7 +53,7 @@ def terms_of(text: str) -> set[str]:
     for word in _WORD.findall(_NOISE.sub(" ", text[:MOST_CHARACTERS]).casefold()):
         if _HAN.match(word):
             found.update(word[i : i + 2] for i in range(len(word) - 1))
-        elif len(word) > 2:
+        elif 2 < len(word) <= LONGEST_WORD:
             found.add(word.replace("’", "'"))
     return found - _EMPTY - _EMPTY_PAIRS
 
