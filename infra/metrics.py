@@ -86,6 +86,11 @@ class WorkerMetrics:
             "springtide_alert_delivery_failures_total", "Alerts a receiver did not take",
             registry=registry,
         )  # fmt: skip
+        self.keys_refused = Counter(
+            "springtide_keys_refused_total",
+            "Comments on items or topics that the monitor has no room for",
+            registry=registry,
+        )
         self.held = Gauge(
             "springtide_items_held", "Items out of the lists: in a severe incident",
             registry=registry,

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     )
     alertmanager_url: str = Field("", description="Alertmanager (v2 API); empty: none")
     webhook_url: str = Field("", description="receives alerts as Alertmanager's webhook JSON")
+    ops_url: str = Field(
+        "", description="the ops page as people reach it, for links in alerts; empty: their path"
+    )
     grafana_url: str = Field("http://127.0.0.1:3000", description="Grafana, for `dashboards`")
     grafana_token: SecretStr = Field(
         SecretStr(""), description="its service account's token (role Editor; Admin for sources)"

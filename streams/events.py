@@ -206,7 +206,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     common: tuple[str, ...] = ()  # keys of the tenant and of models that rose as well
     terms: tuple[str, ...] = ()  # that tell its comments from others
     slices: tuple[AlertSlice, ...] = ()  # that hold it, the likeliest first
-    link: str = ""  # path of the ops page that shows it
+    link: str = ""  # to the ops page that shows it; its path where SPRINGTIDE_OPS_URL is not set
 
 
 class Erasure(Struct, frozen=True, kw_only=True):

@@ -33,6 +33,9 @@ from streams.river import MAX_TENANTS, River
 log = get_logger("monitor")
 
 TICK_SECONDS = 0.25
+LOOK_SECONDS = 60.0
+# Without a comment of a tenant its stream pauses or has ended, and is no replay at full speed.
+SILENT_SECONDS = 3_600.0
 FORMAT = 4
 MOST_UNTOLD = 1_000
 SEEN = 200_000  # comments whose source is known: far more than can be scored again after a crash
@@ -84,6 +87,8 @@ class Monitor:
         self._tenants: dict[str, SpikeMonitor] = {}
         self._order = Reordering(self._river.user_partitions)
         self._watermark = 0.0
+        self._heard: dict[str, float] = {}
+        self._looked = time.monotonic()
         self._untold: deque[Untold] = deque()
         self._pager.start({}, {})
 
@@ -104,6 +109,7 @@ class Monitor:
         self._untold = deque(meta.untold)
         for tenant in meta.tenants:
             self._spikes(tenant).load(_named(found.arrays, tenant))
+            self._heard[tenant] = time.monotonic()
         if f"{OWN}/waiting" in found.arrays:
             self._order.load(_named(found.arrays, OWN), time.monotonic())
         firing = {tenant: spikes.firing() for tenant, spikes in self._tenants.items()}
@@ -187,9 +193,11 @@ class Monitor:
             by_tenant.setdefault(each.tenant, []).append(each.observation)
             self._watermark = max(self._watermark, each.at)
         for tenant, observations in by_tenant.items():
-            spikes = self._spikes(tenant)
+            spikes, self._heard[tenant] = self._spikes(tenant), time.monotonic()
+            refused = spikes.refused
             for alarm in spikes.observe(observations):
                 self._untold.append(Untold(tenant, spikes.threshold_log10(), alarm))
+            self._river.metrics.keys_refused.inc(spikes.refused - refused)
         self._river.metrics.queue.labels("monitor_waiting").set(len(self._order))
         self._river.metrics.queue.labels("alerts_untold").set(len(self._untold))
         if self._untold:
@@ -204,9 +212,22 @@ class Monitor:
             self._alarmed.clear()
             if self.owned:
                 self._observe(self._order.release(time.monotonic()))
+                self._end_silent(time.time(), time.monotonic())
                 await self._tell()
                 async with self._told:  # after a hand-over there may be nothing to tell
                     self._told.notify_all()
+
+    def _end_silent(self, now: float, awake: float) -> None:
+        """End incidents of tenants from whom nothing comes any more."""
+        if awake < self._looked + LOOK_SECONDS:
+            return
+        self._looked = awake
+        for tenant, heard in self._heard.items():
+            if awake >= heard + SILENT_SECONDS:
+                spikes = self._tenants[tenant]
+                ended = spikes.end_silent(now)
+                self._untold.extend(Untold(tenant, spikes.threshold_log10(), a) for a in ended)
+                self.changed |= bool(ended)
 
     async def _tell(self) -> None:
         """Tell the alarms in order; each leaves the checkpoint once it has been told.
@@ -225,6 +246,7 @@ class Monitor:
             self.changed = True
             async with self._told:
                 self._told.notify_all()
+        await self._pager.end_forgotten(self._watermark)
 
 
 def waiting(message: Sentiment, key: bytes | None) -> Waiting:

@@ -6,22 +6,24 @@ known there by its fingerprint, or, where event time came in another order, by i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from infra.alerting import AlertSender
 from infra.telemetry import get_logger
-from infra.warehouse import Warehouse, WarehouseError
+from infra.warehouse import Warehouse
 from online.spikes import Alarm
 from streams import topics
 from streams.catalog import Catalog
 from streams.events import Alert, encode, item_key
-from streams.monitor_causes import causes
+from streams.monitor_causes import CauseFinder, Causes
 from streams.monitor_comments import CommentsAround
 from streams.monitor_told import read_alerts
+from streams.monitor_words import alert_fields, link
 from streams.outlet import Outgoing
 from streams.quotes import without_words
 from streams.river import River
@@ -30,6 +32,10 @@ log = get_logger("monitor")
 
 PAGER_AGE_SECONDS = 6 * 3600.0  # against the watermark: in a replay the wall clock says nothing
 SAME_INCIDENT_SECONDS = 86_400.0
+AGAIN_SECONDS = 3_600.0  # in which what a crash undid is raised again
+
+
+Identity = tuple[str, str, str, str]
 
 
 class Untold(Struct, frozen=True):
@@ -52,7 +58,7 @@ class Pager:
     ) -> None:
         self._river = river
         self._catalog = catalog
-        self._comments = CommentsAround(warehouse, river.archive)
+        self._causes = CauseFinder(CommentsAround(warehouse, river.archive))
         self._sender = sender
         self.start({}, {})
 
@@ -64,9 +70,9 @@ class Pager:
         """
         self.aliases = dict(aliases)
         self._sender.let_go()
-        self._recalled = False
+        self._recalled, self._recalled_at = False, 0.0
         self._firing = firing
-        self._told: set[tuple[str, str, str, str]] = set()
+        self._told: set[Identity] = set()
         self._open: dict[tuple[str, str], Alert] = {}
 
     async def recall(self) -> None:
@@ -75,7 +81,7 @@ class Pager:
             told = self._told
             alerts = await read_alerts(self._river.settings.kafka_url.get_secret_value())
             if told is self._told:  # else the stream has another owner since, or had one
-                self._recalled = True
+                self._recalled, self._recalled_at = True, time.monotonic()
                 self._take(alerts)
                 await self._warm_up()
 
@@ -98,10 +104,7 @@ class Pager:
         now = datetime.now(UTC).timestamp()
         nothing = Alarm("item:", "share", "firing", "", now, now, 0, 0, 0, 0, 0, 0, "minor")
         await self._sender.warm_up()
-        try:
-            await causes(self._comments, "", nothing, "")
-        except WarehouseError as error:  # tables of an older version: said now, not at the alert
-            log.warning("alert.causes_refused", error=str(error)[:300])
+        await self._causes.find("", nothing, "")
 
     def _known_firing(self, tenant: str, key: str) -> tuple[str, str]:
         fingerprint = self._firing.get(tenant, {}).get(key, "")
@@ -118,7 +121,37 @@ class Pager:
         alert = await self._describe(untold, watermark)
         if told is not self._told or not self._river.certain():
             return False
-        payload = encode(alert)
+        await self._put(alert, told)
+        if alert.state == "resolved":
+            self.aliases.pop(untold.alarm.fingerprint, None)
+        return True
+
+    async def end_forgotten(self, watermark: float) -> None:
+        """End what was told and no detector knows, once it can be raised again no more.
+
+        A crash may undo an alarm that event time, in another order, does not raise a second time:
+        it would fire for ever, there is nobody to resolve it.
+        """
+        if not self._open or time.monotonic() < self._recalled_at + AGAIN_SECONDS:
+            return
+        told, before = self._told, watermark - SAME_INCIDENT_SECONDS
+        for where, alert in list(self._open.items()):
+            if alert.raised_at.timestamp() < before and self._river.certain():
+                ended = datetime.fromtimestamp(watermark, UTC)
+                await self._put(
+                    msgspec.structs.replace(alert, state="resolved", raised_at=ended, examples=()),
+                    told,
+                )
+                if told is not self._told:
+                    return
+                self._open.pop(where, None)
+
+    async def _put(self, alert: Alert, told: set[Identity]) -> None:
+        """On alerts.v1, unless it is there, then to everyone.
+
+        Args:
+            told: by this ownership.
+        """
         if _identity(alert) not in told:
             key = item_key(alert.tenant, alert.key)
             kept = encode(without_words(alert))
@@ -132,20 +165,19 @@ class Pager:
                 negatives=alert.negatives,
                 comments=alert.comments,
             )
-        if alert.state == "resolved":
-            self.aliases.pop(untold.alarm.fingerprint, None)
-        await self._deliver(alert, payload, told)
-        return True
+        await self._deliver(alert, encode(alert), told)
 
     def _fingerprint(self, tenant: str, alarm: Alarm) -> str:
         """The incident's name; the one of before the crash where it has been told under another."""
         ours = self.aliases.get(alarm.fingerprint, alarm.fingerprint)
-        before = self._open.pop((tenant, alarm.key), None)
-        if before is None or before.fingerprint == ours:
+        before = self._open.get((tenant, alarm.key))
+        if before is None:
             return ours
-        if abs(before.started_at.timestamp() - alarm.started_at) > SAME_INCIDENT_SECONDS:
-            return ours
-        self.aliases[alarm.fingerprint] = before.fingerprint
+        if before.fingerprint != ours:
+            if abs(before.started_at.timestamp() - alarm.started_at) > SAME_INCIDENT_SECONDS:
+                return ours  # of the other one the end is told in time
+            self.aliases[alarm.fingerprint] = before.fingerprint
+        del self._open[tenant, alarm.key]
         return before.fingerprint
 
     async def _deliver(self, alert: Alert, payload: bytes, told: object) -> None:
@@ -157,9 +189,10 @@ class Pager:
             await self._river.store.publish_alert(alert.tenant, payload)
         except self._river.store.transient_errors:
             self._river.metrics.alert_failures.inc()
-        if alert.historic:
+        fields = alert_fields(alert)
+        if alert.historic and not self._sender.knows(fields):
             return
-        if not await self._sender.send(alert_fields(alert), ours=told is self._told):
+        if not await self._sender.send(fields, ours=told is self._told):
             self._river.metrics.alert_failures.inc()
 
     async def _describe(self, untold: Untold, watermark: float) -> Alert:
@@ -168,7 +201,7 @@ class Pager:
         item = alarm.key.partition(":")[2]
         title = self._catalog.title(tenant, item) if alarm.key.startswith("item:") else ""
         fingerprint = self._fingerprint(tenant, alarm)
-        found = await causes(self._comments, tenant, alarm, title)
+        found: Causes = await self._causes.find(tenant, alarm, title)
         return Alert(
             fingerprint=fingerprint,
             tenant=tenant,
@@ -192,49 +225,10 @@ class Pager:
             common=alarm.common,
             terms=found.terms,
             slices=found.slices,
-            link=f"/#alert={fingerprint}",
+            link=link(self._river.settings.ops_url, tenant, fingerprint),
         )
 
 
-def _identity(alert: Alert) -> tuple[str, str, str, str]:
+def _identity(alert: Alert) -> Identity:
     """An incident is told when it begins, when it becomes graver, and when it ends."""
     return alert.tenant, alert.fingerprint, alert.state, alert.severity
-
-
-def alert_fields(alert: Alert) -> dict[str, Any]:
-    """Labels, annotations and times, as Alertmanager names them."""
-    return {
-        "status": alert.state,
-        "fingerprint": alert.fingerprint,
-        "starts_at": alert.started_at,
-        "ends_at": alert.raised_at if alert.state == "resolved" else None,
-        "labels": {
-            "alertname": "ModelDrift" if alert.channel == "drift" else "NegativeSpike",
-            "tenant": alert.tenant,
-            "key": alert.key,
-            "channel": alert.channel,
-            "severity": alert.severity,
-            "parent": alert.parent or alert.key,  # what Alertmanager groups by
-        },
-        "annotations": {
-            "summary": f"Negative comments on {alert.title or alert.key}: "
-            f"{alert.negatives} of {alert.comments} ({alert.share:.0%}, usually "
-            f"{alert.baseline:.0%})",
-            "evidence": f"10^{alert.evidence:.1f} (alarm at 10^{alert.threshold:.1f})",
-            "effect": f"{alert.effect:.2f}",
-            "negatives": str(alert.negatives),
-            "comments": str(alert.comments),
-            "raised_at": alert.raised_at.isoformat(),
-            "terms": ", ".join(alert.terms),
-            "slice": slice_text(alert),
-            "common": ", ".join(alert.common),
-            "link": alert.link,
-            "examples": " | ".join(example.text[:200] for example in alert.examples),
-        },
-    }
-
-
-def slice_text(alert: Alert) -> str:
-    """The likeliest slice in words; "" where the spike is everywhere."""
-    first = alert.slices[0].attributes if alert.slices else {}
-    return ", ".join(f"{name} {value}" for name, value in first.items())

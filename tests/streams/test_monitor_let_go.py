@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.local.stack import LocalStack
-from streams import monitor_pager
+from streams.monitor_causes import CauseFinder
 from tests.streams.test_monitor import House, batches, comments, parts  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.kafka
@@ -25,15 +25,15 @@ def test_who_lets_the_stream_go_while_it_looks_for_causes_tells_nothing(
 
 async def _lets_go(stack: LocalStack, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house, tenant = await House(stack, folder).open(), "lets-go"
-    found, asked = monitor_pager.causes, asyncio.Event()
+    found, asked = CauseFinder.find, asyncio.Event()
 
-    async def slowly(around: Any, of: str, *others: Any) -> Any:
+    async def slowly(finder: CauseFinder, of: str, *others: Any) -> Any:
         if of == tenant and not asked.is_set():
             asked.set()
             house.monitor.let_go()  # as at a rebalance, and another worker tells it meanwhile
-        return await found(around, of, *others)
+        return await found(finder, of, *others)
 
-    monkeypatch.setattr(monitor_pager, "causes", slowly)
+    monkeypatch.setattr(CauseFinder, "find", slowly)
     house.run()
     for batch in batches(comments(tenant)):
         if not asked.is_set():
