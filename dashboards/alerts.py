@@ -80,11 +80,14 @@ ALERTS = """SELECT * FROM (SELECT fingerprint,
   argMax(tuple(title, channel, severity, started_at, raised_at, evidence, threshold, negatives,
     comments, share, baseline, effect, historic, examples, parent, common, terms, slices),
     (state = 'firing', evidence)) AS peak,
-  minIf(received_at, state = 'firing') AS noticed_at, max(received_at) AS newest
+  if(countIf(state = 'firing') > 0, minIf(received_at, state = 'firing'), min(received_at))
+    AS noticed_at,
+  max(received_at) AS newest
 FROM alerts WHERE tenant = %(tenant)s AND received_at >= %(since)s
 GROUP BY fingerprint
 HAVING %(state)s IN ('', last_state)
-ORDER BY newest DESC, fingerprint LIMIT %(limit)s) AS told
+ORDER BY fingerprint = %(first)s DESC, %(firing_first)s AND last_state = 'firing' DESC,
+  newest DESC, fingerprint LIMIT %(limit)s) AS told
 LEFT JOIN (SELECT fingerprint,
   maxIf(marked_at, action = 'acknowledge') AS acknowledged_at,
   argMaxIf(marked_by, marked_at, action = 'acknowledge') AS acknowledged_by,
@@ -100,10 +103,22 @@ _PEAK = (
 
 
 def parameters(
-    tenant: str, since: datetime, state: State | None = None, limit: int = 50
+    tenant: str,
+    since: datetime,
+    state: State | None = None,
+    limit: int = 50,
+    first: str = "",
+    firing_first: bool = False,
 ) -> dict[str, Any]:
-    """Parameters of `ALERTS`; at most `MOST_ALERTS` alerts."""
+    """Parameters of `ALERTS`; at most `MOST_ALERTS` alerts.
+
+    Args:
+        first: fingerprint of an alert that is not to be left out, however old.
+        firing_first: nor are those that fire, before any that has ended.
+    """
     return {
+        "first": first,
+        "firing_first": int(firing_first),
         "tenant": tenant,
         "since": since,
         "state": state or "",

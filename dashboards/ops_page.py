@@ -89,8 +89,8 @@ def ops_routes(ops: Ops) -> list[BaseRoute]:
         return await _or_away(_actions(ops, tenant, key))
 
     async def raised(request: Request) -> Response:
-        tenant = ops.tenant_of(request)
-        return await _or_away(_alerts(ops, tenant))
+        tenant, first = ops.tenant_of(request), request.query_params.get("first", "")
+        return await _or_away(_alerts(ops, tenant, first[:MOST_USER_CHARACTERS]))
 
     return [
         Route("/", page),
@@ -128,10 +128,10 @@ async def _actions(ops: Ops, tenant: str, user_key: str) -> list[Action]:
     ]
 
 
-async def _alerts(ops: Ops, tenant: str) -> list[alerts.AlertView]:
+async def _alerts(ops: Ops, tenant: str, first: str) -> list[alerts.AlertView]:
     since = datetime.now(UTC) - timedelta(days=ALERT_DAYS)
-    rows = await ops.live.query(alerts.ALERTS, alerts.parameters(tenant, since))
-    return alerts.views(rows)
+    asked = alerts.parameters(tenant, since, first=first, firing_first=True)
+    return alerts.views(await ops.live.query(alerts.ALERTS, asked))
 
 
 async def _or_away(answer: Any) -> Response:

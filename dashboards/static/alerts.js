@@ -24,8 +24,15 @@ export class AlertCards {
     this.changed = changed;
     this.open = new Map(); // fingerprint → whether its comments show
     this.seen = null;
-    this.wanted = new URLSearchParams(location.hash.slice(1)).get("alert"); // of an alert's link
     this.shown = "";
+    this.follow();
+  }
+
+  /** Take the alert that the address names, if it names one; it comes first from then on. */
+  follow() {
+    this.wanted = new URLSearchParams(location.hash.slice(1)).get("alert");
+    if (this.wanted) [this.linked, this.shown] = [this.wanted, ""];
+    return this.wanted;
   }
 
   show(alerts) {
@@ -41,10 +48,13 @@ export class AlertCards {
     const active = document.activeElement;
     const focused = active?.closest?.("#alert-cards [data-alert]")?.dataset.alert;
     const did = active?.dataset?.do;
-    const firing = (alert) => Number(alert.state === "firing");
-    const sorted = [...alerts].sort((a, b) => firing(b) - firing(a)); // stable: then newest first
+    const rank = (alert) => 2 * Number(alert.fingerprint === this.linked) + Number(alert.state === "firing");
+    const sorted = [...alerts].sort((a, b) => rank(b) - rank(a)); // stable: then newest first
     const cards = sorted.slice(0, MOST).map((alert, i) => this.#card(alert, i === 0));
-    $("alert-cards").replaceChildren(...(cards.length ? cards : [element("p", "quiet", word("noAlerts"))]));
+    if (!cards.length) cards.push(element("p", "quiet", word("noAlerts")));
+    if (alerts.length > MOST) cards.push(element("p", "quiet", word("more", alerts.length - MOST)));
+    if (this.linked && !this.seen.has(this.linked)) cards.unshift(element("p", "quiet", word("noSuchAlert")));
+    $("alert-cards").replaceChildren(...cards);
     if (focused) this.#focus(document.querySelector(`[data-alert="${CSS.escape(focused)}"]`), did);
     this.#lead();
     for (const alert of fresh) document.querySelector(`[data-alert="${CSS.escape(alert.fingerprint)}"]`)?.classList.add("fresh");
@@ -58,7 +68,8 @@ export class AlertCards {
   #card(alert, first) {
     const time = element("time", "", ago(alert.noticed_at));
     time.dateTime = alert.noticed_at;
-    const head = element("div", "alert-head", "", element("h3", "", subject(alert)), element("span", `state ${alert.state}`, word(alert.state)), time);
+    const head = element("div", "alert-head", "", element("h3", "", subject(alert)), element("span", `severity ${alert.severity}`, word(alert.severity)),
+      element("span", `state ${alert.state}`, word(alert.state)), time);
     const when = [word("since", moment(alert.started_at))];
     if (alert.resolved_at) when.push(word("ended", moment(alert.resolved_at)));
     if (alert.historic) when.push(word("historic"));
@@ -76,6 +87,7 @@ export class AlertCards {
     const where = Object.entries(alert.slices[0]?.attributes ?? {}).map(([name, value]) => `${name} ${value}`);
     if (where.length) lines.push(word("where", where.join(", ")));
     if (alert.terms.length) lines.push(word("about", alert.terms.join(", ")));
+    if (alert.common.length) lines.push(word("alsoRose", alert.common.map((key) => subject({ key })).join(", ")));
     return lines.map((line) => element("p", "facts", line));
   }
 
@@ -120,9 +132,9 @@ export class AlertCards {
       try {
         await tell(`/v1/alerts/${encodeURIComponent(alert.fingerprint)}/${action}`, body);
         $("announce").textContent = word("markKept", text, subject(alert));
-        await this.changed();
+        await this.changed().catch(() => {}); // it is kept; the next round shows it
       } catch (error) {
-        button.textContent = word(error instanceof Refused ? "mayNot" : "notKept");
+        $("announce").textContent = button.textContent = word(error instanceof Refused ? "mayNot" : "notKept");
       } finally {
         button.removeAttribute("aria-disabled");
       }

@@ -14,7 +14,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const remembered = (name) => given.get(name) ?? localStorage.getItem(`springtide-${name}`);
 const remember = (name, value) => localStorage.setItem(`springtide-${name}`, value);
 
-const page = { panels: [], charts: {}, alerts: [], window: 300, beat: 0, list: new UserList(), cards: new AlertCards(refreshAlerts) };
+const page = { panels: [], charts: {}, alerts: null, window: 300, beat: 0, list: new UserList(), cards: new AlertCards(refreshAlerts) };
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
@@ -29,7 +29,7 @@ function setLanguage(language) {
   for (const button of $("windows").children) button.textContent = word(`w${button.dataset.window}`);
   for (const chart of page.panels) chart.restyle();
   page.list.redraw();
-  page.cards.redraw(page.alerts);
+  if (page.alerts) page.cards.redraw(page.alerts);
   showTiles($("tiles"), page.charts, page.alerts);
 }
 
@@ -42,7 +42,8 @@ function pulse(state) {
   const events = page.charts.events?.lines.some((line) => line.values.slice(-10).some((value) => value > 0));
   const shown = state === "live" && !events ? "waiting" : state;
   $("pulse").dataset.state = shown;
-  $("pulse-text").textContent = word(shown);
+  const said = word(shown); // what is set anew is read aloud anew
+  if ($("pulse-text").textContent !== said) $("pulse-text").textContent = said;
 }
 
 async function build() {
@@ -66,12 +67,12 @@ async function refreshCharts() {
     const data = await ask(`/ops/data/${chart.panel.id}`, { window: wanted });
     if (wanted !== page.window) return;
     page.charts[chart.panel.id] = data;
-    chart.show(data, page.alerts);
+    chart.show(data, page.alerts ?? []);
   }));
 }
 
 async function refreshAlerts() {
-  page.alerts = await ask("/ops/alerts");
+  page.alerts = await ask("/ops/alerts", page.cards.linked ? { first: page.cards.linked } : {});
   page.cards.show(page.alerts);
 }
 
@@ -121,6 +122,7 @@ $("token").addEventListener("submit", (event) => {
   event.preventDefault();
   keepToken($("token-field").value.trim());
 });
+addEventListener("hashchange", () => { if (page.cards.follow()) refreshAlerts().catch(() => pulse("away")); });
 dark.addEventListener("change", () => { if (!remembered("theme")) setTheme(dark.matches ? "dark" : "light"); });
 
 setTheme(remembered("theme") ?? (dark.matches ? "dark" : "light"));

@@ -3,6 +3,7 @@ import { element } from "./ask.js";
 import { ago, measure, percent, word } from "./words.js";
 
 const RECENT = 5;
+const MOST = 50; // alerts that the page is told of, those that fire first
 const present = (values) => values.filter((value) => value !== null);
 const mean = (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
 const newest = (values) => values?.findLast((value) => value !== null) ?? null;
@@ -35,9 +36,12 @@ function negative(charts) {
 }
 
 function firing(alerts) {
+  if (!alerts) return { key: "alertsNow", value: "–", note: "", to: "#alerts" }; // not known is not none
   const count = alerts.filter((alert) => alert.state === "firing").length;
-  const note = alerts.length ? word("lastAlert", ago(alerts[0].noticed_at)) : word("none");
-  return { key: "alertsNow", value: String(count), note, alarm: count > 0, to: "#alerts" };
+  const last = alerts.map((alert) => alert.noticed_at).sort().at(-1);
+  const note = last ? word("lastAlert", ago(last)) : word("none");
+  const value = count && count === alerts.length && count >= MOST ? `${count}+` : String(count);
+  return { key: "alertsNow", value, note, alarm: count > 0, to: "#alerts" };
 }
 
 export function showTiles(box, charts, alerts) {

@@ -19,6 +19,8 @@ const WORDS = {
     s: "{0} s", min: "{0} min", h: "{0} h", d: "{0} d", tenant: "All comments", topic: "Topic: {0}", model: "Classifier, {0}",
     acknowledge: "Acknowledge", acknowledged: "acknowledged {0}", acknowledgedBy: "acknowledged {0} by {1}",
     snooze60: "Snooze 1 h", snooze1440: "Snooze 1 day", wake: "End snooze", snoozedUntil: "snoozed until {0}",
+    minor: "minor", major: "major", severe: "severe", alsoRose: "rose as well: {0}", more: "and {0} more",
+    noSuchAlert: "The alert of the link is older than 30 days, or another tenant's.",
     marksOf: "What to do about {0}", markKept: "{0}: {1}", mayNot: "This token may not", notKept: "Not kept, try again",
     keys: "left and right arrows read the values", w300: "5 min", w3600: "1 h", w86400: "1 day",
   },
@@ -41,6 +43,8 @@ const WORDS = {
     s: "{0} 秒", min: "{0} 分钟", h: "{0} 小时", d: "{0} 天", tenant: "全部评论", topic: "主题：{0}", model: "分类器，{0}",
     acknowledge: "确认", acknowledged: "{0}确认", acknowledgedBy: "{1} 于{0}确认",
     snooze60: "暂停 1 小时", snooze1440: "暂停 1 天", wake: "结束暂停", snoozedUntil: "暂停至 {0}",
+    minor: "轻微", major: "重大", severe: "严重", alsoRose: "同时上升：{0}", more: "另有 {0} 条",
+    noSuchAlert: "链接中的告警已超过 30 天，或属于其他租户。",
     marksOf: "处理 {0}", markKept: "{0}：{1}", mayNot: "此令牌无权限", notKept: "未保存，请重试",
     keys: "左右方向键读取数值", w300: "5 分钟", w3600: "1 小时", w86400: "1 天",
   },
@@ -52,7 +56,7 @@ export const currentLanguage = () => language;
 
 export function word(key, ...values) {
   const text = WORDS[language][key] ?? key;
-  return values.reduce((line, value, i) => line.replaceAll(`{${i}}`, value), text);
+  return text.replace(/\{(\d)\}/g, (place, i) => values[i] ?? place); // values may hold `{0}` or `$&`
 }
 
 /** Words that come in both languages, as panels' titles do. */

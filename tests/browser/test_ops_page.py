@@ -50,7 +50,7 @@ class Platform:
         columns = {**rows, "received_at": times, "offset": list(range(len(times)))}
         self.warehouse.insert("interactions", columns, "")
 
-    def raise_alert(self) -> None:
+    def raise_alert(self, **more: Any) -> None:
         now = datetime.now(UTC)
         texts = ["证书上名字写错，客服不理", f"Refund me {HOSTILE}"]
         told = [{"id": str(i), "text": text, "negative": 0.97} for i, text in enumerate(texts)]
@@ -60,6 +60,7 @@ class Platform:
             "received_at": now, "evidence": 6.2, "threshold": 4.5, "negatives": 18, "comments": 24,
             "share": 0.75, "baseline": 0.16, "effect": 4.7, "severity": "severe",
             "title": "Oboe for beginners", "examples": json.dumps(told), "offset": 1, "historic": 0,
+            **more,
         }  # fmt: skip
         columns = {name: [value] for name, value in row.items()}
         self.warehouse.insert("alerts", columns, "")
@@ -213,3 +214,65 @@ def _stays_at_home(browser: webdriver.Chrome, url: str) -> None:
     assert len(asked) > 10
     elsewhere = [address for address in asked if not address.startswith(url + "/")]
     assert [address for address in elsewhere if not address.startswith("chrome")] == []
+
+
+def test_on_a_phone_what_fires_and_what_a_link_names_is_there_however_much_there_is(
+    browser: webdriver.Chrome, platform: Platform, tmp_path: Path
+) -> None:
+    tenant, now = f"{TENANT}-many", datetime.now(UTC)
+
+    def told(name: str, age: timedelta, **more: Any) -> None:
+        at = {"received_at": now - age, "started_at": now - age, "raised_at": now - age}
+        more = {"key": f"item:{name}", "title": name, "severity": "minor", **at, **more}
+        platform.raise_alert(tenant=tenant, fingerprint=name, **more)
+
+    told("old $& {0} {1} " + "x" * 90, timedelta(days=20), state="resolved")
+    for n in range(2):
+        told(f"fires {n}", timedelta(days=6, seconds=n), common=["tenant", "model:v2/zh"])
+    for n in range(60):
+        told(f"over {n}", timedelta(minutes=n), state="resolved")
+
+    browser.get("about:blank")
+    browser.set_window_size(500, 800)
+    narrow = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
+    browser.get(f"{platform.url}/?tenant={tenant}&language=en&theme=light")
+    wait(browser, "#alert-cards h3", "fires 0", "fires 1", "over 0")
+    wait(browser, "#alerts .severity", "minor")
+    assert "rose as well: All comments, Classifier, zh" in texts(browser, "#alerts .facts")
+    assert texts(browser, "#alert-cards > .quiet") == ["and 30 more"]
+    wait(browser, ".tile.alarm strong", "2")
+    (last,) = texts(browser, ".tile.alarm .note")
+    assert last.endswith((" s ago", " min ago", "now"))
+    _fits(browser)
+    browser.save_screenshot(str(tmp_path / "phone.png"))
+
+    name = "old $& {0} {1} " + "x" * 90  # a link, followed in a page that is open already
+    browser.execute_script("location.hash = new URLSearchParams({ alert: arguments[0] })", name)
+    wait(browser, "#alert-cards h3", name, "fires 0")
+    WebDriverWait(browser, 5).until(lambda b: b.switch_to.active_element.tag_name == "summary")
+    _fits(browser)
+    browser.execute_script("location.hash = 'alert=nobodys'")
+    gone = "The alert of the link is older than 30 days, or another tenant's."
+    wait(browser, "#alert-cards > .quiet", gone)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_alerts_that_are_not_known_are_not_none(
+    browser: webdriver.Chrome, platform: Platform
+) -> None:
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/ops/alerts*"]})
+    browser.get(f"{platform.url}/?tenant={TENANT}&language=en")
+    wait(browser, "#pulse-text", "no answer, trying again")
+    assert texts(browser, ".tile strong")[-1] == "–"
+    browser.find_element(By.CSS_SELECTOR, '[data-language="zh"]').click()
+    wait(browser, "#pulse-text", "无响应，正在重试")
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    WebDriverWait(browser, 20).until(lambda b: texts(b, ".tile strong")[-1] != "–")
+
+
+def _fits(browser: webdriver.Chrome) -> None:
+    """Nothing sticks out to the right."""
+    wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert browser.execute_script(wide) <= 0

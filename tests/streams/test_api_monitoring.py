@@ -64,6 +64,36 @@ def test_a_spike_is_one_alert_that_keeps_its_comments(running_api: RunningApi) -
     assert running_api.client.get("/v1/alerts?state=firing").json() == {"alerts": []}
 
 
+def test_an_alert_that_began_before_the_time_asked_for_was_noticed_then(
+    running_api: RunningApi,
+) -> None:
+    row = alert_row(running_api, "resolved", 5, -1.0) | {"fingerprint": ["early"]}
+    running_api.warehouse.insert("alerts", row, "")
+    found = running_api.client.get("/v1/alerts").json()["alerts"]
+    (noticed,) = [alert["noticed_at"] for alert in found if alert["fingerprint"] == "early"]
+    assert datetime.fromisoformat(noticed) > datetime.now(UTC) - timedelta(minutes=5)
+
+
+def test_the_page_is_told_of_what_fires_and_of_what_it_names_before_all_else(
+    running_api: RunningApi,
+) -> None:
+    def put(name: str, state: str, days: float) -> None:
+        at = datetime.now(UTC) - timedelta(days=days)
+        row = alert_row(running_api, state, 1, 5.3)
+        row |= {"fingerprint": [name], "received_at": [at], "raised_at": [at]}
+        running_api.warehouse.insert("alerts", row, "")
+
+    put("linked", "resolved", 20)
+    put("fires", "firing", 6)
+    for n in range(60):
+        put(f"over-{n}", "resolved", 0.001 * n)
+    told = running_api.client.get("/ops/alerts?first=linked").json()
+    assert {"linked", "fires", "over-0"} < {alert["fingerprint"] for alert in told}
+    assert len(told) == 50
+    newest = running_api.client.get("/v1/alerts").json()["alerts"]
+    assert newest[0]["fingerprint"] == "over-0"
+
+
 def test_an_alert_is_acknowledged_and_snoozed_and_never_hidden(running_api: RunningApi) -> None:
     row = alert_row(running_api, "firing", 7, 5.3) | {"fingerprint": ["f 7/x"]}
     running_api.warehouse.insert("alerts", row, "")
