@@ -109,6 +109,8 @@ MONITOR = (
     rates("alert-failures", "Alerts not delivered", "未送达的告警",
         "springtide_alert_delivery_failures_total",
         about=Words("A receiver did not take them", "接收方未接受")),
+    rates("keys-refused", "Not monitored", "未监控的评论", "springtide_keys_refused_total",
+        about=Words("Comments on items or topics without room", "因上限而未监控的物品或主题")),
     levels("items-held", "Items held", "暂停推荐的物品", {"max(springtide_items_held)": "items"},
         Words("Out of the lists while a severe incident lasts", "严重事件期间不进入列表")),
 )  # fmt: skip

@@ -20,6 +20,7 @@ from infra.warehouse import ArchiveWriter, Warehouse
 from online.spikes import Alarm
 from streams.api_monitoring import SENTIMENT
 from streams.monitor_comments import CommentsAround
+from streams.quotes import TEXTS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(1_800)]
 
@@ -78,6 +79,9 @@ def asked(client: Warehouse) -> Iterator[tuple[str, Any]]:
     yield "what a user did", (ACTIONS, since | {"user_key": "u77"})
     for item in ("i0", "i9000"):
         yield f"sentiment of {item}", (SENTIMENT, since | {"key": f"item:{item}", "points": 500})
+    quoted = {"tenant": "bench", "ids": [f"e{ROWS - 90_000 + n}" for n in range(5)]}
+    hours = {"first": now - timedelta(hours=2), "last": now - timedelta(hours=1)}
+    yield "words of an alert", (TEXTS, quoted | hours)
     for key in ("item:i0", "item:i9000", "topic:t3", "tenant", "model:v1/en"):
         yield f"comments around {key}", key
 
