@@ -15,7 +15,7 @@ import numpy as np
 
 from online.arrays import F32, FAST, U8
 from online.content import ON, Content
-from online.kernels import kernel
+from online.kernels import kernel, leaf
 from online.popularity import BY_COUNT, Popularity
 from online.scoring import FEATURES, Scratch, exponentials
 
@@ -108,7 +108,7 @@ def count_rank(n: int, available: U8, p: Popularity, s: Scratch, mark: int, item
     return rank
 
 
-@kernel()
+@leaf()
 def count_rank_by_leaders(
     n: int, available: U8, p: Popularity, s: Scratch, mark: int, item: int
 ) -> int:

@@ -17,11 +17,23 @@ from typing import NamedTuple
 import numpy as np
 
 from online.arrays import F32, F64, I32, I64, U8
+from online.factors import Factors
 from online.interests import MOST_NEAREST
-from online.kernels import kernel
+from online.kernels import leaf
 from online.leaders import find_leaders
-from online.pairs import CONTENT_PRIOR, DECAY, LEADERS, SCALE, SMOOTHING, TRANSITIONS, WORDS, Pairs
+from online.pairs import (
+    CONTENT_PRIOR,
+    DECAY,
+    LEADERS,
+    NO_LEADERS,
+    SCALE,
+    SMOOTHING,
+    TRANSITIONS,
+    WORDS,
+    Pairs,
+)
 from online.popularity import LISTED, Popularity
+from online.prefetch import LINE, prefetch, prefetch_row
 
 CAPACITY = 1280
 FROM_ROWS = 768  # places for items of the rows; the rest is for those popular, or near by content
@@ -81,10 +93,10 @@ def new_pool(items: int) -> Pool:
     )
 
 
-@kernel()
+@leaf()
 def find(
     context: I32, count: int, mark: int, seen: I64, available: U8, pairs: Pairs, p: Popularity,
-    said: F32, pool: Pool,
+    f: Factors, said: F32, pool: Pool,
 ) -> None:  # fmt: skip
     """Find the candidates of a context, newest first.
 
@@ -102,14 +114,17 @@ def find(
             smoothed += CONTENT_PRIOR
         pool.wt[k] = decay / smoothed / SCALE if k < TRANSITIONS else 0.0
         decay *= DECAY
+        prefetch(pairs.start, h)
+        prefetch(pairs.size, h)
+        prefetch(pairs.lead, h)
+        prefetch_row(f.e_in, h)
     pool.size[0] = 0
     pool.outside[:] = 0
-    add_rows(context, count, FROM_ROWS, mark, seen, available, pairs, p, pool)
-    _add_wanted(mark, seen, available, p, pool)
-    _add_popular(POPULAR if count else LISTED, mark, seen, available, p, pool)
+    add_rows(context, count, FROM_ROWS, mark, seen, available, pairs, p, f, pool)
+    _add_others(POPULAR if count else LISTED, mark, seen, available, p, pool)
 
 
-@kernel()
+@leaf()
 def gather(p: Popularity, pool: Pool) -> int:
     """Copy what popularity knows of the candidates; their number."""
     n = pool.size[0]
@@ -124,23 +139,25 @@ def gather(p: Popularity, pool: Pool) -> int:
     return int(n)
 
 
-@kernel()
+@leaf()
 def add_rows(
     rows: I32, count: int, room: int, mark: int, seen: I64, available: U8, pairs: Pairs,
-    p: Popularity, pool: Pool,
+    p: Popularity, f: Factors, pool: Pool,
 ) -> None:  # fmt: skip
     """Add wc[k] · C[h, ·] and wt[k] · T[h → ·] for every row h = rows[k]; a pair's item becomes a
     candidate while there are less than `room`.
 
-    One loop and no calls inside: numba counts references to all arrays of a tuple at every call.
+    What is known of a new candidate is asked for at once: it is needed when all rows are through.
     """
     place, slots, c_sum, t_sum = pool.place, pool.slots, pool.c_sum, pool.t_sum
-    counts, damp = p.counts, p.damp
-    base, n = mark * MARKS, pool.size[0]
+    counts, damp, fading, e_out, bias = p.counts, p.damp, p.fading, f.e_out, f.bias
+    base, n, width = mark * MARKS, pool.size[0], p.fading.shape[1]
     lost_c, lost_t = 0.0, 0.0
     for k in range(count):
         h = rows[k]
-        lead = find_leaders(pairs, h)
+        if k + 1 < count:
+            _prefetch_pairs(pairs, rows[k + 1])
+        lead = pairs.lead[h] if pairs.lead[h] >= NO_LEADERS else find_leaders(pairs, h)
         if lead >= 0:
             cells, start = pairs.leaders, lead * LEADERS * WORDS
             entries = LEADERS >> min(k // 8, 1)  # of older context the better half
@@ -160,6 +177,11 @@ def add_rows(
                     c_sum[n] = 0
                     t_sum[n] = 0
                     n += 1
+                    prefetch_row(e_out, i)
+                    prefetch(bias, i)
+                    prefetch(damp, i)
+                    for half_life in range(5):
+                        prefetch(fading, half_life * width + i)
                 place[i] = base + a
             c, t = wc * np.float32(cells[at + 1]), wt * np.float32(cells[at + 2])
             if a < OUTSIDE:
@@ -173,39 +195,50 @@ def add_rows(
     pool.outside[1] += lost_t
 
 
-@kernel()
-def _add_wanted(mark: int, seen: I64, available: U8, p: Popularity, pool: Pool) -> None:
-    for at in range(pool.wants[0]):
-        _add(pool.wanted[at], mark, seen, available, p, pool)
+@leaf()
+def _prefetch_pairs(pairs: Pairs, h: int) -> None:
+    """Ask for the entries of a row that is looked at next."""
+    lead, size = pairs.lead[h], int(pairs.size[h])
+    if lead >= 0:
+        first = lead * LEADERS * WORDS
+        for at in range(first, first + LEADERS * WORDS, LINE):
+            prefetch(pairs.leaders, at)
+    else:
+        first = pairs.start[h] * WORDS
+        for at in range(first, first + size * WORDS, LINE):
+            prefetch(pairs.cells, at)
 
 
-@kernel()
-def _add_popular(
-    wanted: int, mark: int, seen: I64, available: U8, p: Popularity, pool: Pool
+@leaf()
+def _add_others(
+    popular: int, mark: int, seen: I64, available: U8, p: Popularity, pool: Pool
 ) -> None:
-    leaders = p.leaders
-    for c in range(leaders.shape[0]):
-        for b in range(wanted):
-            i = leaders[c, b]
-            if i < 0 or pool.size[0] >= CAPACITY:
+    """Put into the pool what nothing leads to: the items wanted, and so many of each list of the
+    popular ones; not those that are there, or may not be listed.
+
+    One loop: an item costs a few nanoseconds, and a call with all these arrays more than ten times
+    that.
+    """
+    place, slots, c_sum, t_sum = pool.place, pool.slots, pool.c_sum, pool.t_sum
+    counts, leaders, wanted = p.counts, p.leaders, pool.wanted
+    base, n = mark * MARKS, pool.size[0]
+    for c in range(-1, leaders.shape[0]):
+        for at in range(pool.wants[0] if c < 0 else popular):
+            i = wanted[at] if c < 0 else leaders[c, at]
+            if i < 0 or n >= CAPACITY:
                 break
-            _add(i, mark, seen, available, p, pool)
+            known = 0 <= place[i] - base < OUTSIDE
+            if known or seen[i] == mark or available[i] == 0 or counts[i] <= 0:
+                continue
+            place[i] = base + n
+            slots[n] = i
+            c_sum[n] = 0
+            t_sum[n] = 0
+            n += 1
+    pool.size[0] = n
 
 
-@kernel()
-def _add(i: int, mark: int, seen: I64, available: U8, p: Popularity, pool: Pool) -> None:
-    """Put an item into the pool that nothing leads to, unless it is there or may not be listed."""
-    place, base, n = pool.place, mark * MARKS, pool.size[0]
-    if 0 <= place[i] - base < OUTSIDE or seen[i] == mark or available[i] == 0 or p.counts[i] <= 0:
-        return
-    place[i] = base + n
-    pool.slots[n] = i
-    pool.c_sum[n] = 0
-    pool.t_sum[n] = 0
-    pool.size[0] = n + 1
-
-
-@kernel()
+@leaf()
 def place_of(item: int, mark: int, pool: Pool) -> int:
     """The item's place, -1 where it is no candidate."""
     at = pool.place[item] - mark * MARKS

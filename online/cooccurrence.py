@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from online.arrays import F32, FAST, I32, I64, grown, release, size_class, take
-from online.kernels import kernel
+from online.kernels import kernel, leaf
 from online.leaders import note
 from online.pairs import (
     BLOCKS,
@@ -44,11 +44,12 @@ from online.pairs import (
     with_leaders,
     with_rows,
 )  # fmt: skip
+from online.prefetch import prefetch
 
 __all__ = [
     "CLOSED", "DECAYS", "FULL", "HALVES", "LEADERS", "NEIGHBOURS", "REFUSED", "ROWS", "SCALE",
     "TOP", "TRANSITIONS", "WORDS", "Pairs", "add_interaction", "add_row", "has_room", "new_pairs",
-    "room_needed", "with_cells", "with_items", "with_leaders", "with_rows",
+    "prefetch_entries", "room_needed", "with_cells", "with_items", "with_leaders", "with_rows",
 ]  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def with_items(p: Pairs, items: int) -> Pairs:
     return p._replace(dense=wider)
 
 
-@kernel()
+@leaf()
 def room_needed(p: Pairs, context: I32, count: int, item: int) -> int:
     """Hash entries that one more interaction may take from the top, at most."""
     need = 4 * max(int(p.size[item]), 32)
@@ -84,7 +85,7 @@ def room_needed(p: Pairs, context: I32, count: int, item: int) -> int:
     return need
 
 
-@kernel()
+@leaf()
 def has_room(p: Pairs, context: I32, count: int, item: int) -> bool:
     """Whether one more interaction can be added without growing the arrays."""
     if (p.state[BLOCKS] + NEIGHBOURS + 1) * LEADERS * WORDS > len(p.leaders):
@@ -97,7 +98,29 @@ def has_room(p: Pairs, context: I32, count: int, item: int) -> bool:
     return int(p.state[TOP]) + needed <= len(p.cells) // WORDS
 
 
-@kernel()
+@leaf()
+def prefetch_entries(p: Pairs, context: I32, count: int, item: int) -> None:
+    """Ask for the entries that an interaction with `item` will add to."""
+    for k in range(min(count, NEIGHBOURS)):
+        _prefetch_entry(p, context[k], item)
+        _prefetch_entry(p, item, context[k])
+
+
+@kernel(inline="always")
+def _prefetch_entry(p: Pairs, h: int, key: int) -> None:
+    size, width = int(p.size[h]), p.dense.shape[2]
+    if size == DENSE:
+        prefetch(p.dense, p.start[h] * 2 * width + key)
+        prefetch(p.dense, p.start[h] * 2 * width + width + key)
+    elif size:
+        prefetch(p.cells, (p.start[h] + _home(key, size)) * WORDS)
+    if p.lead[h] >= 0:
+        prefetch(p.leaders, (p.lead[h] + 1) * LEADERS * WORDS - WORDS)
+    prefetch(p.used, h)
+    prefetch(p.out, h)
+
+
+@leaf()
 def add_interaction(p: Pairs, context: I32, count: int, item: int, halves: int) -> None:
     """Add what an interaction with `item` adds to the pairs; negative halves take it out."""
     for k in range(min(count, NEIGHBOURS)):
@@ -133,9 +156,15 @@ def add_row(p: Pairs, h: int, n: int, wc: float, wt: float, c_sum: F32, t_sum: F
 
 
 @kernel(inline="always")
+def _home(key: int, size: int) -> int:
+    """The place in a row's block where an entry is looked for first."""
+    return (key * 0x9E3779B1 >> 7) & (size - 1)
+
+
+@kernel(inline="always")
 def _slot(p: Pairs, start: int, size: int, key: int) -> int:
     """Word index of the key's entry, or of the empty entry where it belongs."""
-    at = (key * 0x9E3779B1 >> 7) & (size - 1)
+    at = _home(key, size)
     while True:
         word = (start + at) * WORDS
         if p.cells[word] == key or p.cells[word] < 0:
@@ -179,7 +208,7 @@ def _follow(p: Pairs, h: int, key: int, c: int, t: int) -> None:
         p.state[BLOCKS] += 1
 
 
-@kernel()
+@leaf()
 def _make_entry(p: Pairs, h: int, key: int, c: int) -> bool:
     """Make sure that a sparse row has an entry for `key`; the row may become dense."""
     size = int(p.size[h])
@@ -200,7 +229,7 @@ def _make_entry(p: Pairs, h: int, key: int, c: int) -> bool:
     return True
 
 
-@kernel()
+@leaf()
 def _new_block(p: Pairs, h: int, c: int) -> None:
     start = take(p.free, p.state, p.cells, WORDS, c)
     p.start[h] = start
@@ -209,7 +238,7 @@ def _new_block(p: Pairs, h: int, c: int) -> None:
         p.cells[at * WORDS] = -1
 
 
-@kernel()
+@leaf()
 def _grow_row(p: Pairs, h: int) -> None:
     """Twice the block, or dense; pairs that fell back to zero are dropped on the way."""
     old, size = p.start[h], int(p.size[h])
@@ -231,7 +260,7 @@ def _grow_row(p: Pairs, h: int) -> None:
     release(p.free, p.cells, WORDS, old, size_class(size))
 
 
-@kernel()
+@leaf()
 def _put(p: Pairs, h: int, key: int, c: int, t: int) -> None:
     word = _slot(p, p.start[h], p.size[h], key)
     p.cells[word] = key

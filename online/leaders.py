@@ -9,13 +9,13 @@ are made anew, from the row, when they are next needed.
 from __future__ import annotations
 
 from online.arrays import I32
-from online.kernels import kernel
+from online.kernels import leaf
 from online.pairs import DENSE, LEADERS, NO_LEADERS, WORDS, Pairs
 
 C, T = 1, 2  # words of an entry, after its key
 
 
-@kernel()
+@leaf()
 def note(leaders: I32, lead: int, key: int, c: int, t: int) -> None:
     """The pair `key` has now the values c and t; neither fell.
 
@@ -45,7 +45,7 @@ def note(leaders: I32, lead: int, key: int, c: int, t: int) -> None:
     leaders[at + T] = t
 
 
-@kernel()
+@leaf()
 def find_leaders(p: Pairs, h: int) -> int:
     """The block of row h's leaders, made anew where it has to be; NO_LEADERS for a short row."""
     if p.lead[h] < NO_LEADERS:
@@ -53,7 +53,7 @@ def find_leaders(p: Pairs, h: int) -> int:
     return int(p.lead[h])
 
 
-@kernel()
+@leaf()
 def _make(p: Pairs, h: int) -> None:
     lead = -2 - p.lead[h]
     p.lead[h] = lead

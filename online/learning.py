@@ -15,7 +15,7 @@ from online import popularity as po
 from online import scoring as sc
 from online.arrays import F64, I32, I64, LANES, U8
 from online.held import Held
-from online.kernels import kernel
+from online.kernels import kernel, leaf
 
 MISS = bl.MISS
 SCAN_UP_TO, FACTORS, BLEND = 0, 1, 2  # switches
@@ -99,6 +99,7 @@ def learn_events(
         if kind != hi.NEGATIVE:
             if not co.has_room(m.pairs, m.scratch.context, count, item):
                 return e
+            co.prefetch_entries(m.pairs, m.scratch.context, count, item)
             if m.switches[BLEND]:
                 _rank(n, m, h, events, e, count, disliked)
             _learn(m, events, e, count)
@@ -109,7 +110,7 @@ def learn_events(
     return len(events.users)
 
 
-@kernel()
+@leaf()
 def find_context(s: sc.Scratch, h: hi.Histories, user: int) -> tuple[int, int]:
     """Fill s.context and s.dislikes from the user's history; their sizes."""
     s.mark[0] += 1
@@ -118,7 +119,7 @@ def find_context(s: sc.Scratch, h: hi.Histories, user: int) -> tuple[int, int]:
     return hi.find_context(h, user, s.disliked, s.listed, mark, s.context), disliked
 
 
-@kernel()
+@leaf()
 def by_scan(m: Model) -> bool:
     """Whether all items are scored, not candidates only.
 
@@ -128,7 +129,7 @@ def by_scan(m: Model) -> bool:
     return bool(max(m.popularity.met[0], m.content.state[ct.TOP]) <= m.switches[SCAN_UP_TO])
 
 
-@kernel()
+@leaf()
 def to_scan(n: int, m: Model) -> int:
     """Of n items those that may be listed: up to the last one known, to the next full lane."""
     known = max(m.popularity.met[0], m.content.state[ct.TOP])
@@ -161,20 +162,22 @@ def score_alone(n: int, m: Model, feature: int, disliked: int, scan: bool) -> No
     finish(n, m, disliked, scan)
 
 
-@kernel()
+@leaf()
 def finish(n: int, m: Model, disliked: int, scan: bool) -> None:
     """Weigh down what is near the user's dislikes; what cannot be listed gets no score."""
     s = m.scratch
     if not scan:
         if disliked:
-            sc.weigh_down_candidates(n, s.dislikes, disliked, m.available, m.pairs, m.popularity, s)
+            sc.weigh_down_candidates(
+                n, s.dislikes, disliked, m.available, m.pairs, m.popularity, m.factors, s
+            )
         return
     if disliked:
         sc.weigh_down_neighbours(n, s.dislikes, disliked, m.pairs, m.popularity, s)
     bl.mask(n, m.available, m.popularity, m.content, s, s.mark[0])
 
 
-@kernel()
+@leaf()
 def _rank(
     n: int, m: Model, h: hi.Histories, events: Events, e: int, count: int, disliked: int
 ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from online.arrays import F32, F64, I32, I64, grown
-from online.kernels import kernel
+from online.kernels import leaf
 
 HALF_LIVES = np.array([20.0, 100.0, 700.0, 4000.0, 20000.0])
 H20, H100, H700, H4000, H20000 = range(5)
@@ -76,7 +76,7 @@ def with_items(p: Popularity, items: int) -> Popularity:
     )
 
 
-@kernel()
+@leaf()
 def add_count(p: Popularity, item: int, halves: int) -> None:
     """Count an interaction of so many halves, or, where they are negative, take one out."""
     before = p.counts[item]
@@ -89,7 +89,7 @@ def add_count(p: Popularity, item: int, halves: int) -> None:
     _lead(p.leaders[BY_COUNT], p.counts, item)
 
 
-@kernel()
+@leaf()
 def add_fading(p: Popularity, item: int, halves: int, now: int, then: int) -> None:
     """Add an interaction of the tick `then` to the fading counts, or take it out."""
     age = now - then
@@ -102,7 +102,7 @@ def add_fading(p: Popularity, item: int, halves: int, now: int, then: int) -> No
             _lead(p.leaders[c], p.fading[c], item)
 
 
-@kernel()
+@leaf()
 def _lead(leaders: I32, values: npt.NDArray[Any], item: int) -> None:
     """Move an item whose value changed to where it belongs among the leaders."""
     last, x = len(leaders) - 1, values[item]
@@ -119,7 +119,7 @@ def _lead(leaders: I32, values: npt.NDArray[Any], item: int) -> None:
     leaders[at] = item
 
 
-@kernel()
+@leaf()
 def tick(p: Popularity) -> None:
     """One interaction passed."""
     for c in range(5):

@@ -18,7 +18,7 @@ from online.candidates import Pool, new_pool
 from online.cooccurrence import add_row
 from online.factors import Factors, score_all, score_some, user_vector
 from online.histories import CONTEXT
-from online.kernels import kernel
+from online.kernels import kernel, leaf
 from online.pairs import CONTENT_PRIOR, DECAY, SCALE, SMOOTHING, TRANSITIONS, Pairs
 from online.popularity import H20, H100, H700, H20000, Popularity
 
@@ -102,13 +102,13 @@ def score_catalogue(
     score_all(f, n, s.features[FACTOR])
 
 
-@kernel()
+@leaf()
 def score_candidates(
     count: int, available: U8, pairs: Pairs, p: Popularity, f: Factors, c: ct.Content, s: Scratch
 ) -> int:
     """Fill s.features[:, :n] for the n candidates of the context s.context[:count]; n."""
     pool, mark = s.pool, s.mark[0]
-    candidates.find(s.context, count, mark, s.seen, available, pairs, p, c.total, pool)
+    candidates.find(s.context, count, mark, s.seen, available, pairs, p, f, c.total, pool)
     if c.state[ct.ON]:
         ct.add_to_pool(
             c, s.context, count, candidates.CAPACITY, mark, s.seen, available, p.counts,
@@ -273,10 +273,11 @@ def weigh_down_neighbours(
     _weigh_down(n, p.counts, s.c_sum, s.scores)
 
 
-@kernel()
+@leaf()
 def weigh_down_candidates(
-    n: int, dislikes: I32, count: int, available: U8, pairs: Pairs, p: Popularity, s: Scratch
-) -> None:
+    n: int, dislikes: I32, count: int, available: U8, pairs: Pairs, p: Popularity, f: Factors,
+    s: Scratch,
+) -> None:  # fmt: skip
     """The same for the candidates."""
     pool = s.pool
     pool.c_sum[:n] = 0
@@ -284,7 +285,7 @@ def weigh_down_candidates(
         d = dislikes[k]
         pool.wc[k] = 1.0 / SCALE / np.sqrt(p.counts[d] + 1.0)
         pool.wt[k] = 0.0
-    candidates.add_rows(dislikes, count, 0, s.mark[0], s.seen, available, pairs, p, pool)
+    candidates.add_rows(dislikes, count, 0, s.mark[0], s.seen, available, pairs, p, f, pool)
     _weigh_down(n, pool.counts, pool.c_sum, s.scores)
 
 

@@ -43,7 +43,10 @@ def similar_items(n: int, m: Model, item: int, items: I32, best: F32) -> int:
     s.seen[item] = mark
     pool.size[0] = 0
     pool.wc[0], pool.wt[0] = share, 0.0
-    ca.add_rows(s.context, 1, ca.FROM_ROWS, mark, s.seen, m.available, m.pairs, m.popularity, pool)
+    ca.add_rows(
+        s.context, 1, ca.FROM_ROWS, mark, s.seen, m.available, m.pairs, m.popularity, m.factors,
+        pool,
+    )  # fmt: skip
     pool.q_sum[: pool.size[0]] = 0
     if c.total[item] > 0:
         ct.add_to_pool(
