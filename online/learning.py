@@ -136,7 +136,7 @@ def to_scan(n: int, m: Model) -> int:
     return int(min(n, max(1, -(-known // LANES)) * LANES))
 
 
-@kernel()
+@leaf()
 def score_user(
     n: int, m: Model, h: hi.Histories, user: int, count: int, disliked: int, scan: bool
 ) -> int:
@@ -207,7 +207,7 @@ def _rank(
         events.ranks[e] = _foresee(scored, m, bl.bucket_of(h.length[user]), place, disliked, scan)
 
 
-@kernel()
+@leaf()
 def _foresee(n: int, m: Model, bucket: int, place: int, disliked: int, scan: bool) -> int:
     """The rank of what came, among n scored; the blend and its guard learn from it."""
     s = m.scratch
@@ -225,7 +225,7 @@ def _foresee(n: int, m: Model, bucket: int, place: int, disliked: int, scan: boo
     return rank
 
 
-@kernel()
+@leaf()
 def _learn(m: Model, events: Events, e: int, count: int) -> None:
     item, kind, context = events.items[e], events.kinds[e], m.scratch.context
     halves = co.HALVES[kind]

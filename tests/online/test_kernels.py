@@ -7,11 +7,15 @@ import importlib.util
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 from numba.core import caching
 
 from online import cooccurrence, kernels, learning, scoring
+from online.arrays import F32
+from online.kernels import kernel, leaf
 from online.peers import eals
+from online.prefetch import prefetch
 
 
 def test_every_kernel_goes_by_the_stamp_of_the_whole_package() -> None:
@@ -66,3 +70,25 @@ def test_where_nothing_can_be_written_what_lies_there_is_used(
     again = kernels.kernel()(module.twice)
     assert again(2) == 4 and sum(again.stats.cache_hits.values()) == 1
     assert again(0.5) == 1.0  # compiled here, and not kept
+
+
+@kernel()
+def _sum_of_copy(some: F32) -> float:
+    return float(some.copy().sum())
+
+
+@leaf()
+def _asked(some: F32, at: int) -> float:
+    prefetch(some, at)
+    return float(some[0, 0]) + _sum_of_copy(some[1])
+
+
+def test_a_leaf_may_call_a_kernel_that_allocates() -> None:
+    assert _asked(np.ones((2, 8), np.float32), 3) == 9
+    # What a kernel does not say for itself it takes over from whoever calls it first.
+    assert _sum_of_copy.targetoptions["_nrt"] and not _asked.targetoptions["_nrt"]
+
+
+@pytest.mark.parametrize("at", [0, 15, 10**9, -(10**12)])
+def test_memory_may_be_asked_for_wherever_it_is(at: int) -> None:
+    assert _asked(np.ones((2, 8), np.float32), at) == 9
