@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     def kafka_folder(self) -> Path | None:
         """The Kafka to start: what is named, or what `springtide kafka fetch` has filled."""
         fetched = self.data_dir / FETCHED
-        return self.kafka_home or (fetched if fetched.is_dir() else None)
+        return self.kafka_home or (fetched if any(fetched.glob("libs/kafka_*.jar")) else None)
 
 
 def load_settings(**overrides: Any) -> Settings:

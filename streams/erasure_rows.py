@@ -31,6 +31,8 @@ SECOND_SECONDS = 20.0
 RETRY_SECONDS = 2.0
 STEP_SECONDS = 0.25
 RECENT_SECONDS = 86_400.0  # since it was noted: what a restart or a former owner broke off
+# In which a new owner reads on: somebody may have come back while there was none.
+RESTORED_SECONDS = 30.0
 CLOSING_SECONDS = topics.PROFILE_SEGMENT_SECONDS + 1.0
 CLOSINGS = 4
 IDS_AT_ONCE = 500  # a statement has at most 256 KB, an id 128 bytes
@@ -117,6 +119,7 @@ class ErasedRows:
             for state in self._river.partitions.values()
             for key, offset in state.buried.items()
             if self._holds(state.partition, topics.USERS, offset)
+            and (key not in state.restored or time.time() > state.taken_at + RESTORED_SECONDS)
         ]
         if not done:
             return

@@ -46,14 +46,20 @@ class NGramFallback:
             UserError: the artifact is absent or altered.
         """
         from models.errors import ModelError
-        from models.versions import resolved
+        from models.versions import candidates
 
+        problem = ""
         try:
-            folder = resolved(artifact)
-            found = _expert(folder)
+            for folder in candidates(artifact):
+                try:
+                    found = _expert(folder)
+                except ModelError as error:  # the server starts with the one before it, too
+                    problem = problem or str(error)
+                else:
+                    return None if found is None else cls(artifact, folder, *found)
         except ModelError as error:
-            raise UserError(str(error)) from None
-        return None if found is None else cls(artifact, folder, *found)
+            problem = str(error)
+        raise UserError(problem)
 
     def predict(self, texts: Sequence[str]) -> list[Answer]:
         """One answer a text, in order; a text with nothing to read is neutral and flagged."""
@@ -81,7 +87,7 @@ class NGramFallback:
                 self._folder = folder  # one that fails is not tried again
                 if found := _expert(folder):
                     self._table, self.version = found
-        except ModelError as error:
+        except (ModelError, OSError) as error:
             log.warning("classifier.fallback_stays", error=str(error))
 
 

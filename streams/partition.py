@@ -41,7 +41,8 @@ class PartitionState:
         scored: offsets of comments.v1 whose scored comment was learned, a bounded window; a comment
             scored again after a crash comes back under a new offset and is known by this one.
         buried: key → offset of erasure requests on users.v1 that a null has yet to replace. They
-            are in the checkpoint: its next owner reads from behind them.
+            are in the checkpoint: its next owner reads from behind them, and `restored` from there.
+        taken_at: when this owner took the partition, epoch seconds.
     """
 
     def __init__(self, partition: int, epoch: int) -> None:
@@ -55,6 +56,8 @@ class PartitionState:
         self.ignored = 0
         self.scored = IdWindow()
         self.buried: dict[str, int] = {}
+        self.restored: frozenset[str] = frozenset()
+        self.taken_at = time.time()
         self.erased_since = False  # the last checkpoint: its older files still name him
         self._event_times: dict[str, float] = {}
         self._heard: dict[str, float] = {}
@@ -126,6 +129,7 @@ class PartitionState:
         self.ignored = meta.ignored
         self._event_times = dict(meta.event_times)
         self.buried = dict(meta.buried)
+        self.restored = frozenset(meta.buried)
         self.hashes = EventHashes(meta.secret)
         self.seen.load(arrays["seen"])
         self.scored.load(arrays["scored"])

@@ -87,29 +87,29 @@ class Score:
 
     async def _score(self, admitted: Sequence[Admitted]) -> list[list[tuple[ScoredComment, bool]]]:
         """For each batch its scored comments, each with whether there was nothing to read."""
+        texts = [comment.text for each in admitted for _, comment in each.comments]
+        behind = self._classifier.fallback is not None and len(texts) >= AT_ONCE
         late = [
-            self._is_late(each.batch.timestamps_ms[at], comment)
+            behind and self._is_late(each, at, comment)
             for each in admitted
             for at, comment in each.comments
         ]
-        texts = [comment.text for each in admitted for _, comment in each.comments]
         answers = iter(await self._answers(texts, late))
         return [
             [self._scored(each.batch, at, comment, next(answers)) for at, comment in each.comments]
             for each in admitted
         ]
 
-    def _is_late(self, received_ms: int, comment: Comment) -> bool:
-        """Whether it has waited so long that the classifier cannot keep up with what comes.
+    def _is_late(self, of: Admitted, index: int, comment: Comment) -> bool:
+        """Whether it has waited for the classifier for too long, where more wait than it is given.
 
-        Its user's list waits for it, and a spike in such comments.
+        Its user's list waits for it, and a spike in such comments. What it waited for an owner of
+        its partition does not count.
         """
         within, now = self._river.settings.score_within_seconds, time.time()
-        return (
-            self._classifier.fallback is not None
-            and 0 < within < now - received_ms / 1000
-            and comment.occurred_at.timestamp() >= now - LIVE_SECONDS
-        )
+        since = max(of.batch.timestamps_ms[index] / 1000, of.state.taken_at)
+        live = comment.occurred_at.timestamp() >= now - LIVE_SECONDS
+        return live and 0 < within < now - since
 
     async def _answers(self, texts: list[str], late: list[bool]) -> list[Answer]:
         """The classifier's; of those that are late its fallback's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -12,6 +13,7 @@ from infra.security import kafka_client
 POLL_MS = 100
 QUIET_SECONDS = 0.5
 AT_ONCE = 2_000
+START_SECONDS = 60.0
 
 
 class Fetched(NamedTuple):
@@ -30,6 +32,7 @@ async def follow(
         start: the first offset wanted; where it is not there any more, or not yet, the oldest.
 
     Raises:
+        TimeoutError: the broker told of no offsets.
         KafkaConnectionError: the task ended that keeps aiokafka's metadata.
     """
     from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -42,12 +45,13 @@ async def follow(
         fetch_max_wait_ms=POLL_MS,
         client_id=client_id,
     )
-    await consumer.start()
+    here = TopicPartition(topic, 0)
     try:
-        here = TopicPartition(topic, 0)
-        consumer.assign([here])
-        first = (await consumer.beginning_offsets([here]))[here]
-        end = (await consumer.end_offsets([here]))[here]
+        async with asyncio.timeout(START_SECONDS):
+            await consumer.start()
+            consumer.assign([here])
+            first = (await consumer.beginning_offsets([here]))[here]
+            end = (await consumer.end_offsets([here]))[here]
         consumer.seek(here, start if first <= start <= end else first)
         caught_up, reached = False, 0.0
         metadata = consumer._client._sync_task

@@ -28,17 +28,18 @@ def scale(
     """CPU microseconds an event, in batches of 500, and a list, as users and items grow.
 
     Users follow a path through the catalogue with jumps to items of Zipf popularity. All users and
-    all items are known, by one event each, before the time is taken; the median of 5 runs is
-    reported.
+    all items are known, by one event each, before the time is taken (where items grow, by as many
+    for every size: histories are as long); the median of 5 runs is reported.
 
     Example: springtide bench scale --out plots --json
     """
     from online.warm_up import warm_up
 
     warm_up()
+    items = [n for n in ITEMS if n <= largest]
     found: dict[str, Any] = {
         "users": [measure(n, OTHER_ITEMS, events) for n in USERS if n <= largest],
-        "items": [measure(OTHER_USERS, n, events) for n in ITEMS if n <= largest],
+        "items": [measure(OTHER_USERS, n, events, meetings=items[-1]) for n in items],
         "broker": None,
     }
     for axis in ("users", "items"):
@@ -56,8 +57,13 @@ def scale(
         )
 
 
-def measure(users: int, items: int, events: int) -> dict[str, Any]:
-    """One size."""
+def measure(users: int, items: int, events: int, meetings: int = 0) -> dict[str, Any]:
+    """One size.
+
+    Args:
+        meetings: events, at least, by which the items become known: with as many for every size a
+            user's history is as long, whatever their number.
+    """
     import numpy as np
 
     from online.learner import Learner, LearnerConfig
@@ -83,10 +89,10 @@ def measure(users: int, items: int, events: int) -> dict[str, Any]:
     active = rng.permutation(users)
     for start in range(0, users, 5_000):
         learn(active[start : start + 5_000])
-    for start in range(0, items, 5_000):
-        known = np.arange(start, min(start + 5_000, items))
-        who = active[known % users]
-        learn(who, known)
+    known_by = max(items, meetings)
+    for start in range(0, known_by, 5_000):
+        known = np.arange(start, min(start + 5_000, known_by))
+        learn(active[known % users], known % items)
     busy = active[:5_000] if users > 10_000 else active
     for start in range(0, events, 5_000):
         learn(busy[rng.integers(len(busy), size=min(5_000, events - start))])

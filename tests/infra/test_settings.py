@@ -87,7 +87,9 @@ def test_a_kafka_that_was_fetched_is_found_unless_another_is_named(
     monkeypatch.delenv("KAFKA_HOME", raising=False)
     monkeypatch.setenv("SPRINGTIDE_DATA_DIR", str(tmp_path))
     assert load_settings().kafka_folder is None
-    (tmp_path / FETCHED).mkdir()
+    (tmp_path / FETCHED / "libs").mkdir(parents=True)
+    assert load_settings().kafka_folder is None  # broken off
+    (tmp_path / FETCHED / "libs/kafka_2.13-4.3.1.jar").touch()
     assert load_settings().kafka_folder == tmp_path / FETCHED
     monkeypatch.setenv("KAFKA_HOME", "/opt/kafka")
     assert load_settings().kafka_folder == Path("/opt/kafka")

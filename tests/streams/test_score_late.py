@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 from prometheus_client import CollectorRegistry
 
 from infra.metrics import WorkerMetrics
 from infra.pseudonym import Pseudonymiser
 from infra.settings import Settings
 from infra.warehouse import ArchiveWriter
-from streams import topics
+from streams import score, topics
 from streams.batch_consumer import Batch
 from streams.catalog import Catalog
 from streams.classifier_client import Answer
@@ -56,13 +57,21 @@ class SlowClassifier:
         return [Answer(0.1, 0.1, 0.8, version="server") for _ in texts]
 
 
-def scored(within: float, fallback: NGramFallback | None) -> tuple[dict[str, str], float]:
-    """Comment → version of the model that scored it; how many were late by the metric."""
+def scored(
+    within: float, fallback: NGramFallback | None, owned: float = 60.0
+) -> tuple[dict[str, str], float]:
+    """Comment → version of the model that scored it; how many were late by the metric.
+
+    Args:
+        owned: seconds since the worker has the partition.
+    """
     metrics, outlet = WorkerMetrics(CollectorRegistry()), KeptOutlet()
     archive = ArchiveWriter("clickhouse://127.0.0.1:9/default")
     settings = Settings(score_within_seconds=within)
     river = River(settings, metrics, NOWHERE, archive, Pseudonymiser(b"1" * 32), outlet)
-    river.partition_loaded(PartitionState(0, 1))
+    state = PartitionState(0, 1)
+    state.taken_at = time.time() - owned
+    river.partition_loaded(state)
     classifier: Any = SlowClassifier(fallback)
     now = time.time()
     told = {"late": LATE, "fresh": FRESH, "of a replay": OF_A_REPLAY, "late again": LATE}
@@ -90,6 +99,11 @@ def scored(within: float, fallback: NGramFallback | None) -> tuple[dict[str, str
     return {each.id: each.model_version for each in made}, metrics.scored_late._value.get()
 
 
+@pytest.fixture(autouse=True)
+def four_fill_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "AT_ONCE", 4)
+
+
 def test_what_waited_for_too_long_is_scored_by_the_expert_and_marked() -> None:
     expert = NGramFallback.of(None)
     assert expert is not None
@@ -105,3 +119,14 @@ def test_where_it_is_to_wait_or_there_is_no_expert_the_server_is_waited_for() ->
     for within, expert in ((0.0, NGramFallback.of(None)), (2.0, None)):
         found, late = scored(within, expert)
         assert set(found.values()) == {"server"} and late == 0
+
+
+def test_what_waited_for_an_owner_is_not_late() -> None:
+    found, late = scored(2.0, NGramFallback.of(None), owned=-60.0)
+    assert set(found.values()) == {"server"} and late == 0
+
+
+def test_nobody_is_late_where_the_classifier_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "AT_ONCE", 5)  # clocks may differ by seconds
+    found, late = scored(2.0, NGramFallback.of(None))
+    assert set(found.values()) == {"server"} and late == 0

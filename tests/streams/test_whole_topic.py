@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import pytest
 from aiokafka.client import AIOKafkaClient
@@ -16,11 +15,12 @@ from streams import topics, whole_topic
 def test_a_client_without_metadata_is_no_quiet_topic(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeps = AIOKafkaClient._md_synchronizer
+    keeps, followed = AIOKafkaClient._md_synchronizer, asyncio.Event()
 
     async def ends(client: AIOKafkaClient) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(keeps(client), 3.0)
+        keeping = asyncio.ensure_future(keeps(client))
+        await followed.wait()
+        keeping.cancel()
         raise RuntimeError("unable to perform operation")
 
     monkeypatch.setattr(AIOKafkaClient, "_md_synchronizer", ends)
@@ -28,7 +28,7 @@ def test_a_client_without_metadata_is_no_quiet_topic(
 
     async def scenario() -> None:
         async for _ in whole_topic.follow(stack.kafka_url, topics.ITEMS, "test"):
-            pass
+            followed.set()
 
     with pytest.raises(KafkaConnectionError) as raised:
         asyncio.run(asyncio.wait_for(scenario(), 60.0))
