@@ -135,8 +135,10 @@ class RedisTopKStore:
     def read_many(self, tenant: str, users: Sequence[str]) -> list[StoredList | None]:
         return self._run(ask.read_many(tenant, users))
 
-    def write_popular(self, tenant: str, list: StoredList) -> bool:
-        return self._run(ask.write_popular(tenant, list))
+    def write_popular(
+        self, tenant: str, list: StoredList, ttl_seconds: float | None = None
+    ) -> bool:
+        return self._run(ask.write_popular(tenant, list, ttl_seconds))
 
     def popular(self, tenant: str) -> StoredList | None:
         return self._run(ask.popular(tenant))
@@ -232,8 +234,10 @@ class AsyncRedisTopKStore:
     async def read_many(self, tenant: str, users: Sequence[str]) -> list[StoredList | None]:
         return await self._run(ask.read_many(tenant, users))
 
-    async def write_popular(self, tenant: str, list: StoredList) -> bool:
-        return await self._run(ask.write_popular(tenant, list))
+    async def write_popular(
+        self, tenant: str, list: StoredList, ttl_seconds: float | None = None
+    ) -> bool:
+        return await self._run(ask.write_popular(tenant, list, ttl_seconds))
 
     async def popular(self, tenant: str) -> StoredList | None:
         return await self._run(ask.popular(tenant))

@@ -152,9 +152,12 @@ def read_many(tenant: str, users: Sequence[str]) -> Request[list[StoredList | No
     return Request(commands, lambda answers: [decode_list(answer) for answer in answers])
 
 
-def write_popular(tenant: str, stored: StoredList) -> Request[bool]:
-    """A guarded write without expiry."""
-    return Request([_guarded_set(popular_key(tenant), stored, 0)], lambda answers: bool(answers[0]))
+def write_popular(
+    tenant: str, stored: StoredList, ttl_seconds: float | None = None
+) -> Request[bool]:
+    """A guarded write, without expiry where none is given."""
+    command = _guarded_set(popular_key(tenant), stored, int((ttl_seconds or 0) * 1000))
+    return Request([command], lambda answers: bool(answers[0]))
 
 
 def popular(tenant: str) -> Request[StoredList | None]:

@@ -89,8 +89,13 @@ class TopKStore(Protocol):
     def read_many(self, tenant: str, users: Sequence[str]) -> list[StoredList | None]:
         """The users' lists, in the order asked."""
 
-    def write_popular(self, tenant: str, list: StoredList) -> bool:
-        """Store the tenant's fallback list; False where the stored version is not smaller."""
+    def write_popular(
+        self, tenant: str, list: StoredList, ttl_seconds: float | None = None
+    ) -> bool:
+        """Store the tenant's fallback list; False where the stored version is not smaller.
+
+        It stays for good where no `ttl_seconds` is given.
+        """
 
     def popular(self, tenant: str) -> StoredList | None:
         """The tenant's fallback list."""

@@ -74,9 +74,11 @@ class MemoryTopKStore:
         """See TopKStore."""
         return [self.read(tenant, user) for user in users]
 
-    def write_popular(self, tenant: str, list: StoredList) -> bool:
+    def write_popular(
+        self, tenant: str, list: StoredList, ttl_seconds: float | None = None
+    ) -> bool:
         """See TopKStore."""
-        return self._write(popular_key(tenant), list, float("inf"))
+        return self._write(popular_key(tenant), list, ttl_seconds or float("inf"))
 
     def popular(self, tenant: str) -> StoredList | None:
         """See TopKStore."""

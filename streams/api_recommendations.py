@@ -85,7 +85,7 @@ async def _read(
         return flags, own
     for part, value in parts.items():
         popular = await api.store.popular(f"{tenant}:{part}:{value}") if value else None
-        if popular is not None:
+        if popular is not None and popular.items:  # an emptied one has none
             return flags, popular
     return flags, await api.store.popular(tenant) or NOTHING
 

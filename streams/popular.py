@@ -1,20 +1,22 @@
 """popular: the fallback lists of every tenant, refreshed where they changed.
 
 The list of all items about once a second; those of a topic, a language or a surface now and then.
-Every worker knows them all; the owner of user partition 0 writes.
+Every worker knows them all; the owner of user partition 0 writes. A part is kept, less what may not
+be shown, until nothing is left of it; it expires in Redis, since a next owner does not know of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 from infra.telemetry import get_logger
 from infra.warehouse import Warehouse
-from online.topk import TopK, no_items
+from online.topk import TopK
 from streams.catalog import Catalog
 from streams.partition import PartitionState
-from streams.popular_parts import among_items, on_surfaces, without_hidden
+from streams.popular_parts import MOST_PARTS, among_items, on_surfaces, without_hidden
 from streams.recommend import stored_list
 from streams.river import River
 
@@ -23,6 +25,8 @@ log = get_logger("popular")
 REFRESH_SECONDS = 1.0
 PARTS_SECONDS = 10.0
 SURFACES_SECONDS = 300.0
+PART_EXPIRES_SECONDS = 900.0  # renewed three times as often
+MOST_KEPT = 2 * MOST_PARTS  # a tenant
 
 
 class Popular:
@@ -30,13 +34,12 @@ class Popular:
 
     def __init__(self, river: River, catalog: Catalog, warehouse: Warehouse) -> None:
         self._river, self._catalog, self._warehouse = river, catalog, warehouse
-        self._written: dict[str, tuple[str, ...]] = {}
+        self._written: dict[str, tuple[tuple[str, ...], float]] = {}  # items, and until when
         self._sequence = 0
         self._epoch = 0
         self._owned: PartitionState | None = None  # for which the epoch was taken
         self._parts_at = self._surfaces_at = 0.0
-        self._on_surfaces: dict[str, dict[str, TopK]] = {}
-        self._parts: dict[str, set[str]] = {}
+        self._kept: dict[str, dict[str, TopK]] = {}  # tenant → part → as it was found last
 
     async def run(self) -> None:
         """Refresh for as long as the worker lives; Redis away only delays it."""
@@ -60,28 +63,43 @@ class Popular:
         parts, surfaces = now >= self._parts_at, now >= self._surfaces_at
         for tenant, learner in list(self._river.learners.items()):
             await self._write(tenant, learner.popular(size))
-            lists: dict[str, TopK] = {}
+            kept = self._kept.setdefault(tenant, {})
             if parts:
-                lists = among_items(learner, self._catalog, tenant, size)
-                before, self._parts[tenant] = self._parts.get(tenant, set()), set(lists)
-                # No key of these expires: what nothing is left of is emptied.
-                lists |= dict.fromkeys(before - self._parts[tenant], no_items("popular"))
+                keep(kept, among_items(learner, self._catalog, tenant, size))
             if surfaces and self._river.components.archive:
-                self._on_surfaces[tenant] = await on_surfaces(self._warehouse, tenant, 2 * size)
-            for part, top in self._on_surfaces.get(tenant, {}).items():
-                lists[part] = without_hidden(top, self._catalog, tenant, size)
-            for part, top in lists.items():
-                await self._write(f"{tenant}:{part}", top)
+                keep(kept, await on_surfaces(self._warehouse, tenant, 2 * size))
+            for part, top in list(kept.items()):
+                if parts or part.startswith("surface:"):
+                    await self._write_part(tenant, part, top, size)
         if parts:
             self._parts_at = now + PARTS_SECONDS
         if surfaces:
             self._surfaces_at = now + SURFACES_SECONDS
 
-    async def _write(self, name: str, top: TopK) -> None:
-        """`name`: a tenant, and perhaps a part behind a colon, which no tenant's name has."""
-        if self._written.get(name) == tuple(top.items):
-            return
+    async def _write_part(self, tenant: str, part: str, top: TopK, size: int) -> None:
+        name = f"{tenant}:{part}"  # no tenant's name has a colon
+        shown = without_hidden(top, self._catalog, tenant, size)
+        if await self._write(name, shown, PART_EXPIRES_SECONDS) and not shown.items:
+            del self._kept[tenant][part], self._written[name]
+
+    async def _write(self, name: str, top: TopK, ttl_seconds: float | None = None) -> bool:
+        """Whether it stands there."""
+        items, now = tuple(top.items), time.monotonic()
+        before, until = self._written.get(name, (None, 0.0))
+        if before == items and now < until:
+            return True
         self._sequence += 1
         stored = stored_list(top, (self._epoch, self._sequence), time.time())
-        if await self._river.store.write_popular(name, stored):
-            self._written[name] = tuple(top.items)
+        if not await self._river.store.write_popular(name, stored, ttl_seconds):
+            return False
+        self._written[name] = items, now + ttl_seconds / 3 if ttl_seconds else math.inf
+        return True
+
+
+def keep(kept: dict[str, TopK], found: dict[str, TopK]) -> None:
+    """Put what was found in the place of what is kept; of too many parts the oldest are let go."""
+    for part in found:
+        kept.pop(part, None)
+    kept |= found
+    for part in list(kept)[:-MOST_KEPT]:
+        del kept[part]

@@ -129,6 +129,12 @@ def test_the_popular_list_is_guarded_too(store: TopKStore, tenant: str) -> None:
     assert store.popular(tenant) == a_list(2, 1)
 
 
+def test_a_popular_list_may_expire(store: TopKStore, tenant: str) -> None:
+    assert store.write_popular(tenant, a_list(2, 1), 0.05)
+    time.sleep(0.1)
+    assert store.popular(tenant) is None
+
+
 def test_every_epoch_is_greater_than_the_last(store: TopKStore, tenant: str) -> None:
     epochs = [store.next_epoch(f"clicks-{tenant}", 3) for _ in range(5)]
     assert epochs == [1, 2, 3, 4, 5]

@@ -34,6 +34,7 @@ def test_a_part_has_a_popular_list_of_its_own(running_api: RunningApi) -> None:
         assert running_api.store.write_popular(
             f"{tenant}:{part}", stored(1, item, policy="popular")
         )
+    assert running_api.store.write_popular(f"{tenant}:surface:tv", stored(1, policy="popular"))
     put_items(
         running_api,
         Item(item_id="sax", title="Sax", tenant=tenant, topics=("jazz",), language="en"),
@@ -44,6 +45,7 @@ def test_a_part_has_a_popular_list_of_its_own(running_api: RunningApi) -> None:
     assert shown(get("/v1/users/new/recommendations?topic=jazz&language=fr")) == []
     assert shown(get("/v1/users/new/recommendations?surface=app")) == ["swipe"]
     assert shown(get("/v1/users/new/recommendations?surface=web")) == ["hit"]
+    assert shown(get("/v1/users/new/recommendations?surface=tv")) == ["hit"]  # emptied
     write(running_api, "jo", 1, "own")
     assert shown(get("/v1/users/jo/recommendations?surface=app")) == ["own"]
     running_api.client.put("/v1/users/jo", json={"personalise": False})
