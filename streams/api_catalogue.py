@@ -12,6 +12,7 @@ from streams import topics, whole_topic
 from streams.events import Item
 from streams.holds import Holds
 from streams.intake import Intake, Rejected
+from streams.withdrawals import Withdrawals
 
 log = get_logger("api")
 
@@ -29,7 +30,7 @@ class KnownItems:
         self._kafka_url = kafka_url
         self._max_items = max_items
         self._words: dict[tuple[str, str], ItemWords] = {}
-        self._unavailable: set[tuple[str, str]] = set()
+        self._unavailable = Withdrawals(max_items)
         self._held: set[tuple[str, str]] = set()
         self._holds = Holds(kafka_url, self.hold) if hold_items else None
         self._intake = Intake()
@@ -94,15 +95,13 @@ class KnownItems:
 
     def _put(self, item: Item) -> None:
         key = (item.tenant, item.item_id)
-        if key not in self._words and len(self._words) >= self._max_items:
-            return
-        self._words[key] = ItemWords(item.title, item.topics, item.skills, item.language or "")
         if item.available:
             self._unavailable.discard(key)
         else:
             self._unavailable.add(key)
+        if key in self._words or len(self._words) < self._max_items:
+            self._words[key] = ItemWords(item.title, item.topics, item.skills, item.language or "")
 
     def _withdraw(self, key: tuple[str, str]) -> None:
         self._words.pop(key, None)
-        if len(self._unavailable) < self._max_items:  # compaction may have left nothing else of it
-            self._unavailable.add(key)
+        self._unavailable.add(key)

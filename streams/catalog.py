@@ -19,6 +19,7 @@ from streams.intake import Rejected, is_tenant
 from streams.item_texts import ItemTexts, Key
 from streams.item_vectors import ItemVectors
 from streams.river import River
+from streams.withdrawals import Withdrawals
 
 log = get_logger("catalog")
 
@@ -31,7 +32,7 @@ class Catalog:
         self._exploration = exploration or Exploration(river)
         self._items: dict[tuple[str, str], Item] = {}
         self._held: set[tuple[str, str]] = set()
-        self._withdrawn: set[tuple[str, str]] = set()
+        self._withdrawn = Withdrawals(river.settings.max_items)
         self.caught_up = asyncio.Event()
         self.texts = ItemTexts(river.learner, self.item)
         self.vectors = ItemVectors(river, self.texts)
@@ -105,7 +106,10 @@ class Catalog:
             self._items[key] = item
             self.texts.put(item, before)
             self.vectors.put(item)
-        self._withdrawn.discard(key)
+        if item.available or key in self._items:
+            self._withdrawn.discard(key)
+        else:
+            self._withdrawn.add(key)
         self._exploration.offer(item, arrived=before is None and self.caught_up.is_set())
         available = item.available and key not in self._held
         self._river.learner(item.tenant).put_item(item.item_id, item.topics, available)
@@ -121,7 +125,5 @@ class Catalog:
                 self.on_withdrawn((tenant, item_id))
         elif not is_tenant(tenant) or not self._river.admits(tenant):
             return
-        # After a restart the tombstone may be all that is left of an item that users still have.
-        if len(self._withdrawn) < self._river.settings.max_items:
-            self._withdrawn.add((tenant, item_id))
+        self._withdrawn.add((tenant, item_id))
         self._river.learner(tenant).withdraw_item(item_id)

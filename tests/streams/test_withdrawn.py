@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from infra.serving import StoredList
 from online.topk import TopK
 from streams import topics
 from streams.api_catalogue import KnownItems
 from streams.catalog import Catalog
 from streams.events import Item, encode
-from streams.partition import PartitionState
-from streams.popular import Popular
 from streams.popular_parts import without_hidden
 from tests.streams.test_limits import new_river
 
@@ -61,47 +57,12 @@ def test_a_list_that_was_counted_earlier_shows_nothing_hidden() -> None:
     asyncio.run(catalog._take([*AFTER_COMPACTION, item("late"), Record(b"t/late", None)]))
     catalog.hold("t", "held", True)
     top = TopK(
-        ["gone", "a", "held", "b", "late", "c"], np.arange(6, 0, -1.0, np.float32), "popular"
+        ["gone", "a", "held", "b", "late", "c"], np.arange(6, 0, -1, dtype=np.float32), "popular"
     )
     shown = without_hidden(top, catalog, "t", 2)
     assert shown.items == ["a", "b"] and shown.scores.tolist() == [5, 3]
     catalog.hold("t", "held", False)
     assert without_hidden(top, catalog, "t", 9).items == ["a", "held", "b", "c"]
-
-
-class Store:
-    """What is written as popular."""
-
-    transient_errors = ()
-
-    def __init__(self) -> None:
-        self.lists: dict[str, list[str]] = {}
-
-    async def next_epoch(self, *_: object) -> int:
-        return 1
-
-    async def write_popular(self, name: str, stored: StoredList) -> bool:
-        self.lists[name] = stored.items
-        return True
-
-
-def test_the_list_of_a_topic_is_emptied_when_all_its_items_are_withdrawn() -> None:
-    river, store = new_river(), Store()
-    river.store = store  # type: ignore[assignment]
-    river.partitions[0] = PartitionState(0, 1)
-    catalog = Catalog(river)
-    popular = Popular(river, catalog, None)  # type: ignore[arg-type]
-    popular._surfaces_at = math.inf
-    river.learner("t").learn(0, ["u"] * 3, ["a", "b", "c"], np.zeros(3, np.int8), np.zeros(3))
-    for item_id in "ab":
-        catalog._put(Item(item_id=item_id, title="x", tenant="t", topics=("art",)))
-    asyncio.run(popular.refresh())
-    assert set(store.lists["t:topic:art"]) == {"a", "b"}
-    for item_id in "ab":
-        catalog._withdraw(f"t/{item_id}")
-    popular._parts_at = 0.0
-    asyncio.run(popular.refresh())
-    assert store.lists == {"t": ["c"], "t:topic:art": []}
 
 
 def test_the_api_shows_no_item_of_which_only_the_tombstone_is_left() -> None:
@@ -110,3 +71,29 @@ def test_the_api_shows_no_item_of_which_only_the_tombstone_is_left() -> None:
     assert known.may_show("t", "a") and not known.may_show("t", "gone")
     known.take([item("gone")])
     assert known.may_show("t", "gone")
+
+
+def test_the_api_remembers_more_withdrawals_than_items_and_the_newest_of_too_many() -> None:
+    known = KnownItems("kafka://nowhere:1", max_items=2)
+    gone = [f"gone-{n}" for n in range(40)]
+    known.take([Record(f"t/{item_id}".encode(), None) for item_id in gone])
+    assert not any(known.may_show("t", item_id) for item_id in gone[-10:])
+    assert known.may_show("t", gone[0])
+
+
+def test_a_worker_remembers_the_newest_of_too_many_withdrawals() -> None:
+    river = new_river()
+    river.settings = river.settings.model_copy(update={"max_items": 2})
+    catalog, gone = Catalog(river), [f"gone-{n}" for n in range(40)]
+    asyncio.run(catalog._take([Record(f"t/{item_id}".encode(), None) for item_id in gone]))
+    assert not any(catalog.may_show("t", item_id) for item_id in gone[-10:])
+    assert catalog.may_show("t", gone[0])
+
+
+def test_an_item_that_is_put_again_is_shown_though_there_is_no_room_for_its_words() -> None:
+    known = KnownItems("kafka://nowhere:1", max_items=1)
+    known.take([*AFTER_COMPACTION, item("gone")])
+    assert known.may_show("t", "gone")
+    unavailable = Item(item_id="gone", title="x", tenant="t", available=False)
+    known.take([Record(b"t/gone", encode(unavailable))])
+    assert not known.may_show("t", "gone")
