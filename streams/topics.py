@@ -1,4 +1,4 @@
-"""The topic catalogue, and `apply`: make what is missing, say what differs.
+"""The topic catalogue, and `apply`: make what is missing, keep withdrawals, say what differs.
 
 User-keyed topics have one partition count and are assigned together: the worker that owns user
 partition p owns it in all of them, and a scored comment keeps the partition of its comment.
@@ -12,7 +12,10 @@ from msgspec import Struct
 
 from infra.security import kafka_client, kafka_servers
 from infra.settings import UserError
+from infra.telemetry import get_logger
 from streams import deltas_wire, events, vectors_wire
+
+log = get_logger("topics")
 
 DAY_MS = 86_400_000
 PARTITIONS = 4
@@ -135,7 +138,7 @@ TOPIC_OF_TYPE = {"click": CLICKS, "purchase": PURCHASES, "comment": COMMENTS}
 def apply(
     kafka_url: str, partitions: int = PARTITIONS, replication: int = 1, timeout_seconds: float = 20
 ) -> list[str]:
-    """Make the topics that are missing.
+    """Make the topics that are missing; those that are there keep withdrawals from now on, too.
 
     Returns:
         The names of the topics that were made.
@@ -161,6 +164,9 @@ def apply(
                 )
         if missing:
             _create(admin, missing, partitions, replication)
+        for spec in CATALOGUE:
+            if spec.withdrawals and spec.name in existing:
+                _keep_withdrawals(admin, spec)
         return [spec.name for spec in missing]
     finally:
         admin.close()
@@ -183,6 +189,22 @@ def _create(admin: Any, missing: list[TopicSpec], partitions: int, replication: 
         raise UserError(f"--replication {replication} needs as many brokers") from None
     except KafkaError as error:
         raise UserError(f"Kafka refused to make topics ({type(error).__name__})") from None
+
+
+def _keep_withdrawals(admin: Any, spec: TopicSpec) -> None:
+    """No other setting is changed: somebody may have had reasons. A refusal ends nothing."""
+    from kafka.admin import ConfigResource
+    from kafka.errors import KafkaError
+
+    name = "delete.retention.ms"
+    wanted = ConfigResource("topic", spec.name, {name: spec.config()[name]})
+    try:
+        answers = admin.alter_configs([wanted], raise_on_unknown=False, incremental=True)
+        said = answers["topic"][spec.name]
+    except KafkaError as error:
+        said = type(error).__name__
+    if said != "OK":
+        log.warning("topics.unchanged", topic=spec.name, setting=name, reason=said)
 
 
 def _admin(kafka_url: str, timeout_seconds: float) -> Any:

@@ -138,6 +138,7 @@ def test_tansu_needs_nothing_and_parts_that_are_given_are_used(
         assert (other.redis_url, other.clickhouse_url) == (stack.redis_url, stack.clickhouse_url)
         assert other.webhook_url == "http://h/x" and other.received_alerts() == []
         assert len(topics.apply(other.kafka_url)) == len(topics.CATALOGUE)
+        assert topics.apply(other.kafka_url) == []  # though it alters no topic
         send(other.kafka_url, [b"1", b"2"])
         assert fetch(other.kafka_url, 2) == [b"1", b"2"]
         assert [p.name() for p in psutil.Process(other.supervisor.pid("tansu")).children()] == []

@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from kafka.admin import ConfigResource
 
 from infra.security import kafka_servers
 from infra.settings import UserError
 from streams import topics
+from tests.streams.test_api import until
 
 
 def test_applying_twice_makes_nothing_the_second_time(stack: Any) -> None:
@@ -48,6 +50,27 @@ def test_a_withdrawal_outlives_the_catalogue_s_compaction() -> None:
     """Without its tombstone an item that users still have would be listed after a restart."""
     kept = {spec.name: spec.config().get("delete.retention.ms") for spec in topics.CATALOGUE}
     assert int(kept[topics.ITEMS] or 0) > 365 * topics.DAY_MS
+
+
+def test_a_topic_that_was_made_earlier_keeps_withdrawals_too(stack: Any) -> None:
+    topics.apply(stack.kafka_url)
+    admin, wanted = topics._admin(stack.kafka_url, 10), topics.WITHDRAWAL_DAYS * topics.DAY_MS
+
+    def alter(**changed: int) -> None:
+        configs = {name.replace("_", "."): str(value) for name, value in changed.items()}
+        admin.alter_configs([ConfigResource("topic", topics.ITEMS, configs)])
+
+    def settings() -> tuple[int, int]:
+        asked = ConfigResource("topic", topics.ITEMS)
+        found = admin.describe_configs([asked], config_filter="all")["topic"][topics.ITEMS]
+        return int(found["delete.retention.ms"]["value"]), int(found["segment.ms"]["value"])
+
+    alter(delete_retention_ms=topics.DAY_MS, segment_ms=777_000)
+    until(lambda: settings() == (topics.DAY_MS, 777_000))
+    topics.apply(stack.kafka_url)
+    until(lambda: settings() == (wanted, 777_000))  # the segments are not ours to change
+    alter(segment_ms=7 * topics.DAY_MS)
+    admin.close()
 
 
 @pytest.mark.parametrize("url", ["localhost:9092", "kafka://", "kafka://host", "http://h:1"])
