@@ -16,7 +16,13 @@ from infra.warehouse import Warehouse
 from online.topk import TopK
 from streams.catalog import Catalog
 from streams.partition import PartitionState
-from streams.popular_parts import MOST_PARTS, among_items, on_surfaces, without_hidden
+from streams.popular_parts import (
+    MOST_PARTS,
+    SURFACE,
+    among_items,
+    on_surfaces,
+    without_hidden,
+)
 from streams.recommend import stored_list
 from streams.river import River
 
@@ -69,7 +75,7 @@ class Popular:
             if surfaces and self._river.components.archive:
                 keep(kept, await on_surfaces(self._warehouse, tenant, 2 * size))
             for part, top in list(kept.items()):
-                if parts or part.startswith("surface:"):
+                if parts or part.startswith(SURFACE):
                     await self._write_part(tenant, part, top, size)
         if parts:
             self._parts_at = now + PARTS_SECONDS
@@ -78,7 +84,7 @@ class Popular:
 
     async def _write_part(self, tenant: str, part: str, top: TopK, size: int) -> None:
         name = f"{tenant}:{part}"  # no tenant's name has a colon
-        shown = without_hidden(top, self._catalog, tenant, size)
+        shown = without_hidden(part, top, self._catalog, tenant, size)
         if await self._write(name, shown, PART_EXPIRES_SECONDS) and not shown.items:
             del self._kept[tenant][part], self._written[name]
 

@@ -23,6 +23,7 @@ log = get_logger("popular")
 LONG = 1_000  # items that parts are taken from
 MOST_PARTS = 1_000  # lists a tenant
 FEWEST = 2  # items of a list
+SURFACE = "surface:"
 SURFACE_DAYS = 7
 MOST_SURFACES = 20
 
@@ -54,9 +55,17 @@ def _parts(catalog: Catalog, tenant: str, item: str) -> Iterator[str]:
             yield f"language:{known.language}"
 
 
-def without_hidden(top: TopK, catalog: Catalog, tenant: str, size: int) -> TopK:
-    """The first so many of a list that may be shown: ClickHouse counts what was, not what is."""
-    shown = [at for at, item in enumerate(top.items) if catalog.may_show(tenant, item)][:size]
+def without_hidden(part: str, top: TopK, catalog: Catalog, tenant: str, size: int) -> TopK:
+    """The first so many of a part's list that may be shown and still have its topic or language.
+
+    It was found earlier, and ClickHouse counts what was, not what is.
+    """
+    everywhere = part.startswith(SURFACE)
+    shown = [
+        at
+        for at, item in enumerate(top.items)
+        if catalog.may_show(tenant, item) and (everywhere or part in _parts(catalog, tenant, item))
+    ][:size]
     return TopK([top.items[at] for at in shown], top.scores[shown], top.policy)
 
 
@@ -73,7 +82,7 @@ async def on_surfaces(warehouse: Warehouse, tenant: str, size: int) -> dict[str,
     for row in rows:
         found.setdefault(row["surface"], []).append((row["item_id"], row["users"]))
     return {
-        f"surface:{surface}": TopK(
+        f"{SURFACE}{surface}": TopK(
             [item for item, _ in items],
             np.log([users for _, users in items]).astype(np.float32),
             "popular",

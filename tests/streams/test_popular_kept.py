@@ -108,6 +108,16 @@ def test_a_topic_that_is_not_among_the_most_popular_for_now_keeps_its_list(
     assert store.items("t:topic:art") == ["b"]
 
 
+def test_what_has_another_topic_now_leaves_the_list_of_the_one_it_had() -> None:
+    store = Store()
+    popular, catalog = writer(store)
+    put(catalog, "a", "b")
+    refresh(popular)
+    catalog._put(Item(item_id="a", title="x", tenant="t", topics=("jazz",)))
+    refresh(popular)
+    assert store.items("t:topic:art") == ["b"]
+
+
 def test_a_part_s_list_goes_when_nobody_renews_it() -> None:
     store = Store()
     popular, catalog = writer(store)

@@ -59,10 +59,10 @@ def test_a_list_that_was_counted_earlier_shows_nothing_hidden() -> None:
     top = TopK(
         ["gone", "a", "held", "b", "late", "c"], np.arange(6, 0, -1, dtype=np.float32), "popular"
     )
-    shown = without_hidden(top, catalog, "t", 2)
+    shown = without_hidden("surface:app", top, catalog, "t", 2)
     assert shown.items == ["a", "b"] and shown.scores.tolist() == [5, 3]
     catalog.hold("t", "held", False)
-    assert without_hidden(top, catalog, "t", 9).items == ["a", "held", "b", "c"]
+    assert without_hidden("surface:app", top, catalog, "t", 9).items == ["a", "held", "b", "c"]
 
 
 def test_the_api_shows_no_item_of_which_only_the_tombstone_is_left() -> None:
