@@ -21,6 +21,8 @@ MAX_ACTIVE = 5_000
 
 log = get_logger("alerting")
 
+Look = Callable[[], Awaitable[object]]
+
 
 async def _none_snoozed() -> frozenset[Incident]:
     return frozenset()
@@ -55,7 +57,7 @@ class AlertSender:
         self._active: dict[Incident, Fields] = {}
         self._client: Any = None
         self._making_client = asyncio.Lock()
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: list[asyncio.Task[None]] = []
         self._reposted = time.monotonic()
 
     async def send(self, fields: Fields, ours: bool = True) -> bool:
@@ -67,8 +69,8 @@ class AlertSender:
             ours: False: another process posts it again, and tells its end.
 
         Returns:
-            Whether every receiver took it; at most about 10 s later, and at once where one did not
-            answer a moment ago: it is told later.
+            Whether every receiver took it; at most about 10 s later. One that was away, and has not
+            taken yet what it missed, is told later: for it nobody waits.
         """
         told_before = self.knows(fields)
         if ours:
@@ -106,8 +108,10 @@ class AlertSender:
         self._look_after()
 
     def _look_after(self) -> None:
-        if self._looking is None and self._receivers:
-            self._looking = asyncio.create_task(self._look_again())
+        """Each receiver by itself: the one that is slow must not hold up the others' looks."""
+        if not self._looking and self._receivers:
+            looks: list[Look] = [self._look, *(each.catch_up for each in self._receivers)]
+            self._looking = [asyncio.create_task(_again(look)) for look in looks]
 
     async def _tell(self, fields: Fields) -> bool:
         self._look_after()
@@ -120,24 +124,16 @@ class AlertSender:
 
     async def close(self) -> None:
         """End the reposting and close the connections."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
-            self._looking = None
+        for look in self._looking:
+            look.cancel()
+        await asyncio.gather(*self._looking, return_exceptions=True)
+        self._looking = []
         if self._client is not None:
             await self._client.aclose()
             self._client = None
 
-    async def _look_again(self) -> None:
-        while True:
-            await asyncio.sleep(min(LOOK_SECONDS, REPOST_SECONDS))
-            try:
-                await self._look()
-            except Exception as error:  # whatever it was, alerts must go on being posted
-                log.warning("alert.look_failed", error=type(error).__name__)
-
     async def _look(self) -> None:
-        await asyncio.gather(*(each.catch_up() for each in self._receivers))
+        """Tell what is snoozed no longer; post to Alertmanager again what fires and is not."""
         if not self._active:
             return
         before, self._snoozed = self._snoozed, await self._ask_snoozed()
@@ -157,6 +153,15 @@ class AlertSender:
                 # Reading the certificates takes tens of milliseconds: not in the loop.
                 self._client = await asyncio.to_thread(_client)
         return self._client
+
+
+async def _again(look: Look) -> None:
+    while True:
+        await asyncio.sleep(min(LOOK_SECONDS, REPOST_SECONDS))
+        try:
+            await look()
+        except Exception as error:  # whatever it was, alerts must go on being posted
+            log.warning("alert.look_failed", error=type(error).__name__)
 
 
 def _client() -> Any:

@@ -1,8 +1,8 @@
 """Who is told of alerts: a webhook, Alertmanager. What they do not take is kept, and told later.
 
 Posts to one receiver follow each other, so that none is overtaken by what it took the place of.
-Only the first alert that a receiver does not answer waits for it: until it answers again, the
-others are kept at once.
+Only the first alert that a receiver does not answer waits for it: until it has taken all that it
+missed, the others are kept at once, behind it.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Receiver:
         self._blamed: dict[Kept, int] = {}
         self._turn = asyncio.Lock()
         self._away = False
+        self._behind = False
         self._pause = SOONEST_SECONDS
         self._ask_at = 0.0
 
@@ -60,7 +61,7 @@ class Receiver:
         return len(self._kept)
 
     async def tell(self, fields: Fields) -> bool:
-        """Whether it has taken the alert; at once False where it did not answer a moment ago."""
+        """Whether it has taken the alert; at once False where others wait since it was away."""
         kept = incident_of(fields), str(fields["status"])
         self._kept.pop(kept, None)
         self._kept[kept] = fields
@@ -69,26 +70,31 @@ class Receiver:
             del self._kept[oldest]
             self._blamed.pop(oldest, None)
             log.error("alert.given_up", receiver=self.name, kept=MOST_KEPT)
-        return await self.catch_up()
+        return False if self._behind else await self.catch_up()
 
     async def catch_up(self) -> bool:
-        """Post what is kept, in order; whether all of it was taken."""
+        """Post what is kept, in order, for 10 s or so; whether all of it was taken."""
         taken = True
         async with self._turn:
+            until = time.monotonic() + TOTAL_SECONDS
             while self._kept:
-                if self._away and time.monotonic() < self._ask_at:
+                now = time.monotonic()
+                if now >= until or (self._away and now < self._ask_at):
+                    self._behind = True
                     return False
                 part = dict(list(self._kept.items())[: self.batch])
                 there = not self._away
                 answer = await self._post(list(part.values()), ATTEMPTS if there else 1)
                 if answer is None:
                     self._put_off(part, there)
+                    self._behind = True
                     return False
                 taken &= answer
                 for kept, fields in part.items():
                     self._blamed.pop(kept, None)
                     if self._kept.get(kept) is fields:  # else it has grown meanwhile
                         del self._kept[kept]
+            self._behind = False
         return taken
 
     def _put_off(self, part: Iterable[Kept], there: bool) -> None:
@@ -108,7 +114,11 @@ class Receiver:
             self._kept[kept] = self._kept.pop(kept)  # an end stays behind its beginning
 
     def let_go(self) -> None:
-        """Another process has the incidents; what has not been told of them yet still is."""
+        """Another process has the incidents; what has not been told of them yet still is.
+
+        The next owner tells the end only: a beginning that were dropped here would be told by
+        nobody. It may come after that end.
+        """
 
     def _body(self, alerts: Sequence[Fields]) -> Any:
         return webhook_body(alerts[0])
@@ -173,6 +183,7 @@ class Alertmanager(Receiver):
         """Another process has the incidents: it posts them, and their ends."""
         self._kept.clear()
         self._blamed.clear()
+        self._behind = False
         self._labelled.clear()
 
     def _body(self, alerts: Sequence[Fields]) -> list[dict[str, Any]]:
