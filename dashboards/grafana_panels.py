@@ -118,6 +118,9 @@ MONITOR = (
 SCORING = (
     rates("scored", "Comments scored", "已评分评论", "springtide_comments_scored_total",
         by="label", about=Words("By sentiment", "按情感")),
+    rates("scored-late", "Scored in haste", "应急评分", "springtide_comments_late_total",
+        about=Words("By the n-gram expert alone: the classifier was behind",
+                    "分类器积压，仅由 n-gram 模型评分")),
     quantiles("score-seconds", "A batch at the classifier", "一批评论的评分时间",
         "springtide_score_batch_seconds", Words("As the worker sees it", "从工作进程看")),
 )  # fmt: skip

@@ -177,6 +177,15 @@ def test_every_setting_that_is_deployed_exists() -> None:
         assert used <= known, (path.name, used - known)
 
 
+def test_alerts_lead_to_the_page_and_live_comments_do_not_wait() -> None:
+    """On both platforms, where the worker's other settings stand."""
+    (there,) = (each["data"] for name, each in OBJECTS if name == "settings.yaml")
+    for deployed in (there, compose()["services"]["worker"]["environment"]):
+        assert deployed["SPRINGTIDE_OPS_URL"].startswith(("http://", "https://"))
+        within = float(deployed["SPRINGTIDE_SCORE_WITHIN_SECONDS"])
+        assert within == Settings.model_fields["score_within_seconds"].default
+
+
 def test_embeddings_forget_when_it_is_said() -> None:
     (job,) = (each for name, each in OBJECTS if name == "factors.yaml")
     minute, hour = job["spec"]["schedule"].split()[:2]
