@@ -77,8 +77,9 @@ class Service:
                 classifier = await loop.run_in_executor(self._device, make, artifact)
             except ModelError as error:
                 refused = refused or error
-                log.warning("classifier.version_refused", error=told(error))
             else:
+                if refused is not None:  # where none can be loaded, its error is the one line
+                    log.warning("classifier.version_refused", error=told(refused))
                 await loop.run_in_executor(self._device, classifier.warm_up)
                 return classifier
         raise refused or ModelError("there is no version")
