@@ -116,7 +116,7 @@ class Receiver:
     def let_go(self) -> None:
         """Another process has the incidents; what has not been told of them yet still is.
 
-        The next owner tells the end only: a beginning that were dropped here would be told by
+        The next owner tells the end only: a beginning that was dropped here would be told by
         nobody. It may come after that end.
         """
 

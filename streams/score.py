@@ -13,6 +13,7 @@ from streams.catalog import Catalog
 from streams.classifier_client import Answer, ClassifierClient
 from streams.events import Comment, ScoredComment, Sentiment, encode, user_key
 from streams.intake import Rejected
+from streams.monitor_order import LIVE_SECONDS
 from streams.outlet import Outgoing
 from streams.partition import PartitionState
 from streams.river import River
@@ -20,8 +21,6 @@ from streams.river import River
 log = get_logger("score")
 
 AT_ONCE = 64
-# Of event time: what is older is a replay's or an import's, and waits for the better answer.
-LIVE_SECONDS = 120.0
 
 
 class Admitted(NamedTuple):
@@ -108,6 +107,7 @@ class Score:
         """
         within, now = self._river.settings.score_within_seconds, time.time()
         since = max(of.batch.timestamps_ms[index] / 1000, of.state.taken_at)
+        # What is older is a replay's or an import's, and waits for the better answer.
         live = comment.occurred_at.timestamp() >= now - LIVE_SECONDS
         return live and 0 < within < now - since
 

@@ -20,9 +20,9 @@ from infra.warehouse import ArchiveWriter, Warehouse, migrate
 from streams import erasure_rows, topics
 from streams.erasure_rows import ErasedRows, remove_rows
 from streams.events import Erasure
-from streams.outlet import Outgoing
 from streams.partition import FORMAT, PartitionMeta, PartitionState, decode_meta, encode_meta
 from streams.river import River
+from tests.streams.test_erased_meanwhile import KeptOutlet
 
 PSEUDONYMS = Pseudonymiser(b"1" * 32)
 GONE = PSEUDONYMS.user_key("t", "gone")
@@ -142,14 +142,8 @@ def test_an_alert_that_quotes_him_between_the_passes_loses_his_words(
 
 def test_a_request_is_replaced_by_whoever_has_its_partition_then(warehouse: Warehouse) -> None:
     river, rows = house(warehouse)
-    written: list[Outgoing] = []
-
-    class Kept:
-        async def write(self, records: list[Outgoing]) -> None:
-            written.extend(records)
-
-    kafka: Any = Kept()
-    river.outlet = kafka
+    kafka = KeptOutlet()
+    river.outlet, written = kafka, kafka.written
     former = PartitionState(1, 1)
     former.buried = {"t/gone": 5, "t/later": 9}
     state = PartitionState(1, 2)

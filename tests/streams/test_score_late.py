@@ -22,27 +22,16 @@ from streams.catalog import Catalog
 from streams.classifier_client import Answer
 from streams.events import Comment, ScoredComment, encode
 from streams.fallback import NGramFallback
-from streams.outlet import Outgoing, Outlet
 from streams.partition import PartitionState
 from streams.river import River
 from streams.score import Score
+from tests.streams.test_erased_meanwhile import KeptOutlet
 
 NOWHERE: Any = None
 YEAR = 365 * 86_400.0
 # Seconds since each comment was appended, and since it was written.
 # That of a fresh one is ahead: a busy machine may take seconds to get here.
 LATE, FRESH, OF_A_REPLAY = (5.0, 5.0), (-60.0, 0.0), (5.0, YEAR)
-
-
-class KeptOutlet(Outlet):
-    """A Kafka that is read in the test."""
-
-    def __init__(self) -> None:
-        super().__init__("kafka://127.0.0.1:9")
-        self.written: list[Outgoing] = []
-
-    async def write(self, records: Sequence[Outgoing]) -> None:
-        self.written += records
 
 
 class SlowClassifier:
