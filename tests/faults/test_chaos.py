@@ -143,11 +143,13 @@ def chaos(kafka_home: Path, *arguments: str, timeout: float = 580) -> list[dict[
 def test_nothing_is_lost_or_doubled(kafka_home: Path, tmp_path: Path) -> None:
     seeds = ("--seeds", "1,2", "--rounds", "2", "--out", str(tmp_path / "outcomes.jsonl"))
     outcomes = chaos(kafka_home, *seeds, "--rate", "800")
-    assert [(outcome["seed"], outcome["round"]) for outcome in outcomes] == [(1, 0), (2, 1)]
+    assert [outcome["seed"] for outcome in outcomes] == [1, 2]
     for outcome in outcomes:
         assert outcome["verdict"]["events"] >= 20_000
         # How soon lists are fresh is a time, and times are held where the machine is quiet.
         assert held(outcome), outcome
+    # The house stands until a run does not hold, and late lists are a reason, too.
+    assert outcomes[1]["round"] == int(outcomes[0]["ok"]), outcomes
     assert chaos(kafka_home, *seeds, timeout=60) == [], "a seed that was run is not run again"
 
 
