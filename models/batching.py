@@ -122,10 +122,10 @@ class Batcher:
             DeviceError: the device itself failed.
         """
         by = model or self._classifier
-        with _Room(self, len(texts)):
+        with _Room(self, len(texts)) as room:
             prepared = await self._prepare(lambda: by.prepare(texts, ask.topics), len(texts), ask)
             futures = {
-                index: self._enqueue(Task.PREDICT, by, each, ask)
+                index: self._enqueue(Task.PREDICT, by, each, ask, room)
                 for index, each in enumerate(prepared)
                 if not each.flagged
             }
@@ -149,11 +149,11 @@ class Batcher:
             DeviceError: the device failed, or the model on one of them.
         """
         model, task = self._classifier, Task.EMBED_ITEMS if ask.items else Task.EMBED
-        with _Room(self, len(texts)):
+        with _Room(self, len(texts)) as room:
             step = partial(model.prepare_embedding, texts, ask.tokens)
             prepared = await self._prepare(step, len(texts), ask)
             vectors = await _all(
-                [self._enqueue(task, model, Prepared(ids), ask) for ids in prepared]
+                [self._enqueue(task, model, Prepared(ids), ask, room) for ids in prepared]
             )
         self._metrics.texts.labels(task).inc(len(texts))
         return Vectors([each for each in vectors if not isinstance(each, Answer)], model)
@@ -199,9 +199,10 @@ class Batcher:
         return prepared
 
     def _enqueue(
-        self, task: Task, model: Classifier, row: Prepared, ask: Ask
+        self, task: Task, model: Classifier, row: Prepared, ask: Ask, room: _Room
     ) -> asyncio.Future[Result]:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(room.leave)
         now = time.perf_counter()
         self._waiting.put(Entry(task, model, row, future, now, ask.deadline, ask.priority))
         self._arrived.set()
@@ -277,16 +278,24 @@ class Batcher:
 
 
 class _Room:
-    """Places in the queue, given back whatever happens."""
+    """Places in the queue: each is given back with its text's answer, the rest whatever happens."""
 
     def __init__(self, batcher: Batcher, texts: int) -> None:
         self._batcher, self._texts = batcher, texts
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Room:
         self._batcher.admit(self._texts)
+        return self
+
+    def leave(self, _answered: object) -> None:
+        """One text has its answer."""
+        if self._texts:
+            self._texts -= 1
+            self._batcher.release(1)
 
     def __exit__(self, *_: object) -> None:
         self._batcher.release(self._texts)
+        self._texts = 0
 
 
 async def _all(futures: Sequence[asyncio.Future[T]]) -> list[T]:

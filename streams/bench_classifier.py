@@ -39,7 +39,7 @@ class HttpOptions(Struct, frozen=True):
     runs: int = 5
     batch: int = 32
     threads: int = 2
-    flood_queue: int = 64
+    flood_queue: int = 48
     engine: str = "torch"
     artifact: Path | None = None
 

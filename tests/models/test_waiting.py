@@ -86,6 +86,28 @@ def test_a_deadline_that_has_passed_takes_only_its_own_texts(
     assert label == "positive"
 
 
+def test_a_place_is_free_once_its_text_is_answered_and_after_all_else(
+    classifier: Classifier, device: ThreadPoolExecutor
+) -> None:
+    async def work(batcher: Batcher) -> None:
+        asked = asyncio.ensure_future(batcher.predict([LONG] * 80 + [""]))
+        seen = {0}
+        while not asked.done():
+            await asyncio.sleep(0)
+            seen.add(batcher.taken)
+        assert max(seen) == 81 and len(seen - {0, 1, 81}) >= 1, "the batches before the last"
+        assert batcher.taken == 0
+        asked = asyncio.ensure_future(batcher.predict([LONG] * 80))
+        while batcher.taken in (0, 80):
+            await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert batcher.taken == 0, "neither kept nor given back twice"
+
+    with_batcher(classifier, device, work)
+
+
 def test_topic_heads_answer_where_they_are_asked(
     classifier: Classifier, device: ThreadPoolExecutor
 ) -> None:
