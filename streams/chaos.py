@@ -29,7 +29,7 @@ from streams.chaos_round import Progress, Round
 from streams.demo_parts import Parts
 from streams.freshness import FreshnessWatch
 from streams.sender import LINGER_MS, Outbound
-from streams.simulate import START, SWING, SimulationConfig, simulate
+from streams.simulate import COMMENTS, START, SWING, SimulationConfig, simulate
 
 PROBES_PER_SECOND = 100.0
 COPIED_LINGER_MS = 20  # each send is copied to every node, and the machine is as small as before
@@ -51,6 +51,7 @@ class ChaosOptions(Struct, frozen=True):
 
     Attributes:
         rate: interactions a second, on average; by `swing` more by day, and less at night.
+        comments: chance that a click leads to one.
         events: at least so many are sent, for every seed.
         nodes: of the Kafka.
         faults: in place of a seed's.
@@ -62,6 +63,7 @@ class ChaosOptions(Struct, frozen=True):
     nodes: int = 1
     faults: tuple[Fault, ...] = ()
     swing: float = SWING
+    comments: float = COMMENTS
 
     def plan(self, seed: int) -> list[Fault]:
         """The faults of a run."""
@@ -188,7 +190,7 @@ class _House:
         config = SimulationConfig(
             rate=options.rate, seconds=math.inf, seed=seed, run=f"chaos-{seed}", users=2_000,
             first_user=number * STRANGERS, start=self._clock + BETWEEN_SECONDS,
-            swing=options.swing,
+            swing=options.swing, comments=options.comments,
         )  # fmt: skip
         stream = self._in_time(simulate(config))
         run = Round(

@@ -37,7 +37,7 @@ from streams.simulate_users import Population, User
 START = datetime(2024, 3, 4, tzinfo=UTC).timestamp()  # a Monday, far enough back for weeks of it
 SPEED = 10_800.0  # three hours a second: a day passes in 8 s, the scandal comes after 18 s
 HOUR_SECONDS = 3600.0
-BUYS, COMMENTS = 0.15, 0.16  # chance that a click leads to it
+BUYS, COMMENTS = 0.15, 0.16  # chance that a click leads to it: 11 of 100 are comments
 SWING = 0.4  # of the rate over a day
 COMPLAINTS_SHARE = 0.92  # of the comments in the burst
 SURFACES = ("home", "search", "course", "app")
@@ -57,8 +57,8 @@ class SimulationConfig(Struct, frozen=True, kw_only=True):
         latest: the platform's clock stops here, epoch seconds (events of the future are refused).
         run: prefix of the event ids: runs of one name repeat each other.
         swing: by this share more come in the afternoon than on average, and less at night.
-        scandal_after_hours, scandal_hours: of the platform's clock.
-        scandal_comments: size of the burst; 0: no scandal.
+        comments: chance that a click leads to one.
+        scandal_after_hours, scandal_hours: of the platform's clock; scandal_comments: 0: none.
         new_items_a_day, looks_an_hour: of the platform's clock: courses published, pages opened.
     """
 
@@ -74,6 +74,7 @@ class SimulationConfig(Struct, frozen=True, kw_only=True):
     latest: float = math.inf
     run: str = "sim"
     swing: float = SWING
+    comments: float = COMMENTS
     scandal_after_hours: float = 54.0
     scandal_hours: float = 8.0
     scandal_comments: int = 60
@@ -254,7 +255,7 @@ class _Simulation:
             return
         if self._random.random() < BUYS:
             user.pending.append(("purchase", index))
-        if self._random.random() < COMMENTS:
+        if self._random.random() < self._config.comments:
             user.pending.append(("comment", index))
         dwell = round(self._random.lognormvariate(3.5, 0.8), 1)
         who = self._who(at, user, self._courses[index])

@@ -45,6 +45,9 @@ def chaos(
     swing: Annotated[
         float, typer.Option(min=0, max=0.9, help="More by day, less by night; 0: an even rate.")
     ] = 0.4,
+    comments: Annotated[
+        float, typer.Option(min=0, max=1, help="Chance that a click leads to a comment.")
+    ] = 0.16,
     as_json: AsJson = False,
 ) -> None:
     """Run everything on this machine and disturb it: 3 to 6 faults a run, decided by a seed.
@@ -64,7 +67,7 @@ def chaos(
     telemetry.configure(level="ERROR")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     said = tuple(spoken(faults, nodes)) if faults else ()
-    options = ChaosOptions(rate, events, broker, nodes, said, swing)
+    options = ChaosOptions(rate, events, broker, nodes, said, swing, comments)
     require_folder("--out", out)
     done, failed = _done(out), 0
 
