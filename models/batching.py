@@ -9,7 +9,6 @@ The model can be exchanged between two batches: a text is answered by the versio
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,16 +21,13 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.classifier import Classifier
-from models.errors import DeadlineError, DeviceError, OverloadedError, told
+from models.errors import DeadlineError, DeviceError, told
 from models.isolation import answered
 from models.metrics import ClassifierMetrics
+from models.places import CAPACITY, Held, Places
 from models.predictions import UNREADABLE, Prepared
 from models.shadow import Shadow
 from models.waiting import PLAIN, Answer, Ask, Entry, Result, Task, Waiting, fail
-
-CAPACITY = 4_096  # texts: ten seconds of one core
-FIRST_RATE = 400.0  # texts a second, until measured
-LONGEST_RETRY_SECONDS = 30
 
 LATE = "the deadline passed before the device was free"
 
@@ -74,9 +70,7 @@ class Batcher:
         self._device = device
         self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
         self._metrics = metrics
-        self.capacity = capacity
-        self.taken = 0
-        self._rate = FIRST_RATE
+        self.places = Places(capacity, metrics)
         self._waiting = Waiting()
         self.shadow: Shadow | None = None
         self._arrived = asyncio.Event()
@@ -122,10 +116,10 @@ class Batcher:
             DeviceError: the device itself failed.
         """
         by = model or self._classifier
-        with _Room(self, len(texts)) as room:
+        with Held(self.places, len(texts)) as held:
             prepared = await self._prepare(lambda: by.prepare(texts, ask.topics), len(texts), ask)
             futures = {
-                index: self._enqueue(Task.PREDICT, by, each, ask, room)
+                index: self._enqueue(Task.PREDICT, by, each, ask, held)
                 for index, each in enumerate(prepared)
                 if not each.flagged
             }
@@ -149,35 +143,14 @@ class Batcher:
             DeviceError: the device failed, or the model on one of them.
         """
         model, task = self._classifier, Task.EMBED_ITEMS if ask.items else Task.EMBED
-        with _Room(self, len(texts)) as room:
+        with Held(self.places, len(texts)) as held:
             step = partial(model.prepare_embedding, texts, ask.tokens)
             prepared = await self._prepare(step, len(texts), ask)
             vectors = await _all(
-                [self._enqueue(task, model, Prepared(ids), ask, room) for ids in prepared]
+                [self._enqueue(task, model, Prepared(ids), ask, held) for ids in prepared]
             )
         self._metrics.texts.labels(task).inc(len(texts))
         return Vectors([each for each in vectors if not isinstance(each, Answer)], model)
-
-    def admit(self, texts: int) -> None:
-        """Take `texts` places.
-
-        Raises:
-            OverloadedError: there are not so many.
-        """
-        if self.taken + texts > self.capacity:
-            self._metrics.refused.inc(texts)
-            wait = math.ceil(self.taken / self._rate)
-            raise OverloadedError(
-                f"{self.taken} texts are waiting and {self.capacity} may: ask again later",
-                min(max(wait, 1), LONGEST_RETRY_SECONDS),
-            )
-        self.taken += texts
-        self._metrics.queued.set(self.taken)
-
-    def release(self, texts: int) -> None:
-        """Give `texts` places back."""
-        self.taken -= texts
-        self._metrics.queued.set(self.taken)
 
     async def _prepare(self, step: Callable[[], list[T]], texts: int, ask: Ask) -> list[T]:
         def in_time() -> list[T]:
@@ -199,10 +172,10 @@ class Batcher:
         return prepared
 
     def _enqueue(
-        self, task: Task, model: Classifier, row: Prepared, ask: Ask, room: _Room
+        self, task: Task, model: Classifier, row: Prepared, ask: Ask, held: Held
     ) -> asyncio.Future[Result]:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(room.leave)
+        future.add_done_callback(held.leave)
         now = time.perf_counter()
         self._waiting.put(Entry(task, model, row, future, now, ask.deadline, ask.priority))
         self._arrived.set()
@@ -274,28 +247,7 @@ class Batcher:
         lengths = [len(row.ids) for row in rows]
         self._metrics.batch(lengths, model.packed, seconds)
         self._metrics.flops.inc(model.operations(lengths, of_trunk=task is not Task.PREDICT))
-        self._rate += 0.1 * (len(rows) / max(seconds, 1e-6) - self._rate)
-
-
-class _Room:
-    """Places in the queue: each is given back with its text's answer, the rest whatever happens."""
-
-    def __init__(self, batcher: Batcher, texts: int) -> None:
-        self._batcher, self._texts = batcher, texts
-
-    def __enter__(self) -> _Room:
-        self._batcher.admit(self._texts)
-        return self
-
-    def leave(self, _answered: object) -> None:
-        """One text has its answer."""
-        if self._texts:
-            self._texts -= 1
-            self._batcher.release(1)
-
-    def __exit__(self, *_: object) -> None:
-        self._batcher.release(self._texts)
-        self._texts = 0
+        self.places.rate += 0.1 * (len(rows) / max(seconds, 1e-6) - self.places.rate)
 
 
 async def _all(futures: Sequence[asyncio.Future[T]]) -> list[T]:

@@ -165,7 +165,7 @@ class Server:
                 "max_input_characters": MAX_CHARACTERS,
                 "max_batch_tokens": classifier.budget,
                 "max_client_batch_size": ready.most,
-                "max_queued_texts": ready.batcher.capacity,
+                "max_queued_texts": ready.batcher.places.capacity,
             }
         )
 
@@ -188,7 +188,7 @@ class Server:
         batcher, classifier = self._service.batcher, self._service.classifier
         if batcher is None or classifier is None:
             raise _NotReadyError
-        return Ready(batcher, classifier, min(wire.MAX_TEXTS, batcher.capacity))
+        return Ready(batcher, classifier, min(wire.MAX_TEXTS, batcher.places.capacity))
 
     def _answer(self, answer: object, found: Answers | None = None) -> Response:
         began = time.perf_counter()

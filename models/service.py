@@ -14,10 +14,11 @@ from pathlib import Path
 import structlog
 
 from models import registry, versions
-from models.batching import CAPACITY, Batcher
+from models.batching import Batcher
 from models.classifier import Classifier
 from models.errors import ModelError, told
 from models.metrics import ClassifierMetrics
+from models.places import CAPACITY
 from models.shadow import Shadow
 
 LOOK_SECONDS = 1.0
