@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import Any
 
-from infra.alerting_bodies import Fields, Incident, incident_of
+from infra.alerting_bodies import Fields, Incident, Owed, incident_of
 from infra.alerting_receivers import TIMEOUT_SECONDS, Alertmanager, Receiver
 from infra.telemetry import get_logger
 
@@ -31,7 +31,8 @@ async def _none_snoozed() -> frozenset[Incident]:
 class AlertSender:
     """Delivers alerts, and never raises for what the network does.
 
-    What a receiver does not take is kept and told as soon as it answers again. Proxies of the
+    What a receiver does not take is kept and told as soon as it answers again; `owed` is for the
+    checkpoint, from which the next process goes on with `owe`. Proxies of the
     environment are not used. Alerts that fire are posted to Alertmanager again every minute until
     they are resolved, let go, or this process ends. A snoozed alert is told to nobody again, graver
     or not, until its time is over; then both hear of it. Its end is always told.
@@ -91,8 +92,19 @@ class AlertSender:
         self._keep(fields)
         self._reposted = -math.inf
 
+    def owed(self) -> dict[str, list[Owed]]:
+        """Receiver → what it has not taken yet, in order."""
+        return {each.name: each.owed for each in self._receivers if each.kept}
+
+    def owe(self, receiver: str, alerts: Sequence[Fields]) -> None:
+        """Tell a receiver what a process before this one had not told it, at the next look."""
+        for each in self._receivers:
+            if each.name == receiver:
+                each.owe(alerts)
+        self._look_after()
+
     def let_go(self) -> None:
-        """Another process has the incidents now: it may end them without our hearing of it."""
+        """Another process has the incidents now, and what is owed of them."""
         self._active.clear()
         self._snoozed = frozenset()
         for receiver in self._receivers:

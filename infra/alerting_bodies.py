@@ -13,6 +13,7 @@ RECEIVER = "springtide"
 
 Fields = Mapping[str, Any]  # of `AlertSender.send`
 Incident = tuple[str, str]  # tenant, fingerprint
+Owed = tuple[str, str, str]  # tenant, fingerprint, status
 
 
 def incident_of(fields: Fields) -> Incident:

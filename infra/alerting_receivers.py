@@ -15,7 +15,14 @@ from typing import Any
 
 import msgspec
 
-from infra.alerting_bodies import Fields, Incident, alertmanager_alert, incident_of, webhook_body
+from infra.alerting_bodies import (
+    Fields,
+    Incident,
+    Owed,
+    alertmanager_alert,
+    incident_of,
+    webhook_body,
+)
 from infra.telemetry import get_logger
 
 ATTEMPTS = 3
@@ -60,8 +67,23 @@ class Receiver:
         """Alerts that it has not taken yet."""
         return len(self._kept)
 
+    @property
+    def owed(self) -> list[Owed]:
+        """What it has not taken yet, in the order in which it is told."""
+        return [(*incident, status) for incident, status in self._kept]
+
+    def owe(self, alerts: Iterable[Fields]) -> None:
+        """Keep what a process before this one had not told it; nobody waits for it."""
+        for fields in alerts:
+            self._keep(fields)
+        self._behind |= bool(self._kept)
+
     async def tell(self, fields: Fields) -> bool:
         """Whether it has taken the alert; at once False where others wait since it was away."""
+        self._keep(fields)
+        return False if self._behind else await self.catch_up()
+
+    def _keep(self, fields: Fields) -> None:
         kept = incident_of(fields), str(fields["status"])
         self._kept.pop(kept, None)
         self._kept[kept] = fields
@@ -70,7 +92,6 @@ class Receiver:
             del self._kept[oldest]
             self._blamed.pop(oldest, None)
             log.error("alert.given_up", receiver=self.name, kept=MOST_KEPT)
-        return False if self._behind else await self.catch_up()
 
     async def catch_up(self) -> bool:
         """Post what is kept, in order, for 10 s or so; whether all of it was taken."""
@@ -114,11 +135,10 @@ class Receiver:
             self._kept[kept] = self._kept.pop(kept)  # an end stays behind its beginning
 
     def let_go(self) -> None:
-        """Another process has the incidents; what has not been told of them yet still is.
-
-        The next owner tells the end only: a beginning that was dropped here would be told by
-        nobody. It may come after that end.
-        """
+        """Another process has the incidents, and tells what is owed."""
+        self._kept.clear()
+        self._blamed.clear()
+        self._behind = False
 
     def _body(self, alerts: Sequence[Fields]) -> Any:
         return webhook_body(alerts[0])
@@ -180,10 +200,8 @@ class Alertmanager(Receiver):
                     return
 
     def let_go(self) -> None:
-        """Another process has the incidents: it posts them, and their ends."""
-        self._kept.clear()
-        self._blamed.clear()
-        self._behind = False
+        """It also posts them again, and their ends."""
+        super().let_go()
         self._labelled.clear()
 
     def _body(self, alerts: Sequence[Fields]) -> list[dict[str, Any]]:

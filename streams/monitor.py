@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from infra.alerting import AlertSender
+from infra.alerting_bodies import Owed
 from infra.telemetry import get_logger
 from infra.warehouse import Warehouse
 from online.checkpoint import Checkpoint
@@ -51,6 +52,7 @@ class MonitorMeta(Struct, frozen=True):
         watermark: newest event time that the detectors have seen, epoch seconds.
         untold: alarms that have been raised and not been told.
         aliases: fingerprint → the one under which the same incident was told before a crash.
+        owed: receiver of alerts → what it has not taken; alerts.v1 has these alerts.
     """
 
     offset: int
@@ -58,15 +60,12 @@ class MonitorMeta(Struct, frozen=True):
     watermark: float
     untold: list[Untold] = []
     aliases: dict[str, str] = {}
+    owed: dict[str, list[Owed]] = {}
     format: int = FORMAT
 
 
 class Monitor:
-    """The monitor agent: one of it sees all keys of every tenant.
-
-    Attributes:
-        changed: there is what the last `snapshot` had not.
-    """
+    """The monitor agent: one of it sees all keys of every tenant."""
 
     def __init__(
         self, river: River, catalog: Catalog, warehouse: Warehouse, sender: AlertSender
@@ -81,7 +80,8 @@ class Monitor:
 
     def _reset(self) -> None:
         self.epoch = 0
-        self.changed = False
+        self._changed = False
+        self._owed: dict[str, list[Owed]] = {}  # as the last checkpoint has it
         self._offset = -1
         self._seen = IdWindow(SEEN)
         self._tenants: dict[str, SpikeMonitor] = {}
@@ -90,7 +90,7 @@ class Monitor:
         self._heard: dict[str, float] = {}
         self._looked = time.monotonic()
         self._untold: deque[Untold] = deque()
-        self._pager.start({}, {})
+        self._pager.start({}, {}, {})
 
     def take_over(self, epoch: int, found: Checkpoint | None) -> None:
         """Start from the last owner's checkpoint."""
@@ -113,7 +113,13 @@ class Monitor:
         if f"{OWN}/waiting" in found.arrays:
             self._order.load(_named(found.arrays, OWN), time.monotonic())
         firing = {tenant: spikes.firing() for tenant, spikes in self._tenants.items()}
-        self._pager.start(firing, meta.aliases)
+        self._pager.start(firing, meta.aliases, meta.owed)
+        self._owed = meta.owed
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is what the last `snapshot` had not."""
+        return self._changed or self._pager.owed() != self._owed
 
     def firing_keys(self) -> dict[str, set[str]]:
         """Tenant → keys with an open incident."""
@@ -137,8 +143,9 @@ class Monitor:
             self._watermark,
             list(self._untold),
             dict(self._pager.aliases),
+            self._pager.owed(),
         )
-        self.changed = False
+        self._changed, self._owed = False, meta.owed
         return arrays, msgspec.json.encode(meta).decode()
 
     def _spikes(self, tenant: str) -> SpikeMonitor:
@@ -174,7 +181,7 @@ class Monitor:
         # From here to the end without an await: offsets and what they stand for move together.
         arrived = [waiting(message, key) for message, key in read if self._is_new(message)]
         self._offset = max(self._offset, batch.offsets[-1])
-        self.changed = True
+        self._changed = True
         self._observe(self._order.take(arrived, time.time(), time.monotonic()))
 
     def _is_new(self, message: Sentiment) -> bool:
@@ -187,7 +194,7 @@ class Monitor:
 
     def _observe(self, ready: list[Waiting]) -> None:
         """Show the detectors what is in order; keep their alarms until they are told."""
-        self.changed |= bool(ready)
+        self._changed |= bool(ready)
         by_tenant: dict[str, list[Observation]] = {}
         for each in ready:
             by_tenant.setdefault(each.tenant, []).append(each.observation)
@@ -227,7 +234,7 @@ class Monitor:
                 spikes = self._tenants[tenant]
                 ended = spikes.end_silent(now)
                 self._untold.extend(Untold(tenant, spikes.threshold_log10(), a) for a in ended)
-                self.changed |= bool(ended)
+                self._changed |= bool(ended)
 
     async def _tell(self) -> None:
         """Tell the alarms in order; each leaves the checkpoint once it has been told.
@@ -243,7 +250,7 @@ class Monitor:
             if not told:
                 continue
             self._untold.popleft()
-            self.changed = True
+            self._changed = True
             async with self._told:
                 self._told.notify_all()
         await self._pager.end_forgotten(self._watermark)

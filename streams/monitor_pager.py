@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from infra.alerting import AlertSender
+from infra.alerting_bodies import Owed
 from infra.telemetry import get_logger
 from infra.warehouse import Warehouse
 from online.spikes import Alarm
@@ -60,18 +61,24 @@ class Pager:
         self._catalog = catalog
         self._causes = CauseFinder(CommentsAround(warehouse, river.archive))
         self._sender = sender
-        self.start({}, {})
+        self.start({}, {}, {})
 
-    def start(self, firing: dict[str, dict[str, str]], aliases: dict[str, str]) -> None:
+    def start(
+        self,
+        firing: dict[str, dict[str, str]],
+        aliases: dict[str, str],
+        owed: dict[str, list[Owed]],
+    ) -> None:
         """Begin a new ownership, or none; `recall` must follow.
 
         Args:
             firing: tenant → key → fingerprint of the incidents that the checkpoint knows.
+            owed: receiver → what it had not taken when the checkpoint was made.
         """
         self.aliases = dict(aliases)
         self._sender.let_go()
         self._recalled, self._recalled_at = False, 0.0
-        self._firing = firing
+        self._firing, self._owed = firing, owed
         self._told: set[Identity] = set()
         self._open: dict[tuple[str, str], Alert] = {}
 
@@ -84,6 +91,10 @@ class Pager:
                 self._recalled, self._recalled_at = True, time.monotonic()
                 self._take(alerts)
                 await self._warm_up()
+
+    def owed(self) -> dict[str, list[Owed]]:
+        """Receiver → what it has not taken yet."""
+        return self._sender.owed() if self._recalled else self._owed
 
     def _take(self, alerts: Sequence[Alert]) -> None:
         firing: dict[tuple[str, str], Alert] = {}
@@ -98,6 +109,15 @@ class Pager:
         for alert in firing.values():  # Alertmanager forgets what nobody posts again
             if alert.state == "firing" and not alert.historic:
                 self._sender.remember(alert_fields(alert))
+        self._owe({(a.tenant, a.fingerprint, a.state): a for a in alerts})
+
+    def _owe(self, told: dict[Owed, Alert]) -> None:
+        """Tell receivers what they had not taken, as it was put on alerts.v1 last."""
+        for receiver, owed in self._owed.items():
+            known = [alert_fields(told[each]) for each in owed if each in told]
+            if len(known) < len(owed):  # alerts.v1 has them no more
+                log.error("alert.given_up", receiver=receiver, count=len(owed) - len(known))
+            self._sender.owe(receiver, known)
 
     async def _warm_up(self) -> None:
         """The first alert must wait neither for imports nor for a cold ClickHouse."""

@@ -179,20 +179,27 @@ def test_a_webhook_that_catches_up_holds_up_neither_snoozes_nor_alertmanager(
     assert len({kept for kept in asked if 0 < kept < 60}) > 3
 
 
-def test_what_was_missed_is_told_after_another_process_has_the_incidents(
+def test_what_was_missed_is_told_by_the_process_that_has_the_incidents_next(
     receiver: Receiver, backlog: Callable[[AlertSender], Any]
 ) -> None:
-    """It begins no alert anew for the webhook: who dropped one here would lose it."""
-
-    async def run() -> None:
-        sender = AlertSender(receiver.url, "")
+    async def run() -> bool:
+        sender, following = AlertSender(receiver.url, ""), AlertSender(receiver.url, "")
         await backlog(sender)
+        owed = sender.owed()["webhook"]
+        assert owed[:2] == [("default", "f0", "firing"), ("default", "f1", "firing")]
         sender.let_go()
-        await until_none_kept(sender)
+        assert sender.owed() == {}
+        following.owe("webhook", [fields(s, fingerprint=f) for _, f, s in owed])
+        waited = await following.send(fields("resolved", fingerprint="f0"))
+        assert not receiver.posts
+        await until_none_kept(following)
         await sender.close()
+        await following.close()
+        return waited
 
-    asyncio.run(run())
-    assert len({body["alerts"][0]["fingerprint"] for _, body in receiver.posts}) == 60
+    assert not asyncio.run(run())  # for those that are owed nobody waits
+    told = [(body["alerts"][0]["fingerprint"], body["status"]) for _, body in receiver.posts]
+    assert told == [(f"f{n}", "firing") for n in range(60)] + [("f0", "resolved")]
 
 
 def test_what_is_kept_for_a_receiver_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
