@@ -150,11 +150,15 @@ class NGrams:
         """Read what `save` wrote.
 
         Raises:
-            ArtifactError: the file has other arrays.
+            ArtifactError: the file cannot be read, or has other arrays.
         """
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        return cls.of(load_file(path), path)
+        try:
+            return cls.of(load_file(path), path)
+        except (OSError, SafetensorError) as error:
+            raise ArtifactError(f"{path} cannot be read: {error}") from None
 
 
 def _as_gaps(kept: NDArray[np.int64]) -> dict[str, NDArray[np.uint8]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from models.durable import settle, write_document
 from models.errors import ArtifactError
 
 POINTER, LOCK = "pointer.json", ".lock"
+
+Check = Callable[[Path], None]
 
 
 class Pointer(Struct, frozen=True):
@@ -124,18 +126,19 @@ def _looked_at(folder: Path, role: str) -> Version:
         return Version(folder.name, role, folder, str(error))
 
 
-def promote(folder: Path, name: str) -> str:
+def promote(folder: Path, name: str, check: Check | None = None) -> str:
     """Let a version serve from now on; returns it.
 
     Args:
         name: a version here, the beginning of one, or an artifact's folder, which is taken in.
+        check: raises what speaks against an artifact (`trial.try_out`), before anything changes.
 
     Raises:
         ArtifactError: there is no such version, the artifact is absent, altered or of another kind
             than those here, or the folder cannot be written.
     """
     with _changing(folder) as pointer:
-        version = _taken_in(folder, name, pointer)
+        version = _taken_in(folder, name, pointer, check)
         if version != pointer.current:
             before = [each for each in (*pointer.previous, pointer.current) if each]
             before = [each for each in before if each != version]
@@ -163,7 +166,7 @@ def roll_back(folder: Path) -> str:
     return version
 
 
-def run_in_shadow(folder: Path, name: str | None) -> str:
+def run_in_shadow(folder: Path, name: str | None, check: Check | None = None) -> str:
     """Score with this version beside the current one; None ends it. Returns the version.
 
     Raises:
@@ -171,7 +174,7 @@ def run_in_shadow(folder: Path, name: str | None) -> str:
     """
     read_pointer(folder)
     with _changing(folder) as pointer:
-        version = _taken_in(folder, name, pointer) if name else ""
+        version = _taken_in(folder, name, pointer, check) if name else ""
         if version == pointer.current:
             raise ArtifactError(f"{version} serves already")
         write_document(folder / POINTER, msgspec.structs.replace(pointer, shadow=version))
@@ -199,7 +202,7 @@ def _changing(folder: Path) -> Iterator[Pointer]:
         raise ArtifactError(f"{folder} cannot be written: {error}") from None
 
 
-def _taken_in(folder: Path, name: str, pointer: Pointer) -> str:
+def _taken_in(folder: Path, name: str, pointer: Pointer, check: Check | None) -> str:
     """The version that `name` means; an artifact's folder is copied here first, in one step."""
     artifact = Path(name)
     if not (artifact / registry.MANIFEST).exists():
@@ -214,6 +217,8 @@ def _taken_in(folder: Path, name: str, pointer: Pointer) -> str:
     kind = pointer.current.rpartition("-")[0]
     if kind not in ("", version.rpartition("-")[0]):
         raise ArtifactError(f"{folder} holds versions of the kind {kind}, {version} is none")
+    if check is not None:
+        check(artifact)
     if not (folder / version).exists():
         with tempfile.TemporaryDirectory(dir=folder, prefix=".taking-in-") as scratch:
             curves = shutil.ignore_patterns(LOGS)

@@ -95,14 +95,20 @@ def _in_words(row: dict[str, Any]) -> str:
 def promote(
     name: Annotated[str, typer.Argument(help="A version, its beginning, or an artifact folder.")],
     registry: Registry = None,
+    cache_dir: CacheDir = None,
 ) -> None:
     """Let a version serve; an artifact's folder is taken in first.
+
+    It is loaded and asked before (some seconds): one that cannot be used changes nothing.
 
     Example: springtide models promote my-model --registry models
     """
     from models import versions
 
-    print(_or_user_error(lambda: versions.promote(_folder(registry), name)))
+    def work() -> str:
+        return versions.promote(_folder(registry), name, _trial(cache_dir))
+
+    print(_or_user_error(work))
 
 
 @app.command()
@@ -122,6 +128,7 @@ def shadow(
         str | None, typer.Argument(help="As for promote; nothing ends the shadow.")
     ] = None,
     registry: Registry = None,
+    cache_dir: CacheDir = None,
 ) -> None:
     """Score with a second version beside the one that serves, and count where they disagree.
 
@@ -129,7 +136,10 @@ def shadow(
     """
     from models import versions
 
-    print(_or_user_error(lambda: versions.run_in_shadow(_folder(registry), name)))
+    def work() -> str:
+        return versions.run_in_shadow(_folder(registry), name, _trial(cache_dir))
+
+    print(_or_user_error(work))
 
 
 @app.command()
@@ -155,6 +165,13 @@ def export(
         return written(artifact, trunk_folder(cache_dir or default_cache_dir()), out, kind)
 
     print(_or_user_error(work))
+
+
+def _trial(cache_dir: Path | None) -> Callable[[Path], None]:
+    from models.trial import try_out
+    from models.trunk import default_cache_dir
+
+    return lambda artifact: try_out(artifact, cache_dir or default_cache_dir())
 
 
 def _folder(given: Path | None) -> Path:

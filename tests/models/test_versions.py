@@ -7,11 +7,16 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save
 
 from models import registry, versions
 from models.errors import ArtifactError
+from models.trial import try_out
+from models.trunk import default_cache_dir
 
 COMMAND = [sys.executable, "-m", "streams.cli", "models"]
 Remake = Callable[[str], Path]
@@ -138,6 +143,15 @@ def test_a_manifest_names_no_place_outside_and_no_other_kind(
     assert not list(tmp_path.glob("elsewhere*"))
 
 
+def rewritten(artifact: Path, file: str, content: bytes) -> Path:
+    """The artifact with another file, and a manifest that says so."""
+    (artifact / file).write_bytes(content)
+    manifest = json.loads((artifact / registry.MANIFEST).read_bytes())
+    manifest["sha256"][file] = registry.sha256(artifact / file)
+    (artifact / registry.MANIFEST).write_text(json.dumps(manifest))
+    return artifact
+
+
 def test_one_broken_version_hides_no_other(two: tuple[Path, str, str]) -> None:
     folder, first, second = two
     (folder / second / registry.HEADS).write_bytes(b"")
@@ -153,6 +167,34 @@ def test_one_broken_version_hides_no_other(two: tuple[Path, str, str]) -> None:
     assert ended.stdout.count("cannot be used") == 2
 
 
+@pytest.mark.parametrize(
+    ("broken", "file"),
+    [
+        (lambda whole, _: whole[:-40], registry.HEADS),
+        (lambda whole, _: whole[: len(whole) // 2], registry.ADAPTER),
+        (lambda whole, _: whole[:9], registry.NGRAMS),
+        (lambda whole, _: whole[: len(whole) // 3], registry.TOPICS),
+        (lambda _, tensors: {"sentiment.weight": tensors["sentiment.weight"]}, registry.HEADS),
+        (lambda _, tensors: tensors | {"sentiment.bias": torch.zeros(2)}, registry.HEADS),
+        (lambda _, tensors: {n: t * torch.nan for n, t in tensors.items()}, registry.HEADS),
+        (lambda _, tensors: {n[1:]: t for n, t in tensors.items()}, registry.ADAPTER),
+    ],
+    ids=["torn", "torn adapter", "torn experts", "torn topics", "no bias", "two", "nan", "names"],
+)
+def test_what_cannot_be_loaded_is_refused_before_the_pointer_moves(
+    two: tuple[Path, str, str], remade: Remake, broken: Callable[[bytes, Any], Any], file: str
+) -> None:
+    """Its manifest is right: what was written cannot be used."""
+    folder, before, artifact = two[0], versions.read_pointer(two[0]), remade("broken")
+    made = broken((artifact / file).read_bytes(), load_file(artifact / file))
+    rewritten(artifact, file, made if isinstance(made, bytes) else save(made))
+    here = sorted(folder.iterdir())
+    with pytest.raises(ArtifactError) as error:
+        versions.promote(folder, str(artifact), lambda path: try_out(path, default_cache_dir()))
+    assert str(artifact) in str(error.value) and "\n" not in str(error.value)
+    assert (versions.read_pointer(folder), sorted(folder.iterdir())) == (before, here)
+
+
 def test_the_commands_do_the_same(tmp_path: Path, remade: Remake) -> None:
     folder = str(tmp_path / "versions")
 
@@ -164,6 +206,8 @@ def test_the_commands_do_the_same(tmp_path: Path, remade: Remake) -> None:
     assert (empty.returncode, empty.stderr.count("\n")) == (2, 1)
     first = ask("promote", str(registry.packaged_artifact())).stdout.strip()
     second = ask("promote", str(remade("second"))).stdout.strip()
+    refused = ask("promote", str(rewritten(remade("third"), registry.HEADS, b"torn")))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert ask("rollback").stdout.strip() == first
     assert ask("shadow", second).stdout.strip() == second
     found = json.loads(ask("list", "--json").stdout)["versions"]
