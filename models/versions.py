@@ -70,6 +70,18 @@ def candidates(folder: Path | None) -> list[Path]:
     return [folder / name for name in (pointer.current, *reversed(pointer.previous))]
 
 
+def served_from(folder: Path | None, version: str) -> Path:
+    """The artifact of a version that somebody serves; the current one where it is not here.
+
+    Raises:
+        ArtifactError: as `resolved`.
+    """
+    current = resolved(folder)
+    named = current.parent / version
+    here = folder == current.parent == named.parent  # it is a folder of versions, and a name in it
+    return named if here and (named / registry.MANIFEST).exists() else current
+
+
 def shadow_of(folder: Path | None) -> Path | None:
     """The artifact that runs in the current one's shadow, if there is one.
 

@@ -64,8 +64,8 @@ class Info(Struct, frozen=True):
 class Fallback(Protocol):
     """Answers where the server does not."""
 
-    def predict(self, texts: Sequence[str]) -> list[Answer]:
-        """One answer a text, in order."""
+    def predict(self, texts: Sequence[str], served: str = "") -> list[Answer]:
+        """One answer a text, in order; `served`: the version that the server answered with last."""
 
 
 class ClassifierClient:
@@ -73,6 +73,7 @@ class ClassifierClient:
 
     Attributes:
         fallback: also for who cannot wait for the server.
+        version: what the server answered with last; empty before.
 
     Args:
         fallback: answers once the server has not for `patience` seconds; None: it is waited for.
@@ -109,7 +110,7 @@ class ClassifierClient:
     async def predict(self, texts: Sequence[str]) -> list[Answer]:
         """One answer a text, in order; retries until the server answers, or patience ends."""
         if self.fallback is not None and time.monotonic() < self._alone_until:
-            return self.fallback.predict(texts)
+            return self.fallback.predict(texts, self.version)
         attempt = 0
         while True:
             wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
@@ -124,7 +125,7 @@ class ClassifierClient:
                     if isinstance(error, TimeoutError):
                         self._alone_until = 2 * time.monotonic() - began
                     log.warning("classifier.fallback", error=type(error).__name__, texts=len(texts))
-                    return self.fallback.predict(texts)
+                    return self.fallback.predict(texts, self.version)
                 log.warning("classifier.retry", error=type(error).__name__, wait_seconds=wait)
             else:
                 self._failing_since = None

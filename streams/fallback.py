@@ -2,8 +2,8 @@
 
 Where the classifier server is away or overloaded for long, comments are scored by the expert alone
 rather than held up: weaker (see the model card), some 30 µs a comment, and marked by its version,
-so that such scores can be told apart, and scored again. Of a folder of versions it is the one that
-serves.
+so that such scores can be told apart, and scored again. Of a folder of versions it is the expert of
+the one that the server answers with: it may have refused the current one, or not have it yet.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class NGramFallback:
         version: names it in scored comments: the artifact's version and `-ngrams`.
 
     Args:
-        artifact: a folder of versions is followed.
+        artifact: an artifact, or a folder of versions.
         folder: of the artifact that the expert is of.
     """
 
@@ -61,12 +61,16 @@ class NGramFallback:
             problem = str(error)
         raise UserError(problem)
 
-    def predict(self, texts: Sequence[str]) -> list[Answer]:
-        """One answer a text, in order; a text with nothing to read is neutral and flagged."""
+    def predict(self, texts: Sequence[str], served: str = "") -> list[Answer]:
+        """One answer a text, in order; a text with nothing to read is neutral and flagged.
+
+        Args:
+            served: the server's version, whose expert answers; empty: not known yet.
+        """
         from models.hygiene import clean
         from models.ngrams import softmax
 
-        self._follow()
+        self._follow(served)
         cleaned = [clean(text) for text in texts]
         shares = softmax(self._table.logits([each.text for each in cleaned])).tolist()
         return [
@@ -76,13 +80,13 @@ class NGramFallback:
             for each, (negative, neutral, positive) in zip(cleaned, shares, strict=True)
         ]
 
-    def _follow(self) -> None:
+    def _follow(self, served: str) -> None:
         """What serves now; where that cannot be read, or has no expert, the former one goes on."""
         from models.errors import ModelError
-        from models.versions import resolved
+        from models.versions import served_from
 
         try:
-            folder = resolved(self._artifact)
+            folder = served_from(self._artifact, served)
             if folder != self._folder:
                 self._folder = folder  # one that fails is not tried again
                 if found := _expert(folder):

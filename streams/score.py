@@ -121,7 +121,8 @@ class Score:
             theirs = await self._classifier.predict(asked)
             self._river.metrics.score_seconds.observe(time.perf_counter() - started)
         fallback = self._classifier.fallback
-        ours = fallback.predict(bridged) if fallback is not None and bridged else []
+        served = self._classifier.version
+        ours = fallback.predict(bridged, served) if fallback is not None and bridged else []
         self._river.metrics.scored_late.inc(len(bridged))
         on_time, in_place = iter(theirs), iter(ours)
         return [next(in_place if is_late else on_time) for is_late in late]

@@ -61,7 +61,7 @@ def river() -> River:
 class SlowClassifier:
     """It is away while a user is erased."""
 
-    fallback = None
+    fallback, version = None, ""
 
     def __init__(self, river: River) -> None:
         self._river = river

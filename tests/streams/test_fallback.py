@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import time
 from pathlib import Path
@@ -81,7 +82,7 @@ def test_the_expert_reads_comments_and_says_what_it_cannot_read() -> None:
     assert {answer.version for answer in answers} == {f"{packaged}-ngrams"}
 
 
-def test_the_expert_is_the_one_of_the_version_that_serves(tmp_path: Path) -> None:
+def test_the_expert_is_the_one_of_the_current_version(tmp_path: Path) -> None:
     kept, other = tmp_path / "versions", tmp_path / "other"
     first = versions.promote(kept, str(registry.packaged_artifact()))
     found = NGramFallback.of(kept)
@@ -99,6 +100,38 @@ def test_the_expert_is_the_one_of_the_version_that_serves(tmp_path: Path) -> Non
     versions.roll_back(kept)
     (kept / second / registry.NGRAMS).write_bytes(b"")
     assert found.predict(TEXTS)[0].label == "positive"
+
+
+def test_where_the_server_refused_the_current_version_its_own_expert_answers(
+    tmp_path: Path,
+) -> None:
+    kept, other = tmp_path / "versions", tmp_path / "other"
+    first = versions.promote(kept, str(registry.packaged_artifact()))
+    shutil.copytree(registry.packaged_artifact(), other)
+    plain = registry.read_manifest(other)
+    digests = {name: each for name, each in plain.sha256.items() if name != registry.TOPICS}
+    registry.write_manifest(other, msgspec.structs.replace(plain, topics={}, sha256=digests))
+    second = versions.promote(kept, str(other))
+
+    async def go() -> list[str]:
+        server = Server(full=False, info=json.dumps({"model_version": first}))
+        runner = await server.start()
+        client = ClassifierClient(server.url, NGramFallback.of(kept), patience=0.2)
+        await client.start()
+        try:
+            served = await client.predict(TEXTS)
+            server.full = True
+            return [served[0].version, (await client.predict(TEXTS))[0].version]
+        finally:
+            await client.stop()
+            await runner.cleanup()
+
+    assert asyncio.run(go()) == [first, f"{first}-ngrams"]
+    found = NGramFallback.of(kept)
+    assert found is not None
+    assert found.predict(TEXTS, served=first)[0].version == f"{first}-ngrams"
+    for unknown in ("sentiment-elsewhere", "../other", ""):
+        assert found.predict(TEXTS, served=unknown)[0].version == f"{second}-ngrams"
 
 
 def test_no_more_is_asked_at_once_than_the_server_takes() -> None:

@@ -37,6 +37,8 @@ LATE, FRESH, OF_A_REPLAY = (5.0, 5.0), (-60.0, 0.0), (5.0, YEAR)
 class SlowClassifier:
     """A server that answers, with the packaged model's own expert beside it."""
 
+    version = "server"
+
     def __init__(self, fallback: NGramFallback | None) -> None:
         self.fallback = fallback
         self.asked: list[str] = []
