@@ -38,6 +38,11 @@ class WorkerMetrics:
             ["what"],
             registry=registry,
         )
+        self.deltas_torn = Gauge(
+            "springtide_deltas_torn",
+            "Partitions of others of which increments never came: a restart sums them anew",
+            registry=registry,
+        )
         self.without_vector = Gauge(
             "springtide_items_without_vector",
             "Items compared by words and tags alone: no vector of their text yet",

@@ -107,7 +107,11 @@ class CheckpointStore:
                 self._remove(file)
 
     def read(self, name: str) -> Checkpoint | None:
-        """The state of the greatest complete epoch, None where there is none."""
+        """The state of the greatest complete epoch, None where there is none.
+
+        Raises:
+            ValueError: one of its files is cut off, which an object store or a disk never leaves.
+        """
         for attempt in range(ATTEMPTS):
             try:
                 files = newest_chain(self._settled(name))
@@ -165,7 +169,10 @@ class CheckpointStore:
             content = np.fromfile(file.path, np.uint8)
         else:
             content = np.frombuffer(bytearray(self._fs.cat_file(file.path)), np.uint8)
-        header, arrays = form.decoded(content)
+        try:
+            header, arrays = form.decoded(content)
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"{file.path} is cut off or altered: {error}") from error
         return Checkpoint(file.epoch, header, arrays, content.nbytes)
 
     def _remove(self, file: File) -> None:

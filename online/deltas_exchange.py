@@ -95,6 +95,11 @@ class Exchange:
         """Increments not cut yet."""
         return sum(p.journal.unsent for p in self._partitions.values() if p.journal is not None)
 
+    @property
+    def torn(self) -> list[int]:
+        """Partitions of others of which increments never came."""
+        return [number for number, remote in self.remotes.items() if remote.torn]
+
     def take(self, run: Run) -> int:
         """Add another worker's increments; returns how many were new."""
         if run.partition in self._partitions:

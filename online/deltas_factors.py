@@ -2,7 +2,8 @@
 
 Embedding rows of several workers are summed, never averaged (measured: NDCG .062 against .013): a
 row then moves as if one worker had taken all steps. `base` is what all workers agree on: the start,
-and every delta since.
+and every delta since. It is kept while there is another worker, if only a silent one, who will be
+told of what moved meanwhile.
 
 The weights of the history positions, which every event of every worker moves, are averaged. So are
 those of the blend, with √W times the rate and √W times the average, W workers. Between two
@@ -55,6 +56,11 @@ class FactorDelta(NamedTuple):
     content_squared: F32
 
 
+def _share(name: str, workers: int) -> np.float32:
+    """What of a movement of one of WHOLE counts."""
+    return np.float32(workers ** SHARES.get(name, AVERAGE))
+
+
 class FactorExchange:
     """Cuts the movements of one learner, and adds those of others."""
 
@@ -63,20 +69,28 @@ class FactorExchange:
         self._base: dict[str, F32] = {}
         self.workers = 1
 
-    def set_workers(self, workers: int) -> None:
-        """So many learn from the same stream; alone, nothing is kept for the others."""
-        if self.workers == 1 < workers:
+    def set_workers(self, workers: int, silent: int = 0) -> None:
+        """So many learn from the same stream; alone, nothing is kept for the others.
+
+        Args:
+            silent: so many more learn nothing now, and will be told.
+        """
+        others = workers + silent > 1
+        if others and not self._base:
             self._base = {name: array.copy() for name, array in self._arrays().items()}
-        if workers == 1:
+        if not others:
             self._base = {}
         self.workers = workers
-        self._shared.model.rates[1] = self._shared.config.blend_rate * math.sqrt(workers)
+        self._set_rate()
+
+    def _set_rate(self) -> None:
+        self._shared.model.rates[1] = self._shared.config.blend_rate * math.sqrt(self.workers)
 
     def restart(self) -> None:
         """The model was loaded: what it holds now is the base."""
-        if self.workers > 1:
+        if self._base:
             self._base = {name: array.copy() for name, array in self._arrays().items()}
-        self.set_workers(self.workers)
+        self._set_rate()
 
     def begin(self, slots: I64, anew: bool) -> None:
         """Rows were given other values, by every worker the same; `anew`: all were."""
@@ -93,7 +107,7 @@ class FactorExchange:
 
     def cut(self) -> list[FactorDelta]:
         """What moved since the last cut; nothing where there is nobody to tell."""
-        if self.workers < 2:
+        if not self._base:
             return []
         self._grow()
         arrays, base = self._arrays(), self._base
@@ -125,7 +139,7 @@ class FactorExchange:
         found = []
         for name in WHOLE:
             delta = arrays[name] - self._base[name]
-            arrays[name] -= delta * (1 - self._share(name))
+            arrays[name] -= delta * (1 - _share(name, self.workers))
             self._base[name][...] = arrays[name]
             found.append(delta)
         return found
@@ -159,13 +173,9 @@ class FactorExchange:
                 target[name][slots] += move
             for name in WHOLE:
                 left = LEAST_LEFT * target[name]
-                target[name] += self._share(name) * getattr(delta, name)
+                target[name] += _share(name, max(2, self.workers)) * getattr(delta, name)
                 if name in SQUARES:
                     np.maximum(target[name], left, out=target[name])
-
-    def _share(self, name: str) -> np.float32:
-        """What of a movement of one of WHOLE counts."""
-        return np.float32(max(2, self.workers) ** SHARES.get(name, AVERAGE))
 
     def _arrays(self) -> dict[str, F32]:
         model = self._shared.model

@@ -28,7 +28,8 @@ log = get_logger("deltas")
 SEND_EVENTS = 1_000
 SEND_SECONDS = 1.0
 LOOK_SECONDS = 0.05
-ALIVE_SECONDS = 10.0  # a worker that said nothing for so long learns nothing
+ALIVE_SECONDS = 10.0  # a worker that said nothing for so long learns nothing now
+KEPT_SECONDS = topics.DELTA_HOURS * 3_600.0  # who comes back later does not find what we sent
 REMEMBERED = 256  # factor messages of a worker, by which a repeat is known
 WAIT_SECONDS = 5.0
 
@@ -53,6 +54,7 @@ class Deltas:
         self._sequence = 0
         self._sending = asyncio.Lock()
         self._heard: dict[str, float] = {}
+        self._torn: set[tuple[str, int]] = set()
         self._taken: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
         if river.components.learner == "all":
             river.on_learner = self.join
@@ -60,6 +62,7 @@ class Deltas:
     def join(self, tenant: str, learner: Learner) -> None:
         """A tenant's learner takes part, from its beginning."""
         self._exchanges[tenant] = learner.share(lambda partition: self.epochs.get(partition, 0))
+        self._count_workers()
 
     async def run(self) -> None:
         """Send and read for as long as the worker lives."""
@@ -88,10 +91,25 @@ class Deltas:
                 )
 
     def _count_workers(self) -> None:
-        since = time.monotonic() - ALIVE_SECONDS
-        self._heard = {worker: at for worker, at in self._heard.items() if at > since}
+        now = time.monotonic()
+        self._heard = {each: at for each, at in self._heard.items() if at > now - KEPT_SECONDS}
+        learning = sum(at > now - ALIVE_SECONDS for at in self._heard.values())
         for exchange in self._exchanges.values():
-            exchange.factors.set_workers(1 + len(self._heard))
+            exchange.factors.set_workers(1 + learning, len(self._heard) - learning)
+
+    def _heard_of(self, message: ItemDelta) -> None:
+        """Note that there is another worker, or that there was one before we began to read."""
+        now = time.monotonic()
+        if self.caught_up.is_set():
+            at = now
+        elif message.factors is not None and message.items:  # he had others to tell, too
+            at = self._heard.get(message.worker, now - ALIVE_SECONDS)
+        else:
+            return
+        known = message.worker in self._heard
+        self._heard[message.worker] = at
+        if not known:
+            self._count_workers()
 
     async def flushed(self) -> None:
         """Return once all that was cut is on the topic."""
@@ -144,6 +162,16 @@ class Deltas:
             if fetched.caught_up and not self.caught_up.is_set():
                 self.caught_up.set()
                 log.info("deltas.caught_up", position=self.position)
+                await self._greet()
+
+    async def _greet(self) -> None:
+        """Tell the others that we are there: what moves there is kept for us from now on."""
+        for tenant, exchange in self._exchanges.items():
+            nothing = exchange.factors.empty()
+            self._outgoing.append(
+                deltas_wire.from_factors(tenant, self.worker, nothing, exchange.names)
+            )
+        await self.flushed()
 
     async def _take_all(self, records: list[Any]) -> None:
         rejected = []
@@ -156,6 +184,16 @@ class Deltas:
             await asyncio.sleep(0)  # events come first
         if rejected:
             await self._river.dead_letter(to_batch(records), rejected)
+        self._tell_torn()
+
+    def _tell_torn(self) -> None:
+        """Where the statistics have holes: a start closes them, or taking the partition over."""
+        of = self._exchanges.items()
+        torn = {(tenant, number) for tenant, exchange in of for number in exchange.torn}
+        for tenant, number in sorted(torn - self._torn):
+            log.warning("deltas.torn", tenant=tenant, partition=number)
+        self._torn = torn
+        self._river.metrics.deltas_torn.set(len(torn))
 
     def take(self, value: bytes | None, offset: int) -> None:
         """Add one message to the learner it is for.
@@ -168,11 +206,7 @@ class Deltas:
             return
         if not self._river.admits(message.tenant):
             raise UnusableError("too many tenants on this worker")
-        if self.caught_up.is_set():
-            known = message.worker in self._heard
-            self._heard[message.worker] = time.monotonic()
-            if not known:
-                self._count_workers()
+        self._heard_of(message)
         self._river.learner(message.tenant)
         exchange = self._exchanges.get(message.tenant)
         if exchange is None:

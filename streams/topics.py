@@ -29,7 +29,7 @@ SERVED = "served.v1"
 USERS = "users.v1"
 ITEMS = "items.v1"
 ITEM_VECTORS = "item-vectors.v1"
-ITEM_DELTAS = "item-deltas.v1"
+ITEM_DELTAS, DELTA_HOURS = "item-deltas.v1", 3
 ALERTS = "alerts.v1"
 DEAD_LETTER = "dead-letter.v1"
 ERASURES = "erasures.v1"
@@ -110,7 +110,7 @@ CATALOGUE: tuple[TopicSpec, ...] = (
         "one",
         deltas_wire.ItemDelta,
         "what each worker's users add to the item statistics, msgpack, read by every worker",
-        retention_days=1 / 8,
+        retention_days=DELTA_HOURS / 24,
         segment_minutes=20,
     ),
     TopicSpec(ALERTS, "item", events.Alert, "alerts raised and resolved", retention_days=90),

@@ -128,6 +128,19 @@ def test_object_storage_does_as_well(learner: Learner, stream: Any, make_learner
     assert store.names() == ["partition-0", "shared"]
 
 
+def test_half_a_file_is_named_and_never_passed_over() -> None:
+    store = CheckpointStore("memory://half-a-file")
+    arrays = {"x": np.arange(100)}
+    for number in range(2):
+        store.write_change("partition-0", 1, (number, number), arrays, "{}")
+    (last,) = [file.path for file in store._files() if file.last == 1]
+    for size in (4, 40, 400):
+        store._fs.pipe_file(last, store._fs.cat_file(last)[:size])
+        with pytest.raises(ValueError, match=r"partition-0.*00000001.safetensors is cut off"):
+            store.read("partition-0")
+        store.write_change("partition-0", 1, (1, 1), arrays, "{}")
+
+
 def test_a_folder_that_object_storage_does_not_know_yet_is_empty(tmp_path: Path) -> None:
     """S3 has no folders: before the first object, listing one finds nothing at all."""
     store = CheckpointStore("memory://springtide-test/new")
