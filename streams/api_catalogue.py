@@ -49,10 +49,10 @@ class KnownItems:
         words = self.words(tenant, item_id)
         return (not topic or topic in words.topics) and language in ("", words.language)
 
-    def shown(self, tenant: str, language: str = "") -> Iterator[tuple[str, ItemWords]]:
-        """The tenant's items that may be shown; those in one language where it is given."""
+    def shown(self, tenant: str) -> Iterator[tuple[str, ItemWords]]:
+        """The tenant's items that may be shown."""
         for (owner, item_id), words in self._words.items():
-            if owner == tenant and self.may_show(tenant, item_id, language=language):
+            if owner == tenant and self.may_show(tenant, item_id):
                 yield item_id, words
 
     def hold(self, tenant: str, item_id: str, held: bool) -> None:

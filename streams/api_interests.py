@@ -7,7 +7,7 @@ import heapq
 import math
 import time
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
 
 from starlette.requests import Request
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TAGS, MOST_TAGS = 12, 50
 KEEP_SECONDS = 5.0
-MOST_KEPT = 256  # tenants and languages
+MOST_KEPT = 256  # tenants
 POPULAR_COUNTS = 4.0  # times as much as an item that is not on the popular list
 FEWEST = 2  # items of a tag
 MOST_GREEDY = 200  # tags; those after them stay in the order of what they still add
@@ -36,29 +36,51 @@ async def suggest_interests(api: Api, request: Request, tenant: str) -> Response
     return answer(Interests([tag for tag in ranked if _begins(tag.interest, start)][:n]))
 
 
+class _Catalogue(NamedTuple):
+    """What a tenant shows: items by language, all under ""; `tags` as they were asked for."""
+
+    seen: float
+    items: dict[str, list[tuple[str, ItemWords]]]
+    popular: Collection[str]
+    tags: dict[str, list[Interest]]
+
+
 class Suggestions:
-    """The tags of a tenant's catalogue in the order to offer them, kept for seconds."""
+    """The tags of a tenant's catalogue in the order to offer them, kept for seconds.
+
+    It is gone through once for all languages: whatever language is asked for, no oftener.
+    """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], tuple[float, list[Interest]]] = {}
+        self._kept: dict[str, _Catalogue] = {}
         # Held by who asks: many who come at once wait for one of them.
-        self._asked: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._asked: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def ranked(self, api: Api, tenant: str, language: str) -> list[Interest]:
         """All of them; of items in one language where it is given."""
-        one = self._asked.setdefault((tenant, language), asyncio.Lock())
+        one = self._asked.setdefault(tenant, asyncio.Lock())
         async with one:
-            made, tags = self._kept.get((tenant, language), (-math.inf, []))
-            if time.monotonic() - made > KEEP_SECONDS:
-                popular = await api.store.popular(tenant)
-                shown = list(api.items.shown(tenant, language))
-                # A large catalogue takes a second: readers of lists must not wait for it.
-                tags = await asyncio.to_thread(ranked, shown, popular.items if popular else ())
+            known = self._kept.get(tenant)
+            if known is None or time.monotonic() - known.seen > KEEP_SECONDS:
                 if len(self._kept) >= MOST_KEPT:
                     self._kept.clear()
-                if tags:
-                    self._kept[tenant, language] = time.monotonic(), tags
-        return tags
+                known = self._kept[tenant] = await _look(api, tenant)
+            if language in known.items and language not in known.tags:
+                # A large catalogue takes a second: readers of lists must not wait for it.
+                known.tags[language] = await asyncio.to_thread(
+                    ranked, known.items[language], known.popular
+                )
+        return known.tags.get(language, [])
+
+
+async def _look(api: Api, tenant: str) -> _Catalogue:
+    popular = await api.store.popular(tenant)
+    shown = list(api.items.shown(tenant))
+    items = {"": shown}
+    for each in shown:
+        if language := each[1].language:
+            items.setdefault(language, []).append(each)
+    return _Catalogue(time.monotonic(), items, popular.items if popular else (), {})
 
 
 def ranked(items: Iterable[tuple[str, ItemWords]], popular: Collection[str]) -> list[Interest]:

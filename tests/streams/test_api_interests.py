@@ -62,6 +62,32 @@ def test_many_who_ask_at_once_have_them_made_once(monkeypatch: pytest.MonkeyPatc
     assert len(made) == 1
 
 
+def test_whatever_language_is_asked_for_the_catalogue_is_gone_through_once() -> None:
+    looked: list[str] = []
+
+    def shown(tenant: str) -> Any:
+        looked.append(tenant)
+        spoken = ("en", "en", "zh", "zh", "")
+        return (
+            (f"{n}", ItemWords("t", (f"in-{each}",), (), each)) for n, each in enumerate(spoken)
+        )
+
+    async def popular(_: str) -> None:
+        await asyncio.sleep(0)
+
+    async def scenario() -> dict[str, list[str]]:
+        parts: Any = SimpleNamespace(
+            store=SimpleNamespace(popular=popular), items=SimpleNamespace(shown=shown)
+        )
+        suggestions = Suggestions()
+        asked = ["en", "zh", "", *(f"x{n}" for n in range(50))] * 2
+        found = {each: await suggestions.ranked(parts, "t", each) for each in asked}
+        return {each: [tag.interest for tag in tags] for each, tags in found.items() if tags}
+
+    assert asyncio.run(scenario()) == {"en": ["in-en"], "zh": ["in-zh"], "": ["in-en", "in-zh"]}
+    assert looked == ["t"]
+
+
 def test_suggestions_begin_with_what_was_typed(running_api: RunningApi) -> None:
     tenant, client = running_api.tenant, running_api.client
     put_items(
