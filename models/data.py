@@ -23,6 +23,8 @@ from models.hygiene import clean, normalise
 NEGATIVE, NEUTRAL, POSITIVE = 0, 1, 2
 LABELS = ("negative", "neutral", "positive")
 OWN_TEST_SHARE = 0.1
+# A file, its column of texts and that of labels → both of every row, as they stand there.
+Reader = Callable[[Path, str, str], Iterable[tuple[str, str]]]
 csv.field_size_limit(16 * 1024 * 1024)
 
 
@@ -73,13 +75,42 @@ SOURCES = {
 }
 
 
-def load_sets(data: Path, without: Sequence[str] = ()) -> list[LabelledSet]:
-    """Read every known set under a folder, or one CSV file with the columns text and label.
+def read_columns(path: Path, text_column: str, label_column: str) -> Iterator[tuple[str, str]]:
+    """Text and label of every row of a CSV(.gz), as they stand there.
+
+    Raises:
+        DataError: the file cannot be read, or a column is missing.
+    """
+    try:
+        with _open(path) as lines:
+            table = csv.DictReader(lines)
+            columns = table.fieldnames or ()
+            missing = {text_column, label_column} - set(columns)
+            if missing:
+                raise DataError(
+                    f"{path} has no column {min(missing)!r}, it has {', '.join(columns)}"
+                )
+            yield from ((row[text_column] or "", row[label_column] or "") for row in table)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def load_sets(
+    data: Path, without: Sequence[str] = (), read: Reader = read_columns
+) -> list[LabelledSet]:
+    """Read every known set under a folder, or one file with the columns text and label.
 
     Args:
-        data: a folder with a folder per set (names as in `SOURCES`), or a `.csv`/`.csv.gz` file;
-            one of a known set stands for that set.
+        data: a folder with a folder per set (names as in `SOURCES`), or a file; one of a known set
+            stands for that set.
         without: sets to leave out entirely.
+        read: reads a file of one's own.
 
     Raises:
         DataError: nothing to read, an unknown name in `without`, or a label nobody understands.
@@ -87,7 +118,7 @@ def load_sets(data: Path, without: Sequence[str] = ()) -> list[LabelledSet]:
     if data.is_file() and data.parent.name in SOURCES:  # `test_share` says that it is that set
         return _without_test_texts([read_source(data.parent, SOURCES[data.parent.name])])
     if data.is_file():
-        return [read_csv(data)]
+        return [read_file(data, read)]
     if not data.is_dir():
         raise DataError(f"{data} does not exist: give a folder of sets or a CSV with text,label")
     unknown = set(without) - set(SOURCES)
@@ -99,8 +130,8 @@ def load_sets(data: Path, without: Sequence[str] = ()) -> list[LabelledSet]:
     return _without_test_texts([read_source(data / name, SOURCES[name]) for name in names])
 
 
-def read_csv(path: Path) -> LabelledSet:
-    """A CSV of one's own; one row in ten is kept for the test, rows without a label are left out.
+def read_file(path: Path, read: Reader = read_columns) -> LabelledSet:
+    """A file of one's own; one row in ten is kept for the test, rows without a label are left out.
 
     Labels: 0/1, 0/1/2, -1/0/1, or words that begin with neg, neu, pos.
 
@@ -108,7 +139,7 @@ def read_csv(path: Path) -> LabelledSet:
         DataError: a column is missing, a label is not understood, or no row is left of what cannot
             be done without: negative and positive ones to train on, and any to test.
     """
-    known = [(text, label) for text, label in read_columns(path, "text", "label") if label.strip()]
+    known = [(text, label) for text, label in read(path, "text", "label") if label.strip()]
     reading = label_reading({label for _, label in known})
     train, test = split(((text, reading(label)) for text, label in known), OWN_TEST_SHARE)
     two_class = all(comment.label != NEUTRAL for comment in (*train, *test))
@@ -220,32 +251,6 @@ def parts(texts: Sequence[str]) -> list[bool]:
                 if (span := " ".join(words[start:end])) in known:
                     inside.add(span)
     return [" ".join(words) in inside for words in split]
-
-
-def read_columns(path: Path, text_column: str, label_column: str) -> Iterator[tuple[str, str]]:
-    """Text and label of every row of a CSV(.gz), as they stand there.
-
-    Raises:
-        DataError: the file cannot be read, or a column is missing.
-    """
-    try:
-        with _open(path) as lines:
-            table = csv.DictReader(lines)
-            columns = table.fieldnames or ()
-            missing = {text_column, label_column} - set(columns)
-            if missing:
-                raise DataError(
-                    f"{path} has no column {min(missing)!r}, it has {', '.join(columns)}"
-                )
-            yield from ((row[text_column] or "", row[label_column] or "") for row in table)
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-
-
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
 
 
 def split(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from models import registry
 from models.classifier import Classifier
-from models.data import LABELS, LabelledSet, fingerprint, load_sets
+from models.data import LABELS, LabelledSet, Reader, fingerprint, load_sets, read_columns
 from models.fitting import Place, Progress
 from models.methods import Method
 from models.options import AS_MEASURED, Options
@@ -46,21 +46,23 @@ def train_sentiment(
     threads: int | None = None,
     options: Options = AS_MEASURED,
     keep: bool = False,
+    read: Reader = read_columns,
     progress: Progress = lambda step, steps, loss: None,
 ) -> tuple[Manifest, list[LabelledSet]]:
     """Train on the training parts of the sets under `data` and write an artifact to `out`.
 
     Args:
-        data: a folder of known sets, or a CSV with the columns text and label.
+        data: a folder of known sets, or a file with the columns text and label.
         trunk: the trunk's folder.
         without: sets to leave out entirely.
-        topics: a folder of known topic sets, or a CSV with the columns text and label.
+        topics: a folder of known topic sets, or a file with the columns text and label.
         method: of `methods`; "head" takes minutes less and is weaker.
         rows: rows drawn over all sets, by n^0.3; those of topics come on top.
         threads: torch threads; None leaves torch's choice.
         options: what else may be switched on, for every method but "head".
         keep: what is trained so far in `out`, and go on from what the same training kept there;
             `resuming.remove` ends it.
+        read: reads files of one's own.
         progress: called with (step, steps, mean loss).
 
     Returns:
@@ -72,8 +74,8 @@ def train_sentiment(
         ModelError: no layer is left to train, or the loss is no number.
     """
     # Before torch is imported: a wrong path is told at once.
-    sets = load_sets(data, without)
-    topic_sets = load_topic_sets(topics) if topics else []
+    sets = load_sets(data, without, read)
+    topic_sets = load_topic_sets(topics, read=read) if topics else []
     import torch
 
     if threads is not None:

@@ -18,7 +18,6 @@ import numpy as np
 from msgspec import Struct
 
 from models.classifier import Classifier
-from models.parity import read_texts
 from models.peer_pipeline import pipeline
 
 PEER_BATCHES = (1, 32)
@@ -29,23 +28,21 @@ Progress = Callable[[str, float], None]
 
 
 class SpeedOptions(Struct, frozen=True):
-    """What is measured, and on which comments: the first `limit` of the file."""
+    """What is measured, and how often."""
 
-    data: Path
-    text: str
-    limit: int = 2_000
     runs: int = 5
     engine: str = "torch"
     artifact: Path | None = None
 
 
-def measured(options: SpeedOptions, trunk: Path, progress: Progress) -> dict[str, Any]:
+def measured(
+    texts: list[str], options: SpeedOptions, trunk: Path, progress: Progress
+) -> dict[str, Any]:
     """Comments a second and core, ours and the pipeline's, and label flips against fp32.
 
     Raises:
-        ModelError: the file or the artifact cannot be used.
+        ModelError: the artifact cannot be used.
     """
-    texts = read_texts(options.data, options.text, options.limit)
     progress("loading", 0.0)
     ours = Classifier(trunk, options.artifact, threads=1, device="cpu", engine=options.engine)
     ours.warm_up()

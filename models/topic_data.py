@@ -6,12 +6,13 @@ their names, and get a head of their own: nothing is assumed about how label set
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
-from models.data import OWN_TEST_SHARE, Comment, Source, read_columns, split
+from models.data import OWN_TEST_SHARE, Comment, Reader, Source, read_columns, split
 from models.errors import DataError
 
 TOPIC_SOURCES = {
@@ -29,8 +30,13 @@ class TopicSet(Struct, frozen=True):
     test: tuple[Comment, ...]
 
 
-def load_topic_sets(data: Path, label_column: str = "label") -> list[TopicSet]:
-    """Every known topic set under a folder, or one CSV file with the columns text and a label.
+def load_topic_sets(
+    data: Path, label_column: str = "label", read: Reader = read_columns
+) -> list[TopicSet]:
+    """Every known topic set under a folder, or one file with the columns text and a label.
+
+    Args:
+        read: reads a file of one's own.
 
     Raises:
         DataError: nothing to read, or fewer than two topics.
@@ -38,24 +44,26 @@ def load_topic_sets(data: Path, label_column: str = "label") -> list[TopicSet]:
     if data.is_file() and data.parent.name in TOPIC_SOURCES:
         return [_known_set(data.parent, TOPIC_SOURCES[data.parent.name])]
     if data.is_file():
-        return [read_topic_file(data, label_column)]
+        return [read_topic_file(data, label_column, read=read)]
     names = [name for name in TOPIC_SOURCES if (data / name).is_dir()]
     if not names:
         raise DataError(
-            f"{data} is no CSV and holds none of the known sets ({', '.join(TOPIC_SOURCES)})"
+            f"{data} is no file and holds none of the known sets ({', '.join(TOPIC_SOURCES)})"
         )
     return [_known_set(data / name, TOPIC_SOURCES[name]) for name in names]
 
 
-def read_topic_file(path: Path, label_column: str, text_column: str = "text") -> TopicSet:
-    """A CSV of one's own; one row in ten is kept for the test, and its name names the label set.
+def read_topic_file(
+    path: Path, label_column: str, text_column: str = "text", read: Reader = read_columns
+) -> TopicSet:
+    """A file of one's own; one row in ten is kept for the test, and its name names the label set.
 
     Raises:
         DataError: a column is missing, no row is left to train on or to test, or there are fewer
             than two topics.
     """
-    rows = _labelled(path, text_column, label_column)
-    name = path.name.removesuffix(".gz").removesuffix(".csv")
+    rows = _labelled(path, text_column, label_column, read)
+    name = re.sub(r"\.(csv|tsv|txt|jsonl?|ndjson)$", "", path.name.removesuffix(".gz"))
     numbers = _numbers((label for _, label in rows), path)
     train, test = split(_pairs(rows, numbers), OWN_TEST_SHARE)
     return _without_test_texts(TopicSet(name, tuple(numbers), train, test))
@@ -79,8 +87,10 @@ def _known_set(folder: Path, source: Source) -> TopicSet:
     return _without_test_texts(TopicSet(folder.name, tuple(numbers), train, test))
 
 
-def _labelled(path: Path, text_column: str, label_column: str) -> list[tuple[str, str]]:
-    columns = read_columns(path, text_column, label_column)
+def _labelled(
+    path: Path, text_column: str, label_column: str, read: Reader = read_columns
+) -> list[tuple[str, str]]:
+    columns = read(path, text_column, label_column)
     return [(text, label.strip()) for text, label in columns if label.strip()]
 
 

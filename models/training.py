@@ -16,7 +16,7 @@ from models import registry, versions
 from models.card import write_card
 from models.classifier import Classifier
 from models.curves import curves
-from models.data import LabelledSet
+from models.data import LabelledSet, Reader, read_columns
 from models.errors import ArtifactError
 from models.evaluate import evaluate, evaluate_ngrams, majority, test_rows
 from models.finetune import EPOCHS, ROWS, train_sentiment
@@ -30,7 +30,8 @@ from models.stacking import add_expert
 
 
 class Plan(Struct, frozen=True):
-    """What to train. `test_rows` of each set are scored, 0: all; `probe`: measure the peer too."""
+    """What to train. `test_rows` of each set are scored, 0: all; `probe`: measure the peer too;
+    `read` reads files of one's own."""
 
     data: Path
     out: Path
@@ -45,6 +46,7 @@ class Plan(Struct, frozen=True):
     test_rows: int = 1_000
     probe: bool = True
     options: Options = AS_MEASURED
+    read: Reader = read_columns
 
 
 class Watcher(Protocol):
@@ -168,6 +170,7 @@ def _train(plan: Plan, watcher: Watcher, name: str) -> tuple[Manifest, list[Labe
             threads=plan.threads,
             options=plan.options,
             keep=True,
+            read=plan.read,
             progress=progress,
         )
     return manifest, sets, time.monotonic() - (started[0] if started else begun)

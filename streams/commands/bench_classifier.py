@@ -13,7 +13,7 @@ from streams.commands.progress import with_share_bar
 
 
 def classifier(
-    data: Annotated[Path, typer.Option(help="CSV of real comments, gzipped or not.")],
+    data: Annotated[Path, typer.Option(help="CSV or JSONL of real comments, gzipped or not.")],
     text: Annotated[str, typer.Option(help="Its column.")] = "text",
     limit: Annotated[int, typer.Option(min=64, help="Comments, from the start.")] = 2_000,
     runs: Runs = 5,
@@ -41,18 +41,18 @@ def classifier(
     artifact = load_settings(model=model).model
 
     def work(progress: Any) -> dict[str, Any]:
-        from models.parity import read_texts
         from models.speed import SpeedOptions, measured
         from models.trunk import default_cache_dir, trunk_folder
         from streams.bench_classifier import HttpOptions, over_http
+        from streams.labelled_rows import read_texts
 
-        options = SpeedOptions(data, text, limit, runs, engine, artifact)
-        found = measured(options, trunk_folder(default_cache_dir()), progress)
+        texts, options = read_texts(data, text, limit), SpeedOptions(runs, engine, artifact)
+        found = measured(texts, options, trunk_folder(default_cache_dir()), progress)
         if http:
             asked = HttpOptions(
                 seconds=seconds, runs=runs, threads=threads, engine=engine, artifact=artifact
             )
-            found["http"] = over_http(read_texts(data, text, limit), asked, progress)
+            found["http"] = over_http(texts, asked, progress)
         return found
 
     try:

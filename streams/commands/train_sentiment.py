@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from math import isnan
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def sentiment(
     data: Annotated[
-        Path, typer.Option(help="A CSV(.gz) with the columns text,label, or a folder of sets.")
+        Path, typer.Option(help="CSV or JSONL with columns text and label, or a folder of sets.")
     ] = Path("../shared/data"),
     out: Annotated[Path, typer.Option(help="Folder for the artifact.")] = Path(
         "artifacts/sentiment"
@@ -31,7 +32,7 @@ def sentiment(
     ] = None,
     topics: Annotated[
         Path | None,
-        typer.Option(help="Fit the adapter to topics too: a CSV with text,label, or known sets."),
+        typer.Option(help="Fit the adapter to topics too: a file as --data, or known sets."),
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows drawn over all sets, by n^0.3.")] = 14_000,
     epochs: Annotated[int, typer.Option(min=1, help="Times over the rows.")] = 2,
@@ -74,7 +75,7 @@ def sentiment(
 ) -> None:
     """Train a sentiment model, report it before and after, and write it with its model card.
 
-    Labels of a CSV: negative, neutral, positive (or 0/1, 0/1/2, -1/0/1); without a neutral row it
+    Labels of a file: negative, neutral, positive (or 0/1, 0/1/2, -1/0/1); without a neutral row it
     answers one of the others. Rows without a label are left out. One row in ten is kept for the
     test. On one core it takes about a second per 60 rows; the same command goes on where a run was
     interrupted (AdaLoRA begins anew).
@@ -95,11 +96,12 @@ def sentiment(
     from models.options import Options
     from models.training import Plan, run
     from models.trunk import default_cache_dir, trunk_folder
+    from streams.labelled_rows import read_pairs
 
     if not data.exists():
         raise UserError(
-            f"{data} does not exist: name a CSV with the columns text,label, or a folder of sets, "
-            "with --data"
+            f"{data} does not exist: name a file with the columns text and label, or a folder of "
+            "sets, with --data"
         )
     try:
         plan = Plan(
@@ -125,6 +127,7 @@ def sentiment(
                 layers,
                 teacher,
             ),
+            read=functools.cache(read_pairs),  # the probe reads them, too
         )
         with progress_bar("loss") as bars:
             manifest = run(plan, _Bars(bars))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def topic(
     data: Annotated[
-        Path, typer.Option(help="A CSV(.gz) of texts and topics, or a folder of the known sets.")
+        Path, typer.Option(help="CSV or JSONL of texts and topics, or a folder of the known sets.")
     ],
     label: Annotated[str, typer.Option(help="Column of the topics; texts stand in `text`.")] = (
         "label"
@@ -56,12 +56,13 @@ def topic(
     from models.training import check_writable
     from models.trunk import default_cache_dir, trunk_folder
     from models.versions import resolved
+    from streams.labelled_rows import read_pairs
 
     if not data.exists():
-        raise UserError(f"{data} does not exist: name a CSV with texts and topics with --data")
+        raise UserError(f"{data} does not exist: name a file of texts and topics with --data")
     try:
         source = resolved(load_settings(model=model).model)
-        sets = load_topic_sets(data, label)
+        sets = load_topic_sets(data, label, read_pairs)
         trunk = trunk_folder(cache_dir or default_cache_dir())
         check_writable(out)
         if source.resolve() != out.resolve():

@@ -17,7 +17,7 @@ from models.data import (
     in_test_part,
     label_reading,
     load_sets,
-    read_csv,
+    read_file,
 )
 from models.errors import DataError
 
@@ -32,8 +32,8 @@ def write(
 
 def test_the_split_follows_the_text_not_the_order(tmp_path: Path) -> None:
     rows = [(f"comment number {i}", ("negative", "neutral", "positive")[i % 3]) for i in range(600)]
-    one = read_csv(write(tmp_path / "a.csv", rows))
-    other = read_csv(write(tmp_path / "b.csv", rows[::-1]))
+    one = read_file(write(tmp_path / "a.csv", rows))
+    other = read_file(write(tmp_path / "b.csv", rows[::-1]))
 
     assert {c.text for c in one.test} == {c.text for c in other.test}
     assert 30 <= len(one.test) <= 100
@@ -44,7 +44,7 @@ def test_the_split_follows_the_text_not_the_order(tmp_path: Path) -> None:
 def test_rows_with_nothing_to_read_are_left_out(tmp_path: Path) -> None:
     kept = [(f"book {i}", ("neg", "pos")[i % 2]) for i in range(60)]
     rows = [*kept, ("", "neg"), ("😀", "pos"), ("no label", ""), ("nor here", " ")]
-    found = read_csv(write(tmp_path / "a.csv", rows))
+    found = read_file(write(tmp_path / "a.csv", rows))
     assert {c.text for c in (*found.train, *found.test)} == {text for text, _ in kept}
 
 
@@ -59,7 +59,7 @@ def test_no_text_is_on_both_sides_however_it_is_written(tmp_path: Path) -> None:
             "lesson\t{}, goo\u200bd",
         )
     ]
-    found = read_csv(write(tmp_path / "a.csv", rows))
+    found = read_file(write(tmp_path / "a.csv", rows))
     held_out = {c.text.casefold() for c in found.test}
     assert len(held_out) > 40
     assert not held_out & {c.text.casefold() for c in found.train}
@@ -78,21 +78,21 @@ def test_a_file_that_teaches_no_side_or_does_not_say_which_is_refused(
 ) -> None:
     rows = [(f"comment {i}", labels[i % 2]) for i in range(90)]
     with pytest.raises(DataError, match=expected):
-        read_csv(write(tmp_path / "a.csv", rows))
+        read_file(write(tmp_path / "a.csv", rows))
 
 
 def test_a_file_without_a_test_row_is_refused_before_the_training(tmp_path: Path) -> None:
     texts = [text for text in map(str, range(90)) if not in_test_part(text, 0.1)]
     rows = [(text, ("neg", "pos")[at % 2]) for at, text in enumerate(texts[:4])]
     with pytest.raises(DataError, match="none of its 4 rows is a test row"):
-        read_csv(write(tmp_path / "a.csv", rows))
+        read_file(write(tmp_path / "a.csv", rows))
 
 
 def test_a_gzip_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     with gzip.open(path, "wt", encoding="utf-8-sig") as lines:
         lines.write("text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(50)))
-    assert read_csv(path).two_class
+    assert read_file(path).two_class
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_labels_nobody_understands_are_an_error(
     tmp_path: Path, rows: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(DataError):
-        read_csv(write(tmp_path / "a.csv", rows))
+        read_file(write(tmp_path / "a.csv", rows))
 
 
 def test_a_file_of_a_known_set_is_split_as_that_set_is(tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_a_file_of_a_known_set_is_split_as_that_set_is(tmp_path: Path) -> None:
 
 def test_missing_columns_files_and_sets_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'label'"):
-        read_csv(write(tmp_path / "a.csv", [("a", "b")], header=("text", "stars")))
+        read_file(write(tmp_path / "a.csv", [("a", "b")], header=("text", "stars")))
     broken = tmp_path / "broken.csv.gz"
     broken.write_bytes(gzip.compress(b"text,label\n" + b"good,1\n" * 5_000)[:30] + b"\xff" * 99)
     with pytest.raises(DataError, match="cannot be read"):
-        read_csv(broken)
+        read_file(broken)
     with pytest.raises(DataError, match="does not exist"):
         load_sets(tmp_path / "nowhere")
     with pytest.raises(DataError, match="none of the known sets"):

@@ -17,9 +17,10 @@ from models import tiles, two_looks
 from models.classifier import Classifier
 from models.errors import EngineMissingError
 from models.layouts import Packed, Padded
-from models.parity import compare, read_texts
+from models.parity import compare
 from models.peer_pipeline import plain_logits
 from models.predictions import CANARIES
+from streams.labelled_rows import read_texts
 
 LONG = "The second part repeats the first, and the exercises do not fit the lectures. " * 9
 WORDS = ("good", "boring and much too long for what it says", "很一般")

@@ -8,10 +8,12 @@ import pytest
 from msgspec import json
 
 from infra.settings import UserError
+from models.data import load_sets
+from models.topic_data import load_topic_sets
 from streams.commands.evaluate_sentiment import _read, _words
 from streams.commands.evaluate_sessions import read_sessions
 from streams.history import from_file
-from streams.labelled_rows import read_labelled
+from streams.labelled_rows import read_labelled, read_pairs, read_texts
 from streams.lists_file import Filters, read_stream
 from streams.lists_items import ItemColumns, read_tags, tell_described
 from streams.replay import Replay, ReplayOptions
@@ -130,6 +132,28 @@ def test_labels_of_any_table(file: Path, tmp_path: Path) -> None:
     assert read_labelled(file, "text", "label") == ([], 1)
     with pytest.raises(UserError, match="no column 'body' for text; the file has"):
         read_labelled(file, "body", "label")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("form", ["{};{}\n", "{}\t{}\n", '{{"text": "{}", "label": "{}"}}\n'])
+def test_trainings_and_the_bench_read_what_replay_reads(
+    tmp_path: Path, form: str, encoding: str
+) -> None:
+    path = tmp_path / ("mine.jsonl" if ":" in form else "mine.csv")
+    rows = [(f"第 {n} 课, 很好", ("neg", "pos")[n % 2]) for n in range(200)]
+    header = "" if path.suffix == ".jsonl" else form.format("text", "label")
+    path.write_text(header + "".join(form.format(*row) for row in rows), encoding)
+    (found,) = load_sets(path, read=read_pairs)
+    assert found.two_class and len(found.train) + len(found.test) == 200
+    (topics,) = load_topic_sets(path, read=read_pairs)
+    assert (topics.name, topics.labels) == ("mine", ("neg", "pos"))
+    assert read_texts(path, "text", 2) == [row[0] for row in rows[:2]]
+
+
+def test_no_texts_are_told(file: Path) -> None:
+    file.write_text("text,label\n ,1\n")
+    with pytest.raises(UserError, match="no text in 'text'"):
+        read_texts(file, "text", 9)
 
 
 def test_periods_as_spreadsheets_write_them(file: Path, capsys: Told) -> None:
