@@ -12,13 +12,10 @@ score both.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from online.arrays import F32, F64, I32, I64, U8
+from online.arrays import F32, I32, I64, U8
 from online.factors import Factors
-from online.interests import MOST_NEAREST
 from online.kernels import leaf
 from online.leaders import find_leaders
 from online.pairs import (
@@ -32,65 +29,13 @@ from online.pairs import (
     WORDS,
     Pairs,
 )
-from online.popularity import LISTED, Popularity
-from online.prefetch import LINE, prefetch, prefetch_row
+from online.pool import CAPACITY, LONGEST, MARKS, OUTSIDE, PAIRED, ROWS, Pool
+from online.popularity import CARD, COUNT, DAMP, LISTED, Popularity
+from online.prefetch import LINE, prefetch, prefetch_near, prefetch_row
 
-CAPACITY = 1280
-FROM_ROWS = 768  # places for items of the rows; the rest is for those popular, or near by content
-ROWS = 20  # context items whose rows are looked at
+U = np.uint64  # of a signed index numba asks first whether it counts from the end
+FROM_ROWS = 256  # places for items of the rows; the rest is for those popular, or near by content
 POPULAR = 32  # of each list, those the user has included
-OUTSIDE = 2048
-MARKS = 4096  # `place` is mark · MARKS + place, or + OUTSIDE
-
-
-class Pool(NamedTuple):
-    """Room for the candidates of one list; nothing here is state.
-
-    Attributes:
-        place: int64[items], see MARKS; of an older mark: not met yet.
-        slots: int32[1280], the candidates; size: int64[1], how many.
-        wc, wt: float32[ROWS], the weights of the rows.
-        c_sum, t_sum: float32[1280], weighted sums of the rows' C and T.
-        q_sum: float32[1280], see `online.content`.
-        outside: float64[2], the sums of C · damp and of T that fell to items outside.
-        wanted: int32[384], more candidates, of which the first wants[0] count.
-        counts: float64[1280]; damp: float32[1280]; fading: float32[5, 1280], see `popularity`.
-    """
-
-    place: I64
-    slots: I32
-    size: I64
-    wc: F32
-    wt: F32
-    c_sum: F32
-    t_sum: F32
-    q_sum: F32
-    outside: F64
-    wanted: I32
-    wants: I64
-    counts: F64
-    damp: F32
-    fading: F32
-
-
-def new_pool(items: int) -> Pool:
-    """Empty."""
-    return Pool(
-        np.zeros(items, np.int64),
-        np.zeros(CAPACITY, np.int32),
-        np.zeros(1, np.int64),
-        np.zeros(ROWS, np.float32),
-        np.zeros(ROWS, np.float32),
-        np.zeros(CAPACITY, np.float32),
-        np.zeros(CAPACITY, np.float32),
-        np.zeros(CAPACITY, np.float32),
-        np.zeros(2),
-        np.zeros(MOST_NEAREST, np.int32),
-        np.zeros(1, np.int64),
-        np.zeros(CAPACITY),
-        np.zeros(CAPACITY, np.float32),
-        np.zeros((5, CAPACITY), np.float32),
-    )
 
 
 @leaf()
@@ -98,14 +43,14 @@ def find(
     context: I32, count: int, mark: int, seen: I64, available: U8, pairs: Pairs, p: Popularity,
     f: Factors, said: F32, pool: Pool,
 ) -> None:  # fmt: skip
-    """Find the candidates of a context, newest first.
+    """Find the candidates of a context, newest first; what the user has is `outside`.
 
     Args:
         seen: int64[items], `mark` for the items the user has.
         said: float32[items], above 0 where an item's content is a prior of its transitions.
     """
     decay = 1.0
-    count = min(count, ROWS)
+    count = min(count, PAIRED)
     for k in range(count):
         h = context[k]
         pool.wc[k] = decay * p.share[h] / SCALE
@@ -114,13 +59,9 @@ def find(
             smoothed += CONTENT_PRIOR
         pool.wt[k] = decay / smoothed / SCALE if k < TRANSITIONS else 0.0
         decay *= DECAY
-        prefetch(pairs.start, h)
-        prefetch(pairs.size, h)
-        prefetch(pairs.lead, h)
-        prefetch_row(f.e_in, h)
     pool.size[0] = 0
     pool.outside[:] = 0
-    add_rows(context, count, FROM_ROWS, mark, seen, available, pairs, p, f, pool)
+    add_rows(context, count, FROM_ROWS, mark, available, pairs, p, f, pool)
     _add_others(POPULAR if count else LISTED, mark, seen, available, p, pool)
 
 
@@ -128,85 +69,146 @@ def find(
 def gather(p: Popularity, pool: Pool) -> int:
     """Copy what popularity knows of the candidates; their number."""
     n = pool.size[0]
-    counts, damp, slots = p.counts, p.damp, pool.slots
+    cards, slots = p.cards, pool.slots
+    counts, damp, fading = pool.counts, pool.damp, pool.fading
     for a in range(n):
-        pool.counts[a] = counts[slots[a]]
-        pool.damp[a] = damp[slots[a]]
-    for c in range(5):
-        fading, out = p.fading[c], pool.fading[c]
-        for a in range(n):
-            out[a] = fading[slots[a]]
+        i = U(slots[a])
+        for c in range(5):
+            fading[c, a] = cards[i, c]
+        counts[a] = cards[i, COUNT]
+        damp[a] = cards[i, DAMP]
     return int(n)
 
 
 @leaf()
 def add_rows(
-    rows: I32, count: int, room: int, mark: int, seen: I64, available: U8, pairs: Pairs,
-    p: Popularity, f: Factors, pool: Pool,
+    rows: I32, count: int, room: int, mark: int, available: U8, pairs: Pairs, p: Popularity,
+    f: Factors, pool: Pool,
 ) -> None:  # fmt: skip
     """Add wc[k] · C[h, ·] and wt[k] · T[h → ·] for every row h = rows[k]; a pair's item becomes a
-    candidate while there are less than `room`.
+    candidate while there are less than `room`, unless it is `outside` or may not be listed.
 
-    What is known of a new candidate is asked for at once: it is needed when all rows are through.
+    In two goes, the first of which asks for the memory that the second one needs.
     """
-    place, slots, c_sum, t_sum = pool.place, pool.slots, pool.c_sum, pool.t_sum
-    counts, damp, fading, e_out, bias = p.counts, p.damp, p.fading, f.e_out, f.bias
-    base, n, width = mark * MARKS, pool.size[0], p.fading.shape[1]
-    lost_c, lost_t = 0.0, 0.0
+    keys, ends, place, cards, filled = pool.met[0], pool.met[2], pool.place, p.cards, U(0)
+    cs, ts = pool.weighed[0], pool.weighed[1]
     for k in range(count):
         h = rows[k]
-        if k + 1 < count:
-            _prefetch_pairs(pairs, rows[k + 1])
         lead = pairs.lead[h] if pairs.lead[h] >= NO_LEADERS else find_leaders(pairs, h)
         if lead >= 0:
-            cells, start = pairs.leaders, lead * LEADERS * WORDS
-            entries = LEADERS >> min(k // 8, 1)  # of older context the better half
+            cells, start, entries = pairs.leaders, lead * LEADERS * WORDS, _leading(k)
         else:
             cells, start, entries = pairs.cells, pairs.start[h] * WORDS, int(pairs.size[h])
-        wc, wt = pool.wc[k], pool.wt[k]
-        for at in range(start, start + entries * WORDS, WORDS):
-            i = cells[at]
-            if i < 0:
-                continue
-            a = place[i] - base
-            if a < 0:
-                a = OUTSIDE
-                if n < room and seen[i] != mark and available[i] != 0 and counts[i] > 0:
-                    a = n
-                    slots[n] = i
-                    c_sum[n] = 0
-                    t_sum[n] = 0
-                    n += 1
-                    prefetch_row(e_out, i)
-                    prefetch(bias, i)
-                    prefetch(damp, i)
-                    for half_life in range(5):
-                        prefetch(fading, half_life * width + i)
-                place[i] = base + a
-            c, t = wc * np.float32(cells[at + 1]), wt * np.float32(cells[at + 2])
-            if a < OUTSIDE:
-                c_sum[a] += c
-                t_sum[a] += t
-            else:
-                lost_c += c * damp[i]
-                lost_t += t
-    pool.size[0] = n
+        wc, wt, at = pool.wc[k], pool.wt[k], U(start)
+        for _ in range(min(entries, LONGEST)):
+            i, c, t = cells[at], cells[at + U(1)], cells[at + U(2)]
+            prefetch_near(place, i)
+            prefetch_near(cards, U(i) * U(CARD))
+            keys[filled] = i  # of an empty entry, or a pair taken out: written over
+            cs[filled] = wc * np.float32(c)
+            ts[filled] = wt * np.float32(t)
+            filled += U((i >= 0) & (c > 0))
+            at += U(WORDS)
+        ends[k] = filled
+    _add_pairs(count, room, mark, available, p, f, pool)
+
+
+@leaf()
+def _add_pairs(
+    count: int, room: int, mark: int, available: U8, p: Popularity, f: Factors, pool: Pool
+) -> None:
+    """Add what was read of `count` rows; see `add_rows`.
+
+    Whether an item is met for the first time no processor foresees, and a branch would have it
+    wait for memory at every other pair: hence the arithmetic. What is OUTSIDE is added up in one
+    place, and later properly.
+    """
+    keys, aside, ends = pool.met[0], pool.met[1], pool.met[2]
+    cs, ts = pool.weighed[0], pool.weighed[1]
+    place, slots, c_sum, t_sum = pool.place, pool.slots, pool.c_sum, pool.t_sum
+    base, first, most = mark * MARKS, pool.size[0], U(room)
+    n, e, lost = U(first), U(0), U(0)
+    c_sum[first:room] = 0
+    t_sum[first:room] = 0
+    for k in range(count):
+        end = U(ends[k])
+        while e < end:
+            i = U(keys[e])
+            known = place[i] - base
+            new = known < 0
+            there = n if n < most else U(OUTSIDE) + (e & U(63))  # no sum waits for the one before
+            a = there if new else U(known)
+            place[i] = base + np.int64(a)
+            slots[n] = i
+            n += U(new & (n < most))
+            aside[lost] = e
+            lost += U(a >= U(OUTSIDE))
+            c_sum[a] += cs[e]
+            t_sum[a] += ts[e]
+            e += U(1)
+        first = _keep(first, np.int64(n), base, available, p, f, pool)
+        n = U(first)
+    pool.size[0] = first
+    lost_c, lost_t = 0.0, 0.0
+    for at in range(np.int64(lost)):
+        e = U(aside[at])
+        lost_c += cs[e] * p.cards[U(keys[e]), DAMP]
+        lost_t += ts[e]
     pool.outside[0] += lost_c
     pool.outside[1] += lost_t
 
 
 @leaf()
-def _prefetch_pairs(pairs: Pairs, h: int) -> None:
-    """Ask for the entries of a row that is looked at next."""
-    lead, size = pairs.lead[h], int(pairs.size[h])
-    if lead >= 0:
-        first = lead * LEADERS * WORDS
-        for at in range(first, first + LEADERS * WORDS, LINE):
-            prefetch(pairs.leaders, at)
-    else:
-        first = pairs.start[h] * WORDS
-        for at in range(first, first + size * WORDS, LINE):
-            prefetch(pairs.cells, at)
+def _keep(
+    first: int, n: int, base: int, available: U8, p: Popularity, f: Factors, pool: Pool
+) -> int:
+    """Of the candidates from `first` to before n keep those that may be listed; the new n.
+
+    What is known of them is asked for.
+    """
+    place, slots, c_sum, t_sum = pool.place, pool.slots, pool.c_sum, pool.t_sum
+    cards, kept = p.cards, first
+    for a in range(first, n):
+        i = U(slots[a])
+        prefetch_row(f.e_out, i)
+        prefetch_near(f.bias, i)
+        if available[i] == 0 or cards[i, COUNT] <= 0:
+            place[i] = base + OUTSIDE
+            pool.outside[0] += c_sum[a] * cards[i, DAMP]
+            pool.outside[1] += t_sum[a]
+            continue
+        if kept < a:
+            place[i], slots[kept], c_sum[kept], t_sum[kept] = base + kept, i, c_sum[a], t_sum[a]
+        kept += 1
+    c_sum[kept:n] = 0
+    t_sum[kept:n] = 0
+    return int(kept)
+
+
+@leaf()
+def _leading(k: int) -> int:
+    """Leaders looked at in the row of the k-th item: of older context the better half."""
+    return LEADERS >> min(k // 8, 1)
+
+
+@leaf()
+def prefetch_rows(context: I32, count: int, pairs: Pairs, p: Popularity, f: Factors) -> None:
+    """Ask for what `find` and the factors look at: what belongs to the items of a context."""
+    for k in range(min(count, ROWS)):
+        prefetch_row(f.e_in, context[k])
+    for k in range(min(count, PAIRED)):
+        h = context[k]
+        prefetch(p.share, h)
+        prefetch(pairs.out, h)
+        lead, size = pairs.lead[h], int(pairs.size[h])
+        if lead >= 0:
+            first = lead * LEADERS * WORDS
+            for at in range(first, first + _leading(k) * WORDS, LINE):
+                prefetch_near(pairs.leaders, at)
+        else:
+            first = pairs.start[h] * WORDS
+            for at in range(first, first + size * WORDS, LINE):
+                prefetch_near(pairs.cells, at)
 
 
 @leaf()
@@ -236,6 +238,12 @@ def _add_others(
             t_sum[n] = 0
             n += 1
     pool.size[0] = n
+
+
+@leaf()
+def outside(mark: int) -> int:
+    """The place of an item that cannot become a candidate."""
+    return mark * MARKS + OUTSIDE
 
 
 @leaf()

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from online.arrays import F32, F64, I32, I64, U8, grown
-from online.candidates import MARKS, OUTSIDE, ROWS, Pool
 from online.kernels import kernel
 from online.pairs import CONTENT_PRIOR, DECAY, SCALE, SMOOTHING, TRANSITIONS
+from online.pool import MARKS, OUTSIDE, ROWS, Pool
 
 NEAREST = 50
 FEATURES = ("content",)

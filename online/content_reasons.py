@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from online.arrays import I32
-from online.candidates import MARKS, OUTSIDE
 from online.content import NEAREST, ON
 from online.kernels import kernel
 from online.learning import Model
 from online.pairs import CONTENT_PRIOR, DECAY, TRANSITIONS
+from online.pool import MARKS, OUTSIDE
 
 
 @kernel()

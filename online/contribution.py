@@ -195,6 +195,7 @@ def add_popularity(p: po.Popularity, s: Contribution, sign: int, now: int) -> No
             if s.halves[i] != 0:
                 value = p.fading[c, i] + scale * s.fading[c, i]
                 p.fading[c, i] = max(0.0, value)
+                p.cards[i, c] = p.fading[c, i]
     for i in range(len(s.halves)):
         if s.halves[i] != 0:
             po.add_count(p, i, sign * s.halves[i])

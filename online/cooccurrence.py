@@ -175,8 +175,11 @@ def _slot(p: Pairs, start: int, size: int, key: int) -> int:
 @kernel(inline="always")
 def _add(p: Pairs, h: int, key: int, c: int, t: int) -> None:
     """Below zero only what was refused, or full, can fall: it stops there."""
-    if p.size[h] >= 0 and not _make_entry(p, h, key, c):
-        return
+    word = 0
+    if p.size[h] >= 0:
+        word = _make_entry(p, h, key, c)
+        if word < 0:
+            return
     if c < 0 and p.lead[h] >= 0:
         p.lead[h] = -2 - p.lead[h]
     if p.size[h] == DENSE:
@@ -189,7 +192,6 @@ def _add(p: Pairs, h: int, key: int, c: int, t: int) -> None:
         if c >= 0:
             _follow(p, h, key, row[0, key], row[1, key])
         return
-    word = _slot(p, p.start[h], p.size[h], key)
     if p.cells[word + 1] < FULL:
         p.cells[word + 1] = max(0, p.cells[word + 1] + c)
         p.cells[word + 2] = max(0, p.cells[word + 2] + t)
@@ -209,24 +211,32 @@ def _follow(p: Pairs, h: int, key: int, c: int, t: int) -> None:
 
 
 @leaf()
-def _make_entry(p: Pairs, h: int, key: int, c: int) -> bool:
-    """Make sure that a sparse row has an entry for `key`; the row may become dense."""
+def _make_entry(p: Pairs, h: int, key: int, c: int) -> int:
+    """The word of a sparse row's entry for `key`, made if missing; -1: refused; maybe dense now."""
     size = int(p.size[h])
-    if size and p.cells[_slot(p, p.start[h], size, key)] == key:
-        return True
+    word: int = 0
+    if size:
+        word = _slot(p, p.start[h], size, key)
+        if p.cells[word] == key:
+            return word
     if c < 0:  # taking out what was refused
-        return False
+        return -1
     if 4 * (p.used[h] + 1) > 3 * size:
         if p.state[CLOSED]:
             p.state[REFUSED] += 1
-            return False
+            return -1
         if size:
             _grow_row(p, h)
         else:
             _new_block(p, h, SMALLEST)
-    if p.size[h] != DENSE:
-        _put(p, h, key, 0, 0)
-    return True
+        if p.size[h] == DENSE:
+            return 0
+        word = _slot(p, p.start[h], p.size[h], key)
+    p.cells[word] = key
+    p.cells[word + 1] = 0
+    p.cells[word + 2] = 0
+    p.used[h] += 1
+    return word
 
 
 @leaf()

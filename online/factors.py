@@ -17,8 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from online.arrays import F32, FAST, I32, I64, U64, grown
-from online.kernels import kernel
+from online.kernels import kernel, leaf
+from online.prefetch import prefetch, prefetch_near, prefetch_row
 
+STEP = np.uint64(0x9E3779B97F4A7C15)  # of the generator, from draw to draw
 LENGTH = 20  # items of history that make the user
 MIN_RECENT = 10  # interactions before the first replay
 FIRST_G = np.float32(0.01)  # of a row that nothing has moved
@@ -99,8 +101,14 @@ def with_items(f: Factors, items: int, seed: int) -> Factors:
 @kernel()
 def draw(state: U64, n: int) -> int:
     """A random number below n (splitmix64)."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
+    state[0] += STEP
+    drawn: int = below(state[0], n)
+    return drawn
+
+
+@kernel()
+def below(z: np.uint64, n: int) -> int:
+    """The number below n that a state of the generator stands for."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
@@ -158,6 +166,46 @@ def push(f: Factors, item: int, context: I32, count: int, user: int) -> None:
         f.recent_context[at, k] = context[k] if k < count else -1
     f.recent_user[at] = user
     f.pushed[0] += 1
+
+
+@leaf()
+def prefetch_steps(f: Factors, count: int) -> None:
+    """Ask for the negatives of the next interaction, with `count` items before it, and its replay.
+
+    What will be drawn is known: the generator only counts.
+    """
+    window = min(f.pushed[0] + 1, len(f.recent))
+    state, drawn = f.random[0], len(f.p) - 1
+    steps = drawn if count > 0 else 0
+    for q in range(steps + 1 + drawn):
+        state += STEP
+        if q == steps:  # which one is replayed
+            continue
+        j = f.recent[below(state, window)]
+        prefetch_row(f.e_out, j)
+        prefetch_near(f.g_out, j)
+        prefetch_near(f.bias, j)
+    prefetch(f.recent_context, replayed(f, count) * LENGTH)
+    prefetch(f.recent_context, replayed(f, count) * LENGTH + LENGTH - 1)
+
+
+@leaf()
+def prefetch_replay(f: Factors, count: int) -> None:
+    """Ask for the items before the interaction that will be replayed."""
+    at = replayed(f, count)
+    for k in range(LENGTH):
+        h = f.recent_context[at, k]
+        prefetch_row(f.e_in, h)
+        prefetch_near(f.g_in, h)
+
+
+@leaf()
+def replayed(f: Factors, count: int) -> int:
+    """Where in the ring the interaction is that will be replayed after the next one."""
+    drawn = len(f.p) if count > 0 else 1
+    state = f.random[0] + np.uint64(drawn) * STEP
+    back = 1 + below(state, min(max(f.pushed[0], 1), len(f.recent) - 1))
+    return int((f.pushed[0] - back) % len(f.recent))
 
 
 @kernel()

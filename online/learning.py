@@ -149,7 +149,9 @@ def score_user(
     if scan:
         sc.score_catalogue(n, count, m.pairs, m.popularity, m.factors, m.content, s)
     else:
-        n = sc.score_candidates(count, m.available, m.pairs, m.popularity, m.factors, m.content, s)
+        n = sc.score_candidates(
+            h, user, count, m.available, m.pairs, m.popularity, m.factors, m.content, s
+        )
     bl.blend_scores(n, m.blend, m.content, bl.bucket_of(h.length[user]), s)
     finish(n, m, disliked, scan)
     return n
@@ -229,8 +231,13 @@ def _foresee(n: int, m: Model, bucket: int, place: int, disliked: int, scan: boo
 def _learn(m: Model, events: Events, e: int, count: int) -> None:
     item, kind, context = events.items[e], events.kinds[e], m.scratch.context
     halves = co.HALVES[kind]
+    far = m.switches[FACTORS] and not by_scan(m)  # what is scanned lies in the caches
+    if far:
+        fa.prefetch_steps(m.factors, count)
     co.add_interaction(m.pairs, context, count, item, halves)
     if m.switches[FACTORS]:
+        if far:
+            fa.prefetch_replay(m.factors, count)
         fa.push(m.factors, item, context, count, events.hashes[e])
         if count > 0:
             fa.step(m.factors, item, context, count, m.rates[0] * 0.5 * halves)

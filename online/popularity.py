@@ -21,6 +21,8 @@ GROWTH = 2.0 ** (1.0 / HALF_LIVES)
 INFLATED = 1e24  # far from both ends of a float32
 GONE = 60.0  # half-lives after which nothing is left
 BY_COUNT = 5  # row of the leaders by plain counts, after those by the fading ones
+COUNT, DAMP = 5, 6  # words of a card, after the fading counts
+CARD = 8
 LISTED = 128
 
 
@@ -32,6 +34,8 @@ class Popularity(NamedTuple):
         damp: float32[items], (count + 1)^-.3.
         share: float32[items], count^-.7 (0 for none).
         fading: float32[5, items], inflated by `step`.
+        cards: float32[items, 8], of each item once more the five fading counts, the count and
+            damp, side by side: one line of the cache where they are wanted of some items only.
         total: float64[5], sums of `fading`.
         step: float64[5], what an interaction adds now.
         counted: float64[1], sum of `counts`.
@@ -44,6 +48,7 @@ class Popularity(NamedTuple):
     damp: F32
     share: F32
     fading: F32
+    cards: F32
     total: F64
     step: F64
     counted: F64
@@ -58,6 +63,7 @@ def new_popularity(items: int) -> Popularity:
         np.ones(items, np.float32),
         np.zeros(items, np.float32),
         np.zeros((5, items), np.float32),
+        np.zeros((items, CARD), np.float32),
         np.zeros(5),
         np.ones(5),
         np.zeros(1),
@@ -73,6 +79,7 @@ def with_items(p: Popularity, items: int) -> Popularity:
         damp=grown(p.damp, items, fill=1),
         share=grown(p.share, items),
         fading=grown(p.fading, items, axis=1),
+        cards=grown(p.cards, items),
     )
 
 
@@ -85,6 +92,8 @@ def add_count(p: Popularity, item: int, halves: int) -> None:
     p.counted[0] += n - before
     p.damp[item] = (n + 1.0) ** -0.3
     p.share[item] = n**-0.7 if n > 0 else 0.0
+    p.cards[item, COUNT] = n
+    p.cards[item, DAMP] = p.damp[item]
     p.met[0] = max(p.met[0], item + 1)
     _lead(p.leaders[BY_COUNT], p.counts, item)
 
@@ -98,6 +107,7 @@ def add_fading(p: Popularity, item: int, halves: int, now: int, then: int) -> No
         if lives < GONE:
             value = 0.5 * halves * p.step[c] * 2.0**-lives
             p.fading[c, item] = max(0.0, float(p.fading[c, item]) + value)
+            p.cards[item, c] = p.fading[c, item]
             p.total[c] += value
             _lead(p.leaders[c], p.fading[c], item)
 
@@ -128,6 +138,7 @@ def tick(p: Popularity) -> None:
             per = np.float32(1.0 / p.step[c])
             for i in range(p.fading.shape[1]):
                 p.fading[c, i] *= per
+                p.cards[i, c] = p.fading[c, i]
             p.total[c] /= p.step[c]
             p.step[c] = 1.0
 
@@ -136,6 +147,7 @@ def pass_ticks(p: Popularity, ticks: int) -> None:
     """Let many interactions pass at once, elsewhere counted."""
     fade = 2.0 ** (-np.minimum(ticks / HALF_LIVES, 1000.0))
     p.fading[...] *= fade[:, None].astype(np.float32)
+    p.cards[:, : len(fade)] = p.fading.T
     p.total[...] *= fade
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -21,26 +22,34 @@ from online.kernels import leaf
 LINE = 16  # float32 of a cache line
 
 
-@intrinsic
-def prefetch(typing: Any, array: Any, at: Any) -> Any:
-    """Ask for the cache line of element `at` of a contiguous array, counted over all its axes."""
+def _asking(closeness: int) -> Any:
+    """A function for kernels that asks for a line into the first cache (3) or the second (2)."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = make_array(signature.args[0])(context, builder, args[0]).data
-        offset = context.cast(builder, args[1], signature.args[1], types.intp)
-        address = builder.bitcast(builder.gep(data, [offset]), cgutils.voidptr_t)
-        word = ir.IntType(32)
-        shape = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
-        ask = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], shape)
-        builder.call(ask, [address, word(0), word(3), word(1)])  # to read, into every cache, data
-        return context.get_dummy_value()
+    def ask_for(typing: Any, array: Any, at: Any) -> Any:
+        """Ask for the cache line of element `at` of a contiguous array, counted over its axes."""
 
-    return types.void(array, at), code
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = make_array(signature.args[0])(context, builder, args[0]).data
+            offset = context.cast(builder, args[1], signature.args[1], types.intp)
+            address = builder.bitcast(builder.gep(data, [offset]), cgutils.voidptr_t)
+            word = ir.IntType(32)
+            shape = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
+            ask = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], shape)
+            builder.call(ask, [address, word(0), word(closeness), word(1)])  # to read, data
+            return context.get_dummy_value()
+
+        return types.void(array, at), code
+
+    return intrinsic(ask_for)
+
+
+prefetch = _asking(3)
+prefetch_near = _asking(2)  # of much that is wanted soon, and would not fit into the first cache
 
 
 @leaf()
 def prefetch_row(rows: F32, row: int) -> None:
     """Ask for a row of float32[n, d]."""
-    d = rows.shape[1]
-    for c in range(0, d, LINE):
-        prefetch(rows, row * d + c)
+    d = np.uint64(rows.shape[1])
+    for c in range(np.uint64(0), d, np.uint64(LINE)):
+        prefetch_near(rows, np.uint64(row) * d + c)

@@ -14,12 +14,12 @@ import numpy as np
 from online import candidates, popularity
 from online import content as ct
 from online.arrays import F32, F64, FAST, I32, I64, U8, grown
-from online.candidates import Pool, new_pool
 from online.cooccurrence import add_row
 from online.factors import Factors, score_all, score_some, user_vector
-from online.histories import CONTEXT
+from online.histories import CONTEXT, Histories, mark_seen
 from online.kernels import kernel, leaf
 from online.pairs import CONTENT_PRIOR, DECAY, SCALE, SMOOTHING, TRANSITIONS, Pairs
+from online.pool import CAPACITY, Pool, new_pool
 from online.popularity import H20, H100, H700, H20000, Popularity
 
 FEATURES = ("count", "h20", "h100", "h700", "h4000", "h20000", "recency", "transition", "factors")
@@ -79,8 +79,7 @@ def new_scratch(items: int) -> Scratch:
 
 def with_items(s: Scratch, items: int) -> Scratch:
     """Room for more items."""
-    fresh = new_scratch(items)
-    return fresh._replace(
+    return new_scratch(items)._replace(
         mark=s.mark,
         seen=grown(s.seen, items),
         listed=grown(s.listed, items),
@@ -104,20 +103,24 @@ def score_catalogue(
 
 @leaf()
 def score_candidates(
-    count: int, available: U8, pairs: Pairs, p: Popularity, f: Factors, c: ct.Content, s: Scratch
-) -> int:
+    h: Histories, user: int, count: int, available: U8, pairs: Pairs, p: Popularity, f: Factors,
+    c: ct.Content, s: Scratch,
+) -> int:  # fmt: skip
     """Fill s.features[:, :n] for the n candidates of the context s.context[:count]; n."""
     pool, mark = s.pool, s.mark[0]
+    candidates.prefetch_rows(s.context, count, pairs, p, f)
+    mark_seen(h, user, pool.place, candidates.outside(mark))
     candidates.find(s.context, count, mark, s.seen, available, pairs, p, f, c.total, pool)
     if c.state[ct.ON]:
         ct.add_to_pool(
-            c, s.context, count, candidates.CAPACITY, mark, s.seen, available, p.counts,
+            c, s.context, count, CAPACITY, mark, s.seen, available, p.counts,
             pairs.out, pool,
         )  # fmt: skip
     n: int = candidates.gather(p, pool)
     theirs = Popularity(
-        pool.counts, pool.damp, p.share, pool.fading, p.total, p.step, p.counted, p.leaders, p.met
-    )
+        pool.counts, pool.damp, p.share, pool.fading, p.cards, p.total, p.step, p.counted,
+        p.leaders, p.met,
+    )  # fmt: skip
     if c.state[ct.ON]:
         _content(n, theirs, pool.q_sum, ct.said_by(c, s.context, count), s.features[CONTENT])
     _statistics(n, count, pairs, theirs, c.total, pool.c_sum, pool.t_sum, pool.outside, s)
@@ -285,7 +288,7 @@ def weigh_down_candidates(
         d = dislikes[k]
         pool.wc[k] = 1.0 / SCALE / np.sqrt(p.counts[d] + 1.0)
         pool.wt[k] = 0.0
-    candidates.add_rows(dislikes, count, 0, s.mark[0], s.seen, available, pairs, p, f, pool)
+    candidates.add_rows(dislikes, count, 0, s.mark[0], available, pairs, p, f, pool)
     _weigh_down(n, pool.counts, pool.c_sum, s.scores)
 
 

@@ -15,6 +15,7 @@ from online.arrays import F32, I32
 from online.kernels import kernel
 from online.learning import Model, by_scan
 from online.pairs import CONTENT_PRIOR
+from online.pool import CAPACITY
 from online.topk import select
 
 
@@ -41,16 +42,16 @@ def similar_items(n: int, m: Model, item: int, items: I32, best: F32) -> int:
     s.mark[0] += 1
     mark, pool = s.mark[0], s.pool
     s.seen[item] = mark
+    pool.place[item] = ca.outside(mark)
     pool.size[0] = 0
     pool.wc[0], pool.wt[0] = share, 0.0
     ca.add_rows(
-        s.context, 1, ca.FROM_ROWS, mark, s.seen, m.available, m.pairs, m.popularity, m.factors,
-        pool,
-    )  # fmt: skip
+        s.context, 1, ca.FROM_ROWS, mark, m.available, m.pairs, m.popularity, m.factors, pool
+    )
     pool.q_sum[: pool.size[0]] = 0
     if c.total[item] > 0:
         ct.add_to_pool(
-            c, s.context, 1, ca.CAPACITY, mark, s.seen, m.available, m.popularity.counts,
+            c, s.context, 1, CAPACITY, mark, s.seen, m.available, m.popularity.counts,
             m.pairs.out, pool,
         )  # fmt: skip
     size = pool.size[0]

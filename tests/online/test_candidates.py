@@ -9,8 +9,9 @@ import pytest
 
 from online.config import COMPONENTS, STATISTICS, LearnerConfig
 from online.leaders import find_leaders
-from online.pairs import DENSE, LEADERS, WORDS
-from online.popularity import LISTED, new_popularity, settle
+from online.pairs import DENSE, LEADERS, NO_LEADERS, WORDS
+from online.pool import LONGEST
+from online.popularity import COUNT, DAMP, LISTED, new_popularity, pass_ticks, settle
 
 
 def gain(ranks: np.ndarray) -> float:
@@ -119,3 +120,42 @@ def test_settling_finds_the_same_leaders_as_a_full_sort(taken: int) -> None:
         best = best[values[best] > 0]
         assert leaders.tolist() == [*best.tolist(), *[-1] * (LISTED - len(best))]
     assert p.total.tolist() == p.fading.sum(axis=1).tolist()
+
+
+def test_cards_say_what_the_counts_say(make_learner: Any, new_stream: Any) -> None:
+    learner = make_learner(scan_up_to=0)
+    new_stream(3_000, users=30, items=1_500).learn(learner)  # grown, and inflated anew
+    learner.forget_user(0, "u3")
+    learner.load_partition(1, make_learner(scan_up_to=0).partition_state(0))
+    pass_ticks(learner._shared.model.popularity, 50)
+    p = learner._shared.model.popularity
+    assert p.counts.any()
+    np.testing.assert_array_equal(p.cards[:, :COUNT], p.fading.T)
+    np.testing.assert_array_equal(p.cards[:, COUNT], p.counts)
+    known = p.counts > 0
+    np.testing.assert_array_equal(p.cards[known, DAMP], p.damp[known])
+
+
+def test_a_row_without_leaders_is_read_whole(make_learner: Any, new_stream: Any) -> None:
+    learner = make_learner(scan_up_to=0)
+    new_stream(20_000, users=300, items=3_000).learn(learner)
+    for user in range(0, 300, 2):
+        learner.forget_user(0, f"u{user}")
+    p = learner._shared.model.pairs
+    short = p.lead == NO_LEADERS
+    assert (p.size > LONGEST).any() or (p.size == DENSE).any()
+    assert p.size[short].min() >= 0 and p.size[short].max() <= LONGEST
+
+
+def test_what_may_not_be_listed_takes_nobodys_place(
+    make_learner: Any, new_stream: Any, agreement: Any
+) -> None:
+    stream = new_stream(20_000, users=200, items=2_000)
+    learner = make_learner(scan_up_to=100_000)
+    stream.learn(learner)
+    for item in range(0, 2_000, 4):
+        for gone in range(3):
+            learner.put_item(f"i{item + gone}", [], available=False)
+    assert agreement(learner, users=100) >= 0.97
+    shown = learner.top_k("u1", 20).items
+    assert shown and all(int(item[1:]) % 4 == 3 for item in shown)

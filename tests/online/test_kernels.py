@@ -13,6 +13,7 @@ from numba.core import caching
 
 from online import cooccurrence, kernels, learning, scoring
 from online.arrays import F32
+from online.factors import draw, new_factors, push, replay, replayed, step
 from online.kernels import kernel, leaf
 from online.peers import eals
 from online.prefetch import prefetch
@@ -92,3 +93,20 @@ def test_a_leaf_may_call_a_kernel_that_allocates() -> None:
 @pytest.mark.parametrize("at", [0, 15, 10**9, -(10**12)])
 def test_memory_may_be_asked_for_wherever_it_is(at: int) -> None:
     assert _asked(np.ones((2, 8), np.float32), at) == 9
+
+
+def test_what_will_be_replayed_is_known_before() -> None:
+    f = new_factors(64, 4, 8, 16, 0)
+    context = np.arange(3, dtype=np.int32)
+    for n in range(60):
+        count = n % 4
+        foreseen, state = replayed(f, count), f.random.copy()
+        push(f, n, context, count, 1)
+        for _ in range(8 if count else 0):
+            draw(state, 16)
+        if n > 0:
+            back = 1 + draw(state, min(n, 15))
+            assert foreseen == (n - back) % 16
+        if count:
+            step(f, n, context, count, 0.1)
+        replay(f, 0.1)
