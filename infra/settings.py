@@ -114,6 +114,10 @@ class Settings(BaseSettings):
         1000.0, ge=0, description="of a token to an API process; more are answered 429; 0: no limit"
     )
     model: Path | None = Field(None, description="classifier artifact in place of the packaged one")
+    trunk: str = Field(
+        "", description="where the base model of such an artifact is, a folder or a hub's name, if "
+        "not where `train --base-model` found it; the packaged trunk needs no telling",
+    )  # fmt: skip
     text_ranker: Path | None = Field(
         None,
         description="text ranker, or a folder of versions, that the classifier embeds items by",

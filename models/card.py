@@ -55,8 +55,7 @@ TEXT = """# Model card: {version}
 What it does: probabilities of negative, neutral and positive for a comment of up to 1,000
 characters ({max_tokens} tokens are read){and_topics}. Made by `springtide train sentiment`.
 
-- Trunk: {trunk}, frozen (multilingual-e5-small, MIT, 100 languages; 4-bit
-  weights read into fp16).
+- Trunk: {trunk}
 - Method: {method},
   seed {seed}, {epochs} epochs over {rows:,} rows{of_topics}, {seconds:.0f} s of training.
 - {expert}
@@ -127,11 +126,13 @@ def write_card(folder: Path, manifest: Manifest) -> Path:
     )
     if manifest.teacher and not known:
         licence_line += " Its teacher's data, which that one's card names, speak through it."
+    if manifest.base_model:
+        licence_line += " The base model's licence counts beside it: its own card names it."
     files = [folder / name for name in manifest.sha256]
     text = TEXT.format(
         version=manifest.version,
         and_topics=", and of topics, from one forward pass" if manifest.topics else "",
-        trunk=manifest.trunk,
+        trunk=_trunk(manifest),
         max_tokens=manifest.max_tokens,
         method=_method(manifest),
         seed=manifest.seed,
@@ -150,6 +151,20 @@ def write_card(folder: Path, manifest: Manifest) -> Path:
     path = folder / CARD
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _trunk(manifest: Manifest) -> str:
+    if manifest.base_model is None:
+        return (
+            f"{manifest.trunk}, frozen (multilingual-e5-small, MIT, 100 languages; 4-bit\n"
+            "  weights read into fp16)."
+        )
+    before = manifest.text_prefix
+    said = f"every text begins with `{before}`" if before else "nothing is put before a text"
+    return (
+        f"{manifest.trunk}, a base model of your own; {said}.\n  It is no part of these files, and "
+        "its licence is for you to know; its SHA-256 stand in `manifest.json`."
+    )
 
 
 def score_rows(manifest: Manifest) -> list[str]:

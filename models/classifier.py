@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models import registry, two_looks
+from models import base_model, registry, two_looks
 from models.data import LABELS
 from models.encoder import load_tokenizer
 from models.errors import ArtifactError
-from models.forward import read_trunk
 from models.hygiene import clean
 from models.layouts import Layout, Packed, Padded
 from models.ngrams import NGrams, softmax
@@ -27,6 +26,7 @@ from models.predictions import CANARIES, UNREADABLE, Prediction, Prepared
 from models.rarity import token_weights
 from models.reading import Reading, opened, sentiment_head
 from models.registry import Stack
+from models.shape import read_trunk
 from models.text_ranker.artifact import TextRanker
 from models.topics import load_topics
 from models.versions import resolved
@@ -81,11 +81,7 @@ class Classifier:
         self.manifest = registry.read_manifest(folder)
         if self.manifest.heads.get("sentiment") != LABELS:
             raise ArtifactError(f"{folder} has no sentiment head with the labels {LABELS}")
-        if self.manifest.trunk != trunk.name:
-            raise ArtifactError(
-                f"{folder} was made on the trunk {self.manifest.trunk}, here is {trunk.name}: "
-                "train it again with `springtide train sentiment`"
-            )
+        base_model.check(folder, self.manifest, trunk)
         import torch
 
         if threads is not None:
@@ -93,14 +89,13 @@ class Classifier:
         if engine == "openvino":
             device = "cpu"
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._tokenizer = load_tokenizer(trunk, EMBEDDING_TOKENS)
+        self._folder, self._tokenizer = trunk, load_tokenizer(trunk, EMBEDDING_TOKENS)
         self.budget = GPU_BUDGET if self.device.startswith("cuda") else CPU_BUDGET
         loaded = read_trunk(trunk)
         given = folder, self.manifest, self.device, dtype, engine
-        read = opened(trunk, loaded, *given, beside.reading if beside else None)
+        read = opened(loaded, *given, beside.reading if beside else None)
         self.reading: Reading = read
-        self.dtype = read.dtype
-        self._trunk, self._reader = read.trunk, read.reader
+        self._trunk, self._reader, self.dtype = read.trunk, read.reader, read.dtype
         self._pad_id = loaded[0].pad_token_id
         self.packed = self._reader.packs if packed is None else packed
         self.ngrams: NGrams | None = None
@@ -122,7 +117,12 @@ class Classifier:
     @property
     def embedding_version(self) -> str:
         """Names what `embed` answers: the trunk, and how a text's tokens are averaged."""
-        return f"{self.manifest.trunk}+rarity"
+        return self.manifest.trunk + ("" if self._rarity is None else "+rarity")
+
+    @property
+    def embedding_prefix(self) -> str:
+        """What a text begins with that is to be embedded: whoever asks puts it there."""
+        return base_model.embedding_prefix(self.manifest)
 
     @property
     def items_version(self) -> str:
@@ -146,8 +146,8 @@ class Classifier:
             topics: the topic heads are to be asked, too.
         """
         cleaned = [clean(text) for text in texts]
-        encoded = self._tokenizer.encode_batch([each.text for each in cleaned])
-        most = self.manifest.max_tokens
+        before, most = self.manifest.text_prefix, self.manifest.max_tokens
+        encoded = self._tokenizer.encode_batch([before + each.text for each in cleaned])
         return [
             Prepared(
                 [] if each.flagged else shortened(tokens.ids, most),
@@ -271,7 +271,7 @@ class Classifier:
     def _rarity(self) -> torch.Tensor | None:
         import torch
 
-        found = token_weights(self.reading.of[0])
+        found = token_weights(self._folder)
         return None if found is None else torch.from_numpy(found).to(self._weight.device)
 
     def prepare_embedding(

@@ -7,11 +7,16 @@ pass (`forward`).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.base_model import TOKENIZER
+from models.errors import TrunkMissingError
+from models.hygiene import SPECIAL
 from models.packing import pad
+from models.shape import read_shape
 
 if TYPE_CHECKING:
     import torch
@@ -19,15 +24,45 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(folder: Path, max_tokens: int) -> Tokenizer:
-    """The trunk's tokenizer, cutting at `max_tokens` (start and end tokens included)."""
+    """The trunk's tokenizer, cutting at `max_tokens` (start and end tokens included).
+
+    It cuts at the trunk's own positions where these are fewer.
+
+    Raises:
+        TrunkMissingError: it cannot be read, or is another trunk's.
+    """
     # One thread owns the model; the tokenizer must not take the other cores.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_truncation(max_tokens)
+    path, shape = folder / TOKENIZER, read_shape(folder)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # it has no errors of its own
+        raise TrunkMissingError(f"{path} cannot be read: {error}") from None
+    if (tokens := tokenizer.get_vocab_size()) > shape.vocab_size:
+        raise TrunkMissingError(
+            f"{path} has {tokens} tokens, and its model {shape.vocab_size}: it is another's"
+        )
+    _as_characters(tokenizer)
+    tokenizer.enable_truncation(min(max_tokens, shape.positions))
     tokenizer.no_padding()
     return tokenizer
+
+
+def _as_characters(tokenizer: Tokenizer) -> None:
+    """What a user types are characters: control tokens that `hygiene` does not know are broken."""
+    from tokenizers import Regex, normalizers
+
+    tokenizer.encode_special_tokens = True
+    added = tokenizer.get_added_tokens_decoder().values()
+    more = [e.content for e in added if e.special and not SPECIAL.search(e.content)]
+    if more:
+        broken = [
+            normalizers.Replace(Regex(f"(?i){re.escape(e)}"), f"{e[0]} {e[1:]}") for e in more
+        ]
+        own = [tokenizer.normalizer] if tokenizer.normalizer else []
+        tokenizer.normalizer = normalizers.Sequence([*broken, *own])
 
 
 def load_trunk(folder: Path, attention: str = "eager") -> Any:
@@ -43,6 +78,7 @@ def load_trunk(folder: Path, attention: str = "eager") -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # it tells of heads that are left alone
     trunk = AutoModel.from_pretrained(
         folder,
         dtype=torch.float32,

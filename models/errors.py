@@ -1,7 +1,7 @@
 """Errors of this package.
 
 ModelError
-├── TrunkMissingError     the wheels that hold the trunk are not installed, or are of another format
+├── TrunkMissingError     a trunk is not here, or is no encoder that can be used
 ├── DataError        labelled comments cannot be read
 ├── ArtifactError    an artifact folder is absent, incomplete or altered
 ├── EngineMissingError    the library of the chosen engine is not installed, or its device absent
@@ -18,7 +18,7 @@ class ModelError(Exception):
 
 
 class TrunkMissingError(ModelError):
-    """The wheels that hold the trunk are not installed, or are of another format."""
+    """A trunk is not here, or is no encoder that can be used."""
 
 
 class DataError(ModelError):

@@ -5,16 +5,16 @@ The n-gram expert, the temperature and topic heads stay behind: they are not par
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from models import registry
 from models.data import LABELS
 from models.errors import ArtifactError
-from models.forward import read_trunk
-from models.tuned import Tuned, tuned
+from models.peer_pipeline import of_transformers
+from models.shape import CONFIG, WEIGHTS
+from models.tuned import read_tuned
 from models.versions import resolved
 
 Kind = Literal["fp32", "bf16", "int8"]
@@ -23,7 +23,7 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
 TOKENS = """    tokens = AutoTokenizer.from_pretrained(".")(
-        texts, padding=True, truncation=True, max_length={most}, return_tensors="pt"
+        {texts}, padding=True, truncation=True, max_length={most}, return_tensors="pt"
     )
 """
 PLAIN = """    model = AutoModel.from_pretrained(".", add_pooling_layer=False)
@@ -53,8 +53,7 @@ def export(artifact: Path | None, trunk: Path, out: Path, kind: Kind) -> Path:
     """
     folder = resolved(artifact)
     manifest = registry.read_manifest(folder)
-    shape, weights = read_trunk(trunk)
-    read = tuned(folder, manifest, shape, weights)
+    read = read_tuned(folder, manifest, trunk)
     if read.prefix is not None:
         raise ArtifactError(f"{folder} has a prefix, which an export cannot hold")
     out.mkdir(parents=True, exist_ok=True)
@@ -65,15 +64,17 @@ def export(artifact: Path | None, trunk: Path, out: Path, kind: Kind) -> Path:
 
         save(read, out / "model.xml")
     else:
-        _save(read, trunk, out, DTYPES[kind])
+        _save(of_transformers(trunk, manifest, read), out, DTYPES[kind])
     for name in TOKENIZER:
-        shutil.copyfile(trunk / name, out / name)
+        if (trunk / name).is_file():
+            shutil.copyfile(trunk / name, out / name)
     registry.save_tensors(out / registry.HEADS, registry.read_tensors(folder / registry.HEADS))
     (out / "README.md").write_text(
         README.format(
             version=manifest.version,
             kind=kind,
-            code=TOKENS.format(most=manifest.max_tokens) + (OPENVINO if kind == "int8" else PLAIN),
+            code=TOKENS.format(texts=_texts(manifest.text_prefix), most=manifest.max_tokens)
+            + (OPENVINO if kind == "int8" else PLAIN),
             labels=", ".join(LABELS),
         ),
         encoding="utf-8",
@@ -81,12 +82,15 @@ def export(artifact: Path | None, trunk: Path, out: Path, kind: Kind) -> Path:
     return out
 
 
-def _save(read: Tuned, trunk: Path, out: Path, dtype: str) -> None:
+def _texts(prefix: str) -> str:
+    return f"[{prefix!r} + text for text in texts]" if prefix else "texts"
+
+
+def _save(model: Any, out: Path, dtype: str) -> None:
     import torch
 
     kind = getattr(torch, dtype)
-    tensors = {name: each.to(kind).contiguous() for name, each in read.weights.items()}
-    registry.save_tensors(out / "model.safetensors", tensors, {"format": "pt"})
-    config = json.loads((trunk / "config.json").read_bytes())
-    config |= {"num_hidden_layers": read.shape.layers, "dtype": dtype}
-    (out / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    tensors = {name: each.to(kind).contiguous() for name, each in model.state_dict().items()}
+    registry.save_tensors(out / WEIGHTS, tensors, {"format": "pt"})
+    model.config.dtype, model.config.architectures = dtype, [type(model).__name__]
+    model.config.to_json_file(out / CONFIG)

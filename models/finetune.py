@@ -1,9 +1,9 @@
 """Fine-tuning on the known sets, or a CSV: from comments to an artifact.
 
-The recipe is the one measured for this trunk (`session` and `methods` hold it). Topics may be
-trained beside the sentiment: one adapter then serves both, and `topic_training` fits the heads. A
-student keeps
-some of the trunk's layers, evenly spread, and may learn from a teacher's answers beside the labels.
+The recipe is the one measured for the packaged trunk (`session` and `methods` hold it). Topics may
+be trained beside the sentiment: one adapter then serves both, and `topic_training` fits the heads.
+A student keeps some of the trunk's layers, evenly spread, and may learn from a teacher's answers
+beside the labels.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import registry
+from models.base_model import BaseModel
 from models.classifier import Classifier
 from models.data import LABELS, LabelledSet, Reader, fingerprint, load_sets, read_columns
 from models.fitting import Place, Progress
@@ -25,7 +26,7 @@ from models.methods import Method
 from models.options import AS_MEASURED, Options
 from models.registry import Manifest
 from models.sampling import TrainingRow, draw, draw_topics, topic_counts
-from models.session import MAX_TOKENS, Session
+from models.session import Session
 from models.stacking import trunk_logits
 from models.topic_data import load_topic_sets
 
@@ -45,6 +46,9 @@ def train_sentiment(
     seed: int = 0,
     threads: int | None = None,
     options: Options = AS_MEASURED,
+    base_model: BaseModel | None = None,
+    text_prefix: str = "",
+    teacher_trunk: Path | None = None,
     keep: bool = False,
     read: Reader = read_columns,
     progress: Progress = lambda step, steps, loss: None,
@@ -53,7 +57,9 @@ def train_sentiment(
 
     Args:
         data: a folder of known sets, or a file with the columns text and label.
-        trunk: the trunk's folder.
+        trunk: the trunk's folder; base_model: what it is, where it is not the packaged one.
+        text_prefix: goes before every text, in training and in service.
+        teacher_trunk: the folder of the teacher's trunk; None: the same as is trained.
         without: sets to leave out entirely.
         topics: a folder of known topic sets, or a file with the columns text and label.
         method: of `methods`; "head" takes minutes less and is weaker.
@@ -86,19 +92,20 @@ def train_sentiment(
     chosen, counts = draw(sets, rows, generator)
     topic_rows = topic_counts(topic_sets, sets, len(chosen))
     chosen += draw_topics(topic_sets, topic_rows, seed)
-    lesson, taught_by = _lesson(options.teacher, trunk, chosen)
-    session = Session(trunk, chosen, method, options, lesson)
+    lesson, taught_by = _lesson(options.teacher, teacher_trunk or trunk, chosen)
+    session = Session(trunk, chosen, method, options, lesson, text_prefix)
+    trunk_name = base_model.name if base_model else trunk.name
     place = None
     if keep:
-        decides = (trunk.name, method, epochs, seed, taught_by, options, chosen)
+        decides = (trunk_name + text_prefix, method, epochs, seed, taught_by, options, chosen)
         place = Place(out, sha256(msgspec.json.encode(decides, enc_hook=str)).hexdigest())
     session.train(epochs, generator, progress, place)
     adapter, tensors, layers = session.adapter()
     digests = registry.write_tensors(out, tensors, session.heads(), layers)
     manifest = Manifest(
         format=registry.FORMAT,
-        trunk=trunk.name,
-        max_tokens=MAX_TOKENS,
+        trunk=trunk_name,
+        max_tokens=session.max_tokens,
         heads={"sentiment": LABELS},
         adapter=adapter,
         method=method,
@@ -112,6 +119,8 @@ def train_sentiment(
         teacher=taught_by,
         data={each.name: fingerprint((*each.train, *each.test)) for each in sets}
         | {topic.name: fingerprint((*topic.train, *topic.test)) for topic in topic_sets},
+        base_model=base_model,
+        text_prefix=text_prefix,
     )
     registry.write_manifest(out, manifest)
     return manifest, sets

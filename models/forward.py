@@ -12,16 +12,12 @@ bf16 units the whole pass is code of our own (`tiles`), two to four times as fas
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
-from models.errors import TrunkMissingError
 from models.layouts import Layout
+from models.shape import POSITIONS, TABLES, WORDS, Shape
 
 if TYPE_CHECKING:
     import torch
@@ -29,20 +25,8 @@ if TYPE_CHECKING:
     from models.tile_products import Unit
     from models.tiles import Tiles
 
-TABLES = tuple(
-    f"embeddings.{table}_embeddings.weight" for table in ("word", "position", "token_type")
-)
 REORDER = "_reorder_linear_weight"  # not public, and absent in some versions: then plain `linear`
 QUERY_KEY_VALUE = tuple(f"attention.self.{name}" for name in ("query", "key", "value"))
-
-
-class Shape(Struct, frozen=True, rename={"layers": "num_hidden_layers"}):
-    """What `config.json` says of the trunk."""
-
-    layers: int
-    num_attention_heads: int
-    layer_norm_eps: float
-    pad_token_id: int
 
 
 class Forward:
@@ -74,7 +58,7 @@ class Forward:
         shared = embeddings_of._tables() if embeddings_of else {}
         kind = getattr(torch, dtype)
         whole = fused(shape, weights) | shared
-        whole[TABLES[0]] = whole[TABLES[0]].to(device, kind)  # large: one copy of it
+        whole[WORDS] = whole[WORDS].to(device, kind)  # large: one copy of it
         own = {name: each for name, each in whole.items() if name not in shared}
         layers = [each for name, each in own.items() if name.startswith("encoder.")]
         self._matrices = sum(each.numel() for each in layers if each.dim() == 2)
@@ -83,7 +67,7 @@ class Forward:
         if device == "cpu" and dtype == "bfloat16" and prefix is None:
             from models import tiles  # its compiler is no light import
 
-            self._tiles = of_tiles(shape, whole, whole[TABLES[0]], tiles.unit())
+            self._tiles = of_tiles(shape, whole, whole[WORDS], tiles.unit())
         self.packs = device != "cpu" or self._tiles is not None
         if self._tiles is not None:
             own = {name: each for name, each in own.items() if name in TABLES}
@@ -96,7 +80,7 @@ class Forward:
     @property
     def words(self) -> torch.Tensor:
         """The table of word embeddings."""
-        return self._weights[TABLES[0]]
+        return self._weights[WORDS]
 
     def _tables(self) -> dict[str, torch.Tensor]:
         return {name: self._weights[name] for name in TABLES}
@@ -187,7 +171,7 @@ def of_tiles(
     from models.tiles import Tiles, fits
 
     inner, width = weights["encoder.layer.0.intermediate.dense.weight"].shape
-    heads, positions = shape.num_attention_heads, len(weights[TABLES[1]])
+    heads, positions = shape.num_attention_heads, len(weights[POSITIONS])
     if unit is None or not fits(width, inner, heads, positions):
         return None
     whole = weights if "encoder.layer.0.qkv.weight" in weights else fused(shape, weights)
@@ -223,24 +207,6 @@ def measured_peak(device: str, dtype: str) -> float:
         (left @ left)[0, 0].item()
         best = max(best, 2.0 * size**3 / (time.perf_counter() - began))
     return best
-
-
-def read_trunk(folder: Path) -> tuple[Shape, dict[str, torch.Tensor]]:
-    """Shape and fp16 weights of a trunk's folder.
-
-    Raises:
-        TrunkMissingError: a file is absent or of another format.
-    """
-    import msgspec
-    from safetensors.torch import load_file
-
-    try:
-        shape = msgspec.convert(json.loads((folder / "config.json").read_bytes()), Shape)
-        return shape, load_file(folder / "model.safetensors")
-    except (OSError, ValueError) as error:
-        raise TrunkMissingError(
-            f"{folder} cannot be read ({error}): remove the folder, it is made again"
-        ) from None
 
 
 def fused(shape: Shape, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

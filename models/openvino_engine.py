@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from models.errors import EngineMissingError
-from models.forward import Shape, fused
+from models.forward import fused
+from models.shape import Shape
 
 if TYPE_CHECKING:
     import torch

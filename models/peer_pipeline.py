@@ -18,9 +18,10 @@ from models import registry
 from models.data import LABELS
 from models.encoder import load_trunk, pooled
 from models.errors import ArtifactError
-from models.forward import read_trunk
-from models.pruning import keep_layers
-from models.tuned import tuned
+from models.pruning import LAYER, keep_layers
+from models.registry import Manifest
+from models.shape import read_shape
+from models.tuned import Tuned, read_tuned
 from models.versions import resolved
 
 
@@ -32,18 +33,25 @@ def plain_model(trunk: Path, artifact: Path | None) -> tuple[Any, Any, Any]:
     """
     folder = resolved(artifact)
     manifest = registry.read_manifest(folder)
-    model = load_trunk(trunk, attention="sdpa")
-    if manifest.layers:
-        keep_layers(model, manifest.layers)
-    shape, weights = read_trunk(trunk)
-    read = tuned(folder, manifest, shape, weights)
+    read = read_tuned(folder, manifest, trunk)
     if read.prefix is not None:
         raise ArtifactError(
             f"{folder} has a prefix, which a plain transformers model does not read"
         )
-    model.load_state_dict(read.weights)
     heads = registry.read_tensors(folder / registry.HEADS)
+    model = of_transformers(trunk, manifest, read)
     return model, heads["sentiment.weight"], heads["sentiment.bias"]
+
+
+def of_transformers(trunk: Path, manifest: Manifest, read: Tuned) -> Any:
+    """The trunk as transformers' model, its layers as an artifact has them."""
+    model = load_trunk(trunk, attention="sdpa")
+    if manifest.layers:
+        keep_layers(model, manifest.layers)
+    # The embeddings are never trained: what transformers has read of them stays.
+    layers = {name: each for name, each in read.weights.items() if name.startswith(LAYER)}
+    model.encoder.load_state_dict({f"layer.{n.removeprefix(LAYER)}": w for n, w in layers.items()})
+    return model
 
 
 def plain_logits(
@@ -66,7 +74,7 @@ def pipeline(trunk: Path, artifact: Path | None) -> Callable[[list[str], int], l
     """`pipeline("text-classification")` of transformers: (texts, batch size) → their labels."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertPreTrainedModel
-    from transformers import pipeline as of_transformers
+    from transformers import pipeline as asked_by
     from transformers.modeling_outputs import SequenceClassifierOutput
     from transformers.utils import logging
 
@@ -93,10 +101,14 @@ def pipeline(trunk: Path, artifact: Path | None) -> Callable[[list[str], int], l
     whole = Mean(config).eval()
     whole.head.load_state_dict({"weight": weight, "bias": bias})
     tokenizer = AutoTokenizer.from_pretrained(trunk, local_files_only=True)
-    ask = of_transformers("text-classification", model=whole, tokenizer=tokenizer, device="cpu")
+    most = min(512, read_shape(trunk).positions)
+    before = registry.read_manifest(resolved(artifact)).text_prefix
+    ask = asked_by("text-classification", model=whole, tokenizer=tokenizer, device="cpu")
 
     def answer(texts: list[str], batch: int) -> list[str]:
-        found = ask(texts, batch_size=batch, truncation=True, max_length=512)
+        found = ask(
+            [before + text for text in texts], batch_size=batch, truncation=True, max_length=most
+        )
         return [each["label"] for each in found]
 
     return answer

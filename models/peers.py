@@ -83,7 +83,7 @@ def probe(sets: Sequence[LabelledSet], manifest: Manifest, trunk: Path) -> Peer:
     torch.manual_seed(manifest.seed)
     generator = np.random.default_rng(manifest.seed)
     rows = draw_counts(sets, manifest.trained_rows, generator)
-    session = Session(trunk, rows, "head")
+    session = Session(trunk, rows, "head", text_prefix=manifest.text_prefix)
     session.train(EPOCHS, generator, lambda step, steps, loss: None)
     with tempfile.TemporaryDirectory(prefix="springtide-probe-") as scratch:
         digests = registry.write_tensors(Path(scratch), {}, session.heads())

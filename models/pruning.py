@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from models.forward import Shape
+from models.shape import Shape
 
 if TYPE_CHECKING:
     import torch

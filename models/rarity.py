@@ -31,8 +31,13 @@ class _Model(Struct):
     type: str
 
 
+class _Added(Struct):
+    id: int
+
+
 class _Known(Struct):
     model: _Unigram
+    added_tokens: list[_Added] = []
 
 
 class _Tokenizer(Struct):
@@ -50,8 +55,10 @@ def token_weights(trunk: Path) -> NDArray[np.float32] | None:
         told = path.read_bytes()
         if msgspec.json.decode(told, type=_Tokenizer).model.type != "Unigram":
             return None
-        vocabulary = msgspec.json.decode(told, type=_Known).model.vocab
+        known = msgspec.json.decode(told, type=_Known)
     except (OSError, msgspec.DecodeError) as error:
         raise TrunkMissingError(f"{path} cannot be read: {error}") from None
-    share = np.exp([logarithm for _, logarithm in vocabulary])
+    tokens = max([len(known.model.vocab), *(each.id + 1 for each in known.added_tokens)])
+    share = np.ones(tokens)  # what was added later has no probability of its own
+    share[: len(known.model.vocab)] = np.exp([logarithm for _, logarithm in known.model.vocab])
     return (SMOOTHING / (SMOOTHING + share)).astype(np.float32)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from models import registry
 from models.data import LABELS
 from models.errors import ArtifactError, EngineMissingError
-from models.forward import Forward, Shape, best_dtype, of_tiles
+from models.forward import Forward, best_dtype, of_tiles
 from models.openvino_engine import OpenVino
 from models.registry import Manifest
+from models.shape import Shape
 from models.tuned import Tuned, tuned
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ INT8, UNDER_INT8 = "int8", "bfloat16"
 
 class Reading(NamedTuple):
     """`reader`: trunk with adapter; `quick`: the same in eight bits, for a first look
-    (`two_looks`), None where there is none. `dtype`: of what answers; the trunk's own is in `of`.
+    (`two_looks`), None where there is none. `dtype`: of what answers; the trunk's own is in `of`,
+    behind its name and the device.
     """
 
-    of: tuple[Path, str, str]
+    of: tuple[str, str, str]
     trunk: Forward
     reader: Forward | OpenVino
     quick: Tiles | None
@@ -45,7 +47,6 @@ class Reading(NamedTuple):
 
 
 def opened(
-    trunk: Path,
     loaded: tuple[Shape, Mapping[str, torch.Tensor]],
     folder: Path,
     manifest: Manifest,
@@ -58,7 +59,7 @@ def opened(
     bf16.
 
     Args:
-        loaded: the trunk (`forward.read_trunk`).
+        loaded: the trunk (`shape.read_trunk`).
 
     Raises:
         ArtifactError: the artifact is absent, altered, or made on another trunk.
@@ -70,13 +71,13 @@ def opened(
         raise EngineMissingError("there is no CUDA device here: use --device cpu")
 
     asked = dtype or best_dtype(device)
-    of = trunk, device, UNDER_INT8 if asked == INT8 else asked
+    of = manifest.trunk, device, UNDER_INT8 if asked == INT8 else asked
     shape, weights = loaded
     own = beside.trunk if beside and beside.of == of else Forward(shape, weights, *of[1:])
     try:
         read = tuned(folder, manifest, shape, weights)
     except (LookupError, RuntimeError, ValueError) as error:  # other names, or other shapes
-        raise ArtifactError(f"{folder} does not fit {trunk.name}: {error}") from None
+        raise ArtifactError(f"{folder} does not fit {manifest.trunk}: {error}") from None
     if engine == "openvino":
         return Reading(of, own, OpenVino(read, torch.get_num_threads()), None, INT8)
     reader = own

@@ -10,18 +10,19 @@ carries the SHA-256 of every file, so that an altered or half-copied artifact is
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from models.base_model import BaseModel
+from models.digests import of_files, sha256
 from models.durable import write_document
 from models.errors import ArtifactError
 
@@ -92,7 +93,9 @@ class Manifest(Struct, frozen=True):
     """What stands in `manifest.json`. `before`: a linear head on the same rows, trunk unchanged;
     `ngrams`: the n-gram expert alone; `topics`: topic heads by the name of their label set;
     `topic_rows`: of topic sets so many rows the adapter was fitted to beside `trained_rows`;
-    `layers`: the trunk's that stay, empty: all; `teacher`: its version; `data`: fingerprints."""
+    `layers`: the trunk's that stay, empty: all; `teacher`: its version; `data`: fingerprints;
+    `base_model`: a trunk that is not the packaged one; `text_prefix` goes before every text, and
+    `pooling` makes one vector of its tokens'."""
 
     format: int
     trunk: str
@@ -115,17 +118,14 @@ class Manifest(Struct, frozen=True):
     layers: tuple[int, ...] = ()
     teacher: str = ""
     data: dict[str, str] = {}
+    base_model: BaseModel | None = None
+    text_prefix: str = ""
+    pooling: Literal["mean"] = "mean"
 
     @property
     def version(self) -> str:
         """Names the model in scored comments: `sentiment-` and 12 digits of the files' hash."""
         return f"{SENTIMENT}-{of_files(self.sha256)}"
-
-
-def of_files(sha256: Mapping[str, str]) -> str:
-    """12 digits that stand for these files: name → digest."""
-    parts = "".join(f"{name}:{digest}\n" for name, digest in sorted(sha256.items()))
-    return hashlib.sha256(parts.encode()).hexdigest()[:12]
 
 
 def packaged_artifact() -> Path:
@@ -293,8 +293,3 @@ def _in_eight_bits(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
 def write_manifest(folder: Path, manifest: Struct) -> None:
     """Write `manifest.json`, last of all: without it the folder is no artifact."""
     write_document(folder / MANIFEST, manifest)
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -159,6 +159,7 @@ class Server:
                 },
                 "heads": {wire.SENTIMENT: list(LABELS)} | topics,
                 "trunk": classifier.manifest.trunk,
+                "embedding_prefix": classifier.embedding_prefix,
                 "trained_on": sorted(classifier.manifest.trained_rows),
                 "device": classifier.device,
                 "max_input_length": classifier.manifest.max_tokens,

@@ -1,9 +1,9 @@
 """One training run: the trunk as a method changes it, a head, and encoded rows.
 
-The recipe is the one measured for this trunk: AdamW, the rates of `methods` (head 1e-3), weight
-decay .01, 8 % warm-up, linear decay, clipping at 1; bf16 autocast, batches of 2,048 tokens of like
-length, texts cut at 80 tokens; eager attention and no dropout in the trunk (2.4 times as fast on a
-CPU as the defaults).
+The recipe is the one measured for the packaged trunk: AdamW, the rates of `methods` (head 1e-3),
+weight decay .01, 8 % warm-up, linear decay, clipping at 1; bf16 autocast, batches of 2,048 tokens
+of like length, texts cut at 80 tokens (or what the trunk has places for); eager attention and no
+dropout in the trunk (2.4 times as fast on a CPU as the defaults).
 
 The head has the three outputs of sentiment and, where topics are trained beside it, those of their
 label sets. A row says nothing about outputs that its set does not know, another label set's or a
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from models import methods
 from models.data import LABELS, NEUTRAL
 from models.encoder import as_tensors, hidden_size, load_tokenizer, load_trunk, pad_id, pooled
+from models.errors import ModelError
 from models.fitting import Fitting, Place, Progress
 from models.methods import Method
 from models.options import (
@@ -41,11 +42,12 @@ from models.packing import pack
 from models.pruning import keep_layers, spread
 from models.registry import Adapter
 from models.sampling import TrainingRow
+from models.shape import read_shape
 
 if TYPE_CHECKING:
     import torch
 
-MAX_TOKENS = 80
+MAX_TOKENS, FEWEST_TOKENS = 80, 16
 PROBE_RATE, PROBE_DECAY, PROBE_PASSES, PROBE_BATCH = 3e-3, 0.02, 15, 256
 HEAD_DROPOUT, MASKED = 0.1, -1e4
 TAUGHT, SOFTENED = 0.5, 2.0
@@ -56,9 +58,11 @@ class Session:
 
     Attributes:
         layers: the trunk's layers that are kept; empty: all.
+        max_tokens: of a text.
 
     Args:
         lesson: a teacher's logits [rows, 3] to learn from beside the labels.
+        text_prefix: goes before every text.
     """
 
     def __init__(
@@ -68,14 +72,20 @@ class Session:
         method: Method,
         options: Options = AS_MEASURED,
         lesson: NDArray[np.float32] | None = None,
+        text_prefix: str = "",
     ) -> None:
         import torch
 
         self.options = options
         self.method = method
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        tokenizer = load_tokenizer(trunk, MAX_TOKENS)
-        self.ids = [each.ids for each in tokenizer.encode_batch([row.text for row in rows])]
+        taken = methods.PREFIX_TOKENS if method == "prefix" else 0
+        self.max_tokens = min(MAX_TOKENS, read_shape(trunk).positions - taken)
+        if self.max_tokens < FEWEST_TOKENS:
+            raise ModelError(f"{trunk} has no places for a text of {FEWEST_TOKENS} tokens")
+        tokenizer = load_tokenizer(trunk, self.max_tokens)
+        texts = [text_prefix + row.text for row in rows]
+        self.ids = [each.ids for each in tokenizer.encode_batch(texts)]
         self.lengths = [len(ids) for ids in self.ids]
         self.labels = torch.tensor([row.label for row in rows])
         firsts, ends = torch.tensor([row.outputs for row in rows]).T[:, :, None]

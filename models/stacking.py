@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from models import registry
 from models.classifier import Classifier
 from models.data import NEUTRAL, LabelledSet, parts
+from models.digests import sha256
 from models.ngrams import NGrams
 from models.ngrams_training import MASKED, train_ngrams
 from models.registry import Manifest, Stack
@@ -67,7 +68,7 @@ def add_expert(
     whole = msgspec.structs.replace(
         manifest,
         stack=stack,
-        sha256=manifest.sha256 | {registry.NGRAMS: registry.sha256(folder / registry.NGRAMS)},
+        sha256=manifest.sha256 | {registry.NGRAMS: sha256(folder / registry.NGRAMS)},
     )
     registry.write_manifest(folder, whole)
     return whole

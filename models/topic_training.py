@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from models import registry
 from models.classifier import Classifier
 from models.data import Comment
+from models.digests import sha256
 from models.evaluate import AT_ONCE
 from models.measures import score_labels
 from models.ngrams import NGrams, softmax
@@ -96,7 +97,7 @@ def add_topics(
     whole = msgspec.structs.replace(
         manifest,
         topics=topics,
-        sha256=manifest.sha256 | {registry.TOPICS: registry.sha256(path)},
+        sha256=manifest.sha256 | {registry.TOPICS: sha256(path)},
     )
     registry.write_manifest(folder, whole)
     return whole

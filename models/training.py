@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from models import registry, versions
+from models.base_model import BaseModel
 from models.card import write_card
 from models.classifier import Classifier
 from models.curves import curves
@@ -30,8 +31,8 @@ from models.stacking import add_expert
 
 
 class Plan(Struct, frozen=True):
-    """What to train. `test_rows` of each set are scored, 0: all; `probe`: measure the peer too;
-    `read` reads files of one's own."""
+    """What to train, as `train_sentiment` says. `test_rows` of each set are scored, 0: all;
+    `probe`: measure the peer too; `read` reads files of one's own."""
 
     data: Path
     out: Path
@@ -47,6 +48,9 @@ class Plan(Struct, frozen=True):
     probe: bool = True
     options: Options = AS_MEASURED
     read: Reader = read_columns
+    base_model: BaseModel | None = None
+    text_prefix: str = ""
+    teacher_trunk: Path | None = None
 
 
 class Watcher(Protocol):
@@ -169,6 +173,9 @@ def _train(plan: Plan, watcher: Watcher, name: str) -> tuple[Manifest, list[Labe
             seed=plan.seed,
             threads=plan.threads,
             options=plan.options,
+            base_model=plan.base_model,
+            text_prefix=plan.text_prefix,
+            teacher_trunk=plan.teacher_trunk,
             keep=True,
             read=plan.read,
             progress=progress,

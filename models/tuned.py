@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from models import registry
-from models.forward import Shape
+from models import base_model, registry
 from models.pruning import pruned
 from models.registry import Manifest
+from models.shape import Shape, read_trunk
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ def tuned(
     """What the heads of the artifact in `folder` read from; the trunk itself where it changes none.
 
     Args:
-        shape, weights: the trunk's (`forward.read_trunk`).
+        shape, weights: the trunk's (`shape.read_trunk`).
     """
     shape, kept = pruned(shape, weights, manifest.layers)
     if registry.LAYERS in manifest.sha256:
@@ -46,6 +46,16 @@ def tuned(
     adapter = manifest.adapter
     scale = adapter.alpha / adapter.rank if adapter else 1.0
     return Tuned(shape, adapted(kept, tensors, scale))
+
+
+def read_tuned(folder: Path, manifest: Manifest, trunk: Path) -> Tuned:
+    """As `tuned`, with the trunk of a folder.
+
+    Raises:
+        ArtifactError: the artifact was made on another.
+    """
+    base_model.check(folder, manifest, trunk)
+    return tuned(folder, manifest, *read_trunk(trunk))
 
 
 def _by_layer(prefix: torch.Tensor, shape: Shape) -> torch.Tensor:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from online.arrays import F32
 
-PREFIX = "query: "  # e5 was trained with one before every text
+PREFIX = "query: "  # e5 was trained with one before every text; a server may know of another
 TOKENS = 32  # of an item: its name and its first tags; more blur what it is about
 MOST_CHARACTERS = 1_000
 TIMEOUT_SECONDS = 30.0
@@ -39,6 +39,10 @@ class Embedded(Struct, frozen=True):
     version: str
 
 
+class _Info(Struct):
+    embedding_prefix: str = PREFIX
+
+
 class EmbeddingClient:
     """Asks the classifier server, or another that speaks as TEI does.
 
@@ -51,6 +55,8 @@ class EmbeddingClient:
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._session: aiohttp.ClientSession | None = None
         self._decode = msgspec.json.Decoder(list[list[float]]).decode
+        self._prefix: str | None = None  # not asked for yet
+        self._version = ""
 
     async def start(self) -> None:
         """Open the connection pool."""
@@ -71,8 +77,6 @@ class EmbeddingClient:
         Raises:
             AwayError, RefusedError: there are none.
         """
-        inputs = [PREFIX + text[:MOST_CHARACTERS] for text in texts]
-        body = msgspec.json.encode({"inputs": inputs, "max_tokens": TOKENS, "head": "items"})
         headers = {
             "content-type": "application/json",
             "x-priority": "normal" if urgent else "low",
@@ -80,6 +84,10 @@ class EmbeddingClient:
         if self._session is None:
             raise RuntimeError("start the client first")
         try:
+            if self._prefix is None:
+                self._prefix = await self._asked_for(self._session)
+            inputs = [self._prefix + text[:MOST_CHARACTERS] for text in texts]
+            body = msgspec.json.encode({"inputs": inputs, "max_tokens": TOKENS, "head": "items"})
             async with self._session.post(
                 f"{self._url}/embed", data=body, headers=headers
             ) as answer:
@@ -89,9 +97,25 @@ class EmbeddingClient:
                 answer.raise_for_status()
                 rows = self._decode(await answer.read())
                 version = answer.headers.get("x-model-version", "unknown")
+            if version != self._version:  # another model wants another prefix, perhaps
+                before, self._prefix = self._prefix, await self._asked_for(self._session)
+                self._version = version
+                if self._prefix != before:
+                    raise AwayError("exchanged its model for one with another prefix")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise AwayError(type(error).__name__) from None
         return Embedded(_as_matrix(rows, len(texts)), version)
+
+    async def _asked_for(self, session: aiohttp.ClientSession) -> str:
+        """What a text begins with, as the trunk there was trained; E5's where it says nothing."""
+        async with session.get(f"{self._url}/info") as answer:
+            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                answer.raise_for_status()
+            try:
+                told = msgspec.json.decode(await answer.read(), type=_Info)
+            except msgspec.DecodeError:  # it has no such page
+                told = _Info()
+        return told.embedding_prefix
 
 
 def _as_matrix(rows: list[list[float]], texts: int) -> F32:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from models import registry
+from models.digests import of_files
 from models.errors import ArtifactError
 from models.forward import Forward
 from models.packing import shortened
@@ -63,7 +64,7 @@ class Manifest(Struct, frozen=True):
     @property
     def version(self) -> str:
         """Names the space that its vectors are of."""
-        return f"{self.kind}-{registry.of_files(self.sha256)}"
+        return f"{self.kind}-{of_files(self.sha256)}"
 
 
 def save(folder: Path, tower: ItemTower, manifest: Manifest) -> Manifest:
@@ -89,7 +90,7 @@ class TextRanker:
 
     Args:
         folder: an artifact, or a folder of versions.
-        weights: the trunk's (`forward.read_trunk`); trunk: its folder.
+        weights: the trunk's (`shape.read_trunk`); trunk: its name.
         beside: the trunk in service, whose embedding tables it shares.
 
     Raises:
@@ -100,17 +101,17 @@ class TextRanker:
         self,
         folder: Path,
         weights: Mapping[str, torch.Tensor],
-        trunk: Path,
+        trunk: str,
         device: str,
         dtype: str,
         beside: Forward,
     ) -> None:
         folder = resolved(folder)
         self.manifest = read_manifest(folder)
-        if self.manifest.trunk != trunk.name:
+        if self.manifest.trunk != trunk:
             raise ArtifactError(
-                f"{folder} was made on the trunk {self.manifest.trunk}, here is {trunk.name}: "
-                f"train it again with `springtide train {TRAINED}`"
+                f"{folder} was made on the trunk {self.manifest.trunk}, here is {trunk}: "
+                f"train it again with `springtide train {TRAINED}`, on the packaged trunk"
             )
         self._reader = beside
         if (adapter := self.manifest.adapter) is not None:

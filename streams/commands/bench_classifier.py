@@ -42,12 +42,12 @@ def classifier(
 
     def work(progress: Any) -> dict[str, Any]:
         from models.speed import SpeedOptions, measured
-        from models.trunk import default_cache_dir, trunk_folder
         from streams.bench_classifier import HttpOptions, over_http
+        from streams.commands.classifier_options import trunk_for
         from streams.labelled_rows import read_texts
 
         texts, options = read_texts(data, text, limit), SpeedOptions(runs, engine, artifact)
-        found = measured(texts, options, trunk_folder(default_cache_dir()), progress)
+        found = measured(texts, options, trunk_for(artifact, None), progress)
         if http:
             asked = HttpOptions(
                 seconds=seconds, runs=runs, threads=threads, engine=engine, artifact=artifact

@@ -13,7 +13,7 @@ import typer
 
 from infra.settings import Settings, UserError, load_settings
 from streams.commands.classifier_engine import settled
-from streams.commands.classifier_options import CacheDir
+from streams.commands.classifier_options import CacheDir, trunk_for
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -56,9 +56,9 @@ def classifier(
 
     Also in KServe's, OpenAI's and Perspective's shapes: see /openapi.json.
     It asks no other machine for anything. The first start unpacks the trunk (3 s). Once warm it
-    prints one line, {"ready": true, "url": …}. Reads SPRINGTIDE_MODEL, SPRINGTIDE_TEXT_RANKER and
-    SPRINGTIDE_API_TOKENS_FILE: with it all but health and metrics ask for a token of the scope
-    read, and workers show theirs, SPRINGTIDE_CLASSIFIER_TOKEN.
+    prints one line, {"ready": true, "url": …}. Reads SPRINGTIDE_MODEL, SPRINGTIDE_TRUNK,
+    SPRINGTIDE_TEXT_RANKER and SPRINGTIDE_API_TOKENS_FILE: with it all but health and metrics ask
+    for a token of the scope read, and workers show theirs, SPRINGTIDE_CLASSIFIER_TOKEN.
 
     Examples:
 
@@ -116,21 +116,19 @@ async def _main(
 
     from infra.health import HttpServer, health_routes, listen
     from infra.telemetry import get_logger
-    from models import registry, versions
     from models.classifier import Classifier
     from models.errors import ModelError
     from models.metrics import ClassifierMetrics
     from models.server import Server
     from models.service import Service
-    from models.trunk import default_cache_dir, trunk_folder
+    from models.trunk import default_cache_dir
 
     cache = cache_dir or default_cache_dir()
     found: list[tuple[str, str | None]] = []
 
     def make(folder: Path | None) -> Classifier:
         # The cheap checks first: a wrong folder is told at once, not after torch is imported.
-        registry.read_manifest(versions.resolved(folder))
-        trunk = trunk_folder(cache)
+        trunk = trunk_for(folder, cache)
         if not found:  # later versions are served as the first one is
             found.append(settled(engine, trunk, folder, device, threads, cache))
         name, dtype = found[0]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.settings import load_settings
+
 if TYPE_CHECKING:
     from models.classifier import Classifier
 
@@ -21,6 +23,29 @@ CacheDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
+def trunk_for(artifact: Path | None, cache_dir: Path | None, base_model: str | None = None) -> Path:
+    """The folder of the trunk that an artifact was made on.
+
+    Args:
+        base_model: where it is, said by an option; None: SPRINGTIDE_TRUNK may say so.
+
+    Raises:
+        models.errors.ModelError: it is not here, or the artifact cannot be used.
+    """
+    from models.base_model import check, chosen, trunk_of
+    from models.registry import read_manifest
+    from models.trunk import default_cache_dir
+    from models.versions import resolved
+
+    folder, cache = resolved(artifact), cache_dir or default_cache_dir()
+    manifest = read_manifest(folder)
+    if base_model is None:
+        return trunk_of(manifest, cache, load_settings().trunk)
+    trunk, _ = chosen(base_model, cache)
+    check(folder, manifest, trunk)
+    return trunk
+
+
 def open_classifier(
     artifact: Path | None, threads: int | None, cache_dir: Path | None
 ) -> Classifier:
@@ -30,6 +55,5 @@ def open_classifier(
         models.errors.ModelError: trunk or artifact cannot be used.
     """
     from models.classifier import Classifier
-    from models.trunk import default_cache_dir, trunk_folder
 
-    return Classifier(trunk_folder(cache_dir or default_cache_dir()), artifact, threads=threads)
+    return Classifier(trunk_for(artifact, cache_dir), artifact, threads=threads)

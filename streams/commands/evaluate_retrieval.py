@@ -24,8 +24,9 @@ def retrieval(
     label: Annotated[str, typer.Option(help="Column of the categories.")] = "category",
     each: Annotated[int, typer.Option(min=1, help="Index rows of each category, first ones.")] = 10,
     prefix: Annotated[
-        str, typer.Option(help="Goes before every question; E5 was trained with this one.")
-    ] = "query: ",
+        str | None,
+        typer.Option(help="Goes before every question; default: as the trunk was trained."),
+    ] = None,
     model: Model = None,
     threads: Threads = None,
     cache_dir: CacheDir = None,
@@ -73,7 +74,7 @@ def _measured(
     rows: list[tuple[str, str]],
     queries: list[tuple[str, str]],
     each: int,
-    prefix: str,
+    prefix: str | None,
     artifact: Path | None,
     threads: int | None,
     cache_dir: Path | None,
@@ -84,12 +85,13 @@ def _measured(
     from models.retrieval import embedded, first_of_each, recall_at_1
 
     classifier = open_classifier(artifact, threads, cache_dir)
+    before = classifier.embedding_prefix if prefix is None else prefix
     kept, labels = zip(*first_of_each(rows, each), strict=True)
     asked, right = zip(*queries, strict=True)
     words = TfidfVectorizer(token_pattern=TOKEN.pattern).fit(kept)
 
     def embeddings(texts: Sequence[str]) -> NDArray[np.float32]:
-        return embedded(classifier, [prefix + text for text in texts])
+        return embedded(classifier, [before + text for text in texts])
 
     vectors = {
         "springtide": (embeddings(kept), embeddings(asked)),
@@ -99,7 +101,7 @@ def _measured(
         "index": len(kept),
         "queries": len(asked),
         "categories": len(set(labels)),
-        "prefix": prefix,
+        "prefix": before,
         "trunk": classifier.manifest.trunk,
         "methods": {
             name: {"recall_at_1": round(recall_at_1(own, labels, new, right), 4)}

@@ -20,6 +20,7 @@ from streams.commands.classifier_options import (
     Split,
     Threads,
     open_classifier,
+    trunk_for,
 )
 
 if TYPE_CHECKING:
@@ -204,7 +205,6 @@ def _methods(
     from models.evaluate import probabilities
     from models.ngrams import softmax
     from models.peers import cleaned, train_peer
-    from models.trunk import default_cache_dir, trunk_folder
 
     classifier = open_classifier(artifact, threads, cache_dir)
     answers: dict[str, Peer] = {"springtide": lambda texts: probabilities(classifier, texts)}
@@ -212,7 +212,7 @@ def _methods(
         answers["ngram"] = lambda texts: softmax(expert.logits(cleaned(texts))).astype(np.float64)
     if peers:
         sets = _trained_on(data, classifier.manifest.trained_rows)
-        trunk = trunk_folder(cache_dir or default_cache_dir())
+        trunk = trunk_for(artifact, cache_dir)
         for name in peers:
             answers[name] = train_peer(name, sets, classifier.manifest, trunk)
     return answers, classifier.manifest

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 from infra.settings import UserError, load_settings
-from streams.commands.classifier_options import CacheDir, Model
+from streams.commands.classifier_options import CacheDir, Model, trunk_for
 
 if TYPE_CHECKING:
     from models.versions import Version
@@ -159,10 +159,9 @@ def export(
 
     def work() -> Path:
         from models.export import export as written
-        from models.trunk import default_cache_dir, trunk_folder
 
         artifact = load_settings(model=model).model
-        return written(artifact, trunk_folder(cache_dir or default_cache_dir()), out, kind)
+        return written(artifact, trunk_for(artifact, cache_dir), out, kind)
 
     print(_or_user_error(work))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from infra.settings import UserError
-from streams.commands.classifier_options import CacheDir, Threads
+from streams.commands.classifier_options import CacheDir, Threads, trunk_for
 from streams.commands.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -38,12 +38,19 @@ def sentiment(
     epochs: Annotated[int, typer.Option(min=1, help="Times over the rows.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the draw and of the weights.")] = 0,
     threads: Threads = None,
+    base_model: Annotated[
+        str,
+        typer.Option(help="packaged, a folder, or a hub's name that is in this machine's cache."),
+    ] = "packaged",
+    text_prefix: Annotated[
+        str, typer.Option(help="Goes before every text, where the base model asks for one.")
+    ] = "",
     method: Annotated[
         Literal["lora", "adalora", "prefix", "full", "head"],
-        typer.Option(help="lora was measured; full: 43 MB; head: a minute, but weaker."),
+        typer.Option(help="lora was measured; full: all layers, 43 MB; head: a minute, weaker."),
     ] = "lora",
     layers: Annotated[
-        int, typer.Option(min=0, help="Keep so many of the trunk's 12, evenly spread; 0: all.")
+        int, typer.Option(min=0, help="Keep so many of the trunk's, evenly spread; 0: all.")
     ] = 0,
     teacher: Annotated[
         Path | None, typer.Option(help="An artifact whose answers are learned from, too.")
@@ -58,7 +65,7 @@ def sentiment(
         float, typer.Option(min=0, max=1, help="Share of rows that lose a token in ten each time.")
     ] = 0.0,
     frozen_layers: Annotated[
-        int, typer.Option(min=0, max=11, help="So many of the lowest layers stay as they are.")
+        int, typer.Option(min=0, help="So many of the lowest layers stay as they are.")
     ] = 0,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches to a step.")] = 1,
     patience: Annotated[
@@ -80,6 +87,11 @@ def sentiment(
     test. On one core it takes about a second per 60 rows; the same command goes on where a run was
     interrupted (AdaLoRA begins anew).
 
+    A base model is an encoder of BERT's shape (bert, roberta, xlm-roberta, camembert): a folder
+    with config.json, model.safetensors and tokenizer.json, or org/name that `hf download` has put
+    into Hugging Face's cache here. Texts are read by the mean of its last layer. Serving needs it
+    too: SPRINGTIDE_TRUNK says where it is if not there. Its licence is yours to look at.
+
     Examples:
 
       springtide train sentiment --data my_comments.csv --out my-model
@@ -90,12 +102,15 @@ def sentiment(
 
       springtide train sentiment --data ../shared/data --topics ../shared/data --out both
 
+      springtide train sentiment --data my_comments.csv --base-model google-bert/bert-base-chinese
+
     Then serve it: SPRINGTIDE_MODEL=my-model springtide classifier
     """
+    from models.base_model import chosen
     from models.errors import ModelError
     from models.options import Options
     from models.training import Plan, run
-    from models.trunk import default_cache_dir, trunk_folder
+    from models.trunk import default_cache_dir
     from streams.labelled_rows import read_pairs
 
     if not data.exists():
@@ -104,10 +119,14 @@ def sentiment(
             "sets, with --data"
         )
     try:
+        trunk, said = chosen(base_model, cache_dir or default_cache_dir())
         plan = Plan(
             data=data,
             out=out,
-            trunk=trunk_folder(cache_dir or default_cache_dir()),
+            trunk=trunk,
+            base_model=said,
+            text_prefix=text_prefix,
+            teacher_trunk=trunk_for(teacher, cache_dir) if teacher else None,
             without=tuple(without or ()),
             topics=topics,
             method=method,

@@ -15,6 +15,7 @@ from models import registry
 from models.classifier import Classifier
 from models.data import LABELS, LabelledSet, load_sets
 from models.trunk import default_cache_dir, trunk_folder
+from tests.models import base_models
 from tests.models.small import ROWS
 
 
@@ -55,6 +56,17 @@ def small_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     return folder
+
+
+@pytest.fixture(scope="session")
+def bases(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two base models of the kind that users bring, and a name that no header can hold."""
+    texts = [text for text, _ in base_models.comments(shared_dir, 150)]
+    folder = tmp_path_factory.mktemp("bases")
+    return {
+        "bert": base_models.bert(folder / "小 bert", texts),
+        "xlm": base_models.xlm_roberta(folder / "xlm", texts),
+    }
 
 
 @pytest.fixture(scope="session")

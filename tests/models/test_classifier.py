@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from models.classifier import Classifier
 from models.encoder import as_tensors, load_tokenizer, load_trunk, pooled
-from models.forward import Forward, read_trunk
+from models.forward import Forward
 from models.layouts import Padded
 from models.packing import shortened
 from models.predictions import CANARIES
+from models.shape import read_trunk
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=40)
 

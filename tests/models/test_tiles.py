@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from models import tile_amx
-from models.forward import Forward, fused, read_trunk
+from models.forward import Forward, fused
 from models.layouts import Padded
+from models.shape import read_trunk
 from models.tile_amx import AMX_UNIT
 from models.tile_bytes import BYTE_UNIT
 from models.tile_lanes import LANE_UNIT

@@ -36,6 +36,46 @@ def test_a_refusal_in_no_encoding_is_a_refusal() -> None:
     asyncio.run(go())
 
 
+def test_texts_begin_as_the_trunk_there_was_trained() -> None:
+    said: dict[str, str] = {}
+    told = {"version": "a", "status": 404}
+    seen: list[list[str]] = []
+
+    async def info(request: web.Request) -> web.Response:
+        return web.json_response(said, status=int(told["status"]))
+
+    async def embed(request: web.Request) -> web.Response:
+        seen.append((await request.json())["inputs"])
+        headers = {"x-model-version": str(told["version"])}
+        return web.json_response([[1.0]] * len(seen[-1]), headers=headers)
+
+    async def go() -> None:
+        app = web.Application()
+        app.router.add_get("/info", info)
+        app.router.add_post("/embed", embed)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        client = EmbeddingClient(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        await client.start()
+        try:
+            # One that says nothing of it is thought to have E5.
+            assert (await client.embed(["x"], urgent=True)).version == "a"
+            told.update(status=200, version="b")
+            assert (await client.embed(["x"], urgent=True)).version == "b"
+            said["embedding_prefix"] = ""
+            told["version"] = "c"
+            with pytest.raises(AwayError, match="another prefix"):
+                await client.embed(["x"], urgent=True)
+            assert (await client.embed(["x"], urgent=True)).version == "c"
+        finally:
+            await client.stop()
+            await runner.cleanup()
+
+    asyncio.run(go())
+    assert seen == [["query: x"]] * 3 + [["x"]]
+
+
 def test_an_item_that_goes_while_another_is_buried_is_buried_too() -> None:
     class Vectors:
         def __init__(self) -> None:
