@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 MAX_TOKENS, FEWEST_TOKENS = 80, 16
 PROBE_RATE, PROBE_DECAY, PROBE_PASSES, PROBE_BATCH = 3e-3, 0.02, 15, 256
 HEAD_DROPOUT, MASKED = 0.1, -1e4
+UNUSED = 1e-3  # of the usual spread: MiniLM leaves three of its 384 dimensions as they are
 TAUGHT, SOFTENED = 0.5, 2.0
 
 
@@ -229,7 +230,8 @@ class Session:
             for step, batch in enumerate(plan, start=1):
                 vectors[batch] = self.vectors([self.ids[index] for index in batch])
                 progress(step, len(plan), float("nan"))
-        mean, spread = vectors.mean(0), vectors.std(0).clamp_min(1e-6)
+        mean, spread = vectors.mean(0), vectors.std(0)
+        spread[spread <= UNUSED * spread.median()] = torch.inf  # there rounding alone would speak
         scaled = (vectors - mean) / spread
         optimiser = torch.optim.AdamW(
             self.head.parameters(), lr=PROBE_RATE, weight_decay=PROBE_DECAY

@@ -28,6 +28,7 @@ from models.ngrams import NGrams, softmax
 from models.ngrams_training import train_table
 from models.registry import Manifest, Scores, Stack, Topic
 from models.sampling import topic_places
+from models.session import UNUSED
 from models.stacking import candidates
 from models.topic_data import TopicSet
 from models.topics import TopicHead, load_topics, save_topics
@@ -186,7 +187,8 @@ def fit_linear(
     """
     import torch
 
-    mean, spread = vectors.mean(0), np.maximum(vectors.std(0), 1e-6)
+    mean, spread = vectors.mean(0), vectors.std(0)
+    spread[spread <= UNUSED * np.median(spread)] = np.inf
     inputs, right = torch.from_numpy((vectors - mean) / spread), torch.from_numpy(labels)
     layer = torch.nn.Linear(vectors.shape[1], count)
     torch.nn.init.zeros_(layer.weight)
