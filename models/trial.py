@@ -10,28 +10,29 @@ from pathlib import Path
 import numpy as np
 
 from models import registry
+from models.base_model import trunk_of
 from models.classifier import Classifier
 from models.errors import ArtifactError, ModelError, told
 from models.predictions import CANARIES
 from models.text_ranker.artifact import TRAINED
-from models.trunk import trunk_folder
 
 
-def try_out(artifact: Path, cache: Path) -> None:
+def try_out(artifact: Path, cache: Path, elsewhere: str = "") -> None:
     """Answer a few texts with an artifact of any kind, on the CPU in fp32.
 
     Args:
-        cache: where the trunk is kept.
+        cache, elsewhere: where the trunk is (`base_model.trunk_of`).
 
     Raises:
         ArtifactError: it cannot be loaded, or does not answer.
         TrunkMissingError: there is no trunk here to try it on.
     """
     ranks = registry.kind_of(artifact) == TRAINED
+    served = registry.packaged_artifact() if ranks else artifact
     try:
         classifier = Classifier(
-            trunk_folder(cache),
-            None if ranks else artifact,
+            trunk_of(registry.read_manifest(served), cache, elsewhere),
+            served,
             device="cpu",
             dtype="float32",
             text_ranker=artifact if ranks else None,

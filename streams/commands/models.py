@@ -170,7 +170,8 @@ def _trial(cache_dir: Path | None) -> Callable[[Path], None]:
     from models.trial import try_out
     from models.trunk import default_cache_dir
 
-    return lambda artifact: try_out(artifact, cache_dir or default_cache_dir())
+    cache, elsewhere = cache_dir or default_cache_dir(), load_settings().trunk
+    return lambda artifact: try_out(artifact, cache, elsewhere)
 
 
 def _folder(given: Path | None) -> Path:

@@ -176,7 +176,9 @@ def test_a_running_server_goes_over_to_another_base_model(
             assert process.stdout is not None
             url = json.loads(process.stdout.readline())["url"]
             check_served(url, first, bases["bert"], of_bert)
-            second = versions.promote(kept, str(of_xlm))
+            command = ["promote", str(of_xlm), "--registry", str(kept)]
+            load("models").main(args=command, standalone_mode=False)
+            second = registry.version_of(of_xlm)
             since = time.monotonic()
             while httpx.get(f"{url}/info").json()["model_version"] != second:
                 assert time.monotonic() - since < 60
