@@ -91,7 +91,7 @@ WORKER = (
         "springtide_checkpoint_bytes_total", about=Words("Bytes", "字节")),
     levels("bounded", "Left out for want of room", "因上限而舍弃",
         {"sum(springtide_users_dropped)": "users", "max(springtide_items_refused)": "items",
-         "sum(springtide_pairs_refused)": "pairs"},
+         "max(springtide_items_dropped)": "idle items", "sum(springtide_pairs_refused)": "pairs"},
         Words("Since the start: SPRINGTIDE_MAX_USERS, _MAX_ITEMS", "自启动以来")),
 )  # fmt: skip
 

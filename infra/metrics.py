@@ -146,8 +146,12 @@ class WorkerMetrics:
             "springtide_items_refused", "Items refused since the start: SPRINGTIDE_MAX_ITEMS",
             registry=registry,
         )  # fmt: skip
+        self.items_dropped = Gauge(
+            "springtide_items_dropped", "Items that nobody took for long, left out at the start",
+            registry=registry,
+        )  # fmt: skip
         self.pairs_refused = Gauge(
-            "springtide_pairs_refused", "Pairs of items not kept for want of room",
+            "springtide_pairs_refused", "Pairs of items given up for want of room: the weakest",
             registry=registry,
         )  # fmt: skip
         self.lag = Gauge(

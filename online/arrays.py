@@ -1,4 +1,4 @@
-"""Array types, growth, and a block allocator for rows that grow inside one flat array."""
+"""Array types and growth."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from online.kernels import kernel
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -25,8 +23,6 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 # happen to be interned yet, and learning in batches equals learning one by one, bit for bit.
 LANES = 64
 
-SIZE_CLASSES = 40
-
 
 def padded(count: int) -> int:
     """The next multiple of LANES, at least one."""
@@ -42,35 +38,3 @@ def grown(array: npt.NDArray[Any], size: int, axis: int = 0, fill: float = 0) ->
     old[axis] = slice(0, array.shape[axis])
     larger[tuple(old)] = array
     return larger
-
-
-@kernel()
-def size_class(entries: int) -> int:
-    """Smallest c with 2^c ≥ entries."""
-    c = 0
-    while (1 << c) < entries:
-        c += 1
-    return c
-
-
-@kernel()
-def take(free: I64, top: I64, links: I32, stride: int, c: int) -> int:
-    """Offset, in entries, of a block of 2^c entries: a released one, else from the top.
-
-    `links` is the flat array itself: a released block's first word holds the next free block.
-    The caller has made sure that there is room.
-    """
-    head = free[c]
-    if head >= 0:
-        free[c] = links[head * stride]
-        return int(head)
-    at = top[0]
-    top[0] = at + (1 << c)
-    return int(at)
-
-
-@kernel()
-def release(free: I64, links: I32, stride: int, at: int, c: int) -> None:
-    """Give a block of 2^c entries back."""
-    links[at * stride] = free[c]
-    free[c] = at

@@ -21,8 +21,9 @@ class LearnerConfig(msgspec.Struct, frozen=True):
             statistics, the latest dislikes excepted.
         seed: of the embeddings' start values, the negatives and the replays.
         max_users: beyond it those silent longest are dropped, with their statistics.
-        max_items: beyond it new items are refused and counted.
-        max_pairs: pair entries (12 bytes each); beyond it new pairs are refused and counted.
+        max_items: beyond it new items are refused and counted, until states are loaded again: then
+            those taken longest ago make room (see `online.crowding`).
+        max_pairs: pair entries (12 bytes each); beyond it the weakest go (see `online.reclaiming`).
         recent: interactions that negatives and replays are drawn from.
         scan_up_to: items; in a larger catalogue lists and ranks look at candidates only.
         components: what is on: STATISTICS at least. Without the blend nothing is ranked while it

@@ -58,6 +58,9 @@ class ItemContents:
     def putting(self, items: ItemContent, listed: bool = True) -> Steps:
         """`put` in steps, between which others may learn and list; one call after the other."""
         shared = self._shared
+        if shared.crowding.crowded():  # no slot for what nobody may be shown and nobody took
+            held = [at for at, item in enumerate(items.ids) if not shared.withheld(item)]
+            items = items.some(np.array(held, np.int64))
         slots = shared.intern_many(items.ids).astype(np.int64)
         known = np.flatnonzero(slots >= 0)
         slots, items = slots[known], items.some(known)

@@ -8,17 +8,19 @@ With h_k the user's k-th last distinct item when he meets item i, and w the kind
 Values are integers in units of 1/SCALE, so a sum does not depend on its order and a history can be
 taken out exactly. Row h holds (i, C[h,i], T[h→i]). A short row is an open-addressing hash table; a
 row that knows a fair part of the catalogue is a dense vector, which is scanned in vector lanes.
-A row of more than LEADERS pairs has the heaviest of them beside it (`leaders`).
+A row of more than LEADERS pairs has the heaviest of them beside it (`leaders`). Where memory is
+full the weakest pairs go (`reclaiming`).
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from online.arrays import F32, FAST, I32, I64, grown, release, size_class, take
+from online.arrays import F32, FAST, I32, I64, grown
+from online.blocks import size_class
 from online.kernels import kernel, leaf
 from online.leaders import note
+from online.pair_rows import becomes_dense, grow_row, home, new_block, put, slot
 from online.pairs import (
     BLOCKS,
     CLOSED,
@@ -28,9 +30,9 @@ from online.pairs import (
     FULL,
     HALVES,
     LEADERS,
+    LEAST_CLASS,
     NEIGHBOURS,
     NO_LEADERS,
-    PROMOTE,
     REFUSED,
     ROWS,
     SCALE,
@@ -41,20 +43,23 @@ from online.pairs import (
     Pairs,
     new_pairs,
     with_cells,
-    with_leaders,
-    with_rows,
+    with_room,
 )  # fmt: skip
 from online.prefetch import prefetch
+from online.reclaiming import halve, make_block, strongest
 
 __all__ = [
-    "CLOSED", "DECAYS", "FULL", "HALVES", "LEADERS", "NEIGHBOURS", "REFUSED", "ROWS", "SCALE",
-    "TOP", "TRANSITIONS", "WORDS", "Pairs", "add_interaction", "add_row", "has_room", "new_pairs",
-    "prefetch_entries", "room_needed", "with_cells", "with_items", "with_leaders", "with_rows",
+    "CLOSED", "DECAYS", "FULL", "HALVES", "LEADERS", "LEAST_CLASS", "NEIGHBOURS", "REFUSED", "ROWS",
+    "SCALE", "TOP", "TRANSITIONS", "WORDS", "Pairs", "add_interaction", "add_row", "has_room",
+    "new_pairs", "prefetch_entries", "room_needed", "with_items", "with_room",
 ]  # fmt: skip
 
 
-def with_items(p: Pairs, items: int) -> Pairs:
-    """Room for more items; dense rows that the wider catalogue makes sparse are hashed again."""
+def with_items(p: Pairs, items: int, most: int) -> Pairs:
+    """Room for more items; dense rows that the wider catalogue makes sparse are hashed again.
+
+    So are those for which `most` entries are too few, the fullest last, with their strongest pairs.
+    """
     width = p.dense.shape[2]
     p = p._replace(
         start=grown(p.start, items),
@@ -66,23 +71,42 @@ def with_items(p: Pairs, items: int) -> Pairs:
     if items <= width:
         return p
     width = max(items, 2 * width)
-    dense = p.size == DENSE
-    leaving = dense & (p.used.astype(np.int64) * DEMOTE < width)
-    staying = int(np.count_nonzero(dense & ~leaving))
-    p = with_cells(p, int(p.state[TOP]) + int(p.used[leaving].sum()) * 4 + 8 * len(leaving))
-    wider = np.zeros((staying + 32, 2, width), np.int32)
-    _widen(p, wider, np.flatnonzero(dense), leaving)
-    p.state[ROWS] = staying
+    rows = np.flatnonzero(p.size == DENSE)
+    rows = rows[np.argsort(-p.used[rows], kind="stable")]
+    hashed = int(p.size[p.size > 0].sum())
+    stay = max(0, most - hashed) * WORDS // (2 * width)
+    stay = min(stay, int(np.count_nonzero(p.used[rows].astype(np.int64) * DEMOTE >= width)))
+    classes = _classes(p.used[rows[stay:]], most - hashed - stay * 2 * width // WORDS)
+    # One after the other, the largest first, they leave nothing out but before the first.
+    if len(classes):
+        needed = int((1 << classes).sum()) + (1 << int(classes.max()))
+        p = with_cells(p, int(p.state[TOP]) + needed)
+    wider = np.zeros((stay + 32, 2, width), np.int32)
+    _widen(p, wider, rows, np.append(np.zeros(stay, np.int64), classes))
+    p.state[ROWS] = stay
+    p.state[CLOSED] = 0  # `with_room` knows
     return p._replace(dense=wider)
+
+
+def _classes(used: I32, left: int) -> I64:
+    """Size classes for rows of so many pairs, smaller ones where there are so few entries left."""
+    classes: I64 = np.ceil(np.log2(np.maximum(used * 2.0, 1 << SMALLEST))).astype(np.int64)
+    if int((1 << classes).sum()) > left and len(used):
+        each = max(left // len(used), 1 << LEAST_CLASS)
+        classes = np.minimum(classes, each.bit_length() - 1)
+    return classes
 
 
 @leaf()
 def room_needed(p: Pairs, context: I32, count: int, item: int) -> int:
-    """Hash entries that one more interaction may take from the top, at most."""
+    """Hash entries that one more interaction may take from the top, at most.
+
+    A block of 2^c begins at a multiple of that, so as many may be left out before it.
+    """
     need = 4 * max(int(p.size[item]), 32)
     for k in range(min(count, NEIGHBOURS)):
         need += max(2 * int(p.size[context[k]]), 1 << SMALLEST)
-    return need
+    return 2 * need
 
 
 @leaf()
@@ -113,7 +137,7 @@ def _prefetch_entry(p: Pairs, h: int, key: int) -> None:
         prefetch(p.dense, p.start[h] * 2 * width + key)
         prefetch(p.dense, p.start[h] * 2 * width + width + key)
     elif size:
-        prefetch(p.cells, (p.start[h] + _home(key, size)) * WORDS)
+        prefetch(p.cells, (p.start[h] + home(key, size)) * WORDS)
     if p.lead[h] >= 0:
         prefetch(p.leaders, (p.lead[h] + 1) * LEADERS * WORDS - WORDS)
     prefetch(p.used, h)
@@ -153,23 +177,6 @@ def add_row(p: Pairs, h: int, n: int, wc: float, wt: float, c_sum: F32, t_sum: F
         if i >= 0:
             c_sum[i] += fc * np.float32(p.cells[at + 1])
             t_sum[i] += ft * np.float32(p.cells[at + 2])
-
-
-@kernel(inline="always")
-def _home(key: int, size: int) -> int:
-    """The place in a row's block where an entry is looked for first."""
-    return (key * 0x9E3779B1 >> 7) & (size - 1)
-
-
-@kernel(inline="always")
-def _slot(p: Pairs, start: int, size: int, key: int) -> int:
-    """Word index of the key's entry, or of the empty entry where it belongs."""
-    at = _home(key, size)
-    while True:
-        word = (start + at) * WORDS
-        if p.cells[word] == key or p.cells[word] < 0:
-            return int(word)
-        at = (at + 1) & (size - 1)
 
 
 @kernel(inline="always")
@@ -216,22 +223,18 @@ def _make_entry(p: Pairs, h: int, key: int, c: int) -> int:
     size = int(p.size[h])
     word: int = 0
     if size:
-        word = _slot(p, p.start[h], size, key)
+        word = slot(p, p.start[h], size, key)
         if p.cells[word] == key:
             return word
     if c < 0:  # taking out what was refused
         return -1
     if 4 * (p.used[h] + 1) > 3 * size:
-        if p.state[CLOSED]:
+        if not _make_place(p, h):
             p.state[REFUSED] += 1
             return -1
-        if size:
-            _grow_row(p, h)
-        else:
-            _new_block(p, h, SMALLEST)
         if p.size[h] == DENSE:
             return 0
-        word = _slot(p, p.start[h], p.size[h], key)
+        word = slot(p, p.start[h], p.size[h], key)
     p.cells[word] = key
     p.cells[word + 1] = 0
     p.cells[word + 2] = 0
@@ -240,61 +243,49 @@ def _make_entry(p: Pairs, h: int, key: int, c: int) -> int:
 
 
 @leaf()
-def _new_block(p: Pairs, h: int, c: int) -> None:
-    start = take(p.free, p.state, p.cells, WORDS, c)
-    p.start[h] = start
-    p.size[h] = 1 << c
-    for at in range(start, start + (1 << c)):
-        p.cells[at * WORDS] = -1
-
-
-@leaf()
-def _grow_row(p: Pairs, h: int) -> None:
-    """Twice the block, or dense; pairs that fell back to zero are dropped on the way."""
-    old, size = p.start[h], int(p.size[h])
-    if p.used[h] * PROMOTE >= p.dense.shape[2] and p.state[ROWS] < len(p.dense):
-        row = p.state[ROWS]
-        p.state[ROWS] += 1
-        p.start[h] = row
-        p.size[h] = DENSE
-        for at in range(old * WORDS, (old + size) * WORDS, WORDS):
-            if p.cells[at] >= 0:
-                p.dense[row, 0, p.cells[at]] = p.cells[at + 1]
-                p.dense[row, 1, p.cells[at]] = p.cells[at + 2]
+def _make_place(p: Pairs, h: int) -> bool:
+    """A place for one more entry in a sparse row; False where not even its own pairs give way."""
+    size = int(p.size[h])
+    wanted = size_class(size) + 1 if size else SMALLEST
+    if p.state[CLOSED] and not becomes_dense(p, h) and not make_block(p, wanted):
+        if wanted <= SMALLEST + 1:
+            return False
+        halve(p, h)
+        return True
+    if size:
+        grow_row(p, h)
     else:
-        _new_block(p, h, size_class(size) + 1)
-        p.used[h] = 0
-        for at in range(old * WORDS, (old + size) * WORDS, WORDS):
-            if p.cells[at] >= 0 and p.cells[at + 1] != 0:
-                _put(p, h, p.cells[at], p.cells[at + 1], p.cells[at + 2])
-    release(p.free, p.cells, WORDS, old, size_class(size))
-
-
-@leaf()
-def _put(p: Pairs, h: int, key: int, c: int, t: int) -> None:
-    word = _slot(p, p.start[h], p.size[h], key)
-    p.cells[word] = key
-    p.cells[word + 1] = c
-    p.cells[word + 2] = t
-    p.used[h] += 1
+        new_block(p, h, SMALLEST)
+    return True
 
 
 @kernel()
-def _widen(p: Pairs, wider: I32, rows: I64, leaving: npt.NDArray[np.bool_]) -> None:
-    """Move dense rows into the wider array, or, where they leave, into hash blocks."""
+def _widen(p: Pairs, wider: I32, rows: I64, classes: I64) -> None:
+    """Move dense rows into the wider array, or, where a row has a class, into a block of it."""
     kept = 0
-    width = p.dense.shape[2]
-    for h in rows:
-        old = p.start[h]
-        if leaving[h]:
-            _new_block(p, h, size_class(p.used[h] * 2))
-            p.used[h] = 0
-            for i in range(width):
-                if p.dense[old, 0, i] != 0:
-                    _put(p, h, i, p.dense[old, 0, i], p.dense[old, 1, i])
+    for r in range(len(rows)):
+        h, old = rows[r], p.start[rows[r]]
+        if classes[r]:
+            _leave(p, h, p.dense[old], 1 << classes[r])
             continue
         for part in range(2):
-            for i in range(width):
-                wider[kept, part, i] = p.dense[old, part, i]
+            wider[kept, part, : p.dense.shape[2]] = p.dense[old, part]
         p.start[h] = kept
         kept += 1
+
+
+@kernel()
+def _leave(p: Pairs, h: int, row: I32, size: int) -> None:
+    """A dense row becomes a sparse one of at most half as many pairs, the strongest."""
+    held = int(p.used[h])
+    bound, ties = strongest(row[0], 0, row.shape[1], 1, size // 2)
+    new_block(p, h, size_class(size))
+    p.used[h] = 0
+    for i in range(row.shape[1]):
+        c = row[0, i]
+        if c > bound or (c == bound and ties > 0):
+            ties -= c == bound
+            put(p, h, i, c - bound // 2, row[1, i])
+    p.state[REFUSED] += held - p.used[h]
+    if bound > 0 and p.lead[h] >= 0:
+        p.lead[h] = -2 - p.lead[h]

@@ -30,3 +30,19 @@ class Learned(NamedTuple):
 
     ranks: I32
     popularity_ranks: I32
+
+
+class LeftOut(NamedTuple):
+    """What a learner was told of and does not hold, since its start.
+
+    Attributes:
+        users_dropped: users who were silent longest.
+        items_refused: how often an item found no slot because max_items is reached.
+        items_dropped: items of states loaded that were taken longest ago (see `online.crowding`).
+        pairs_refused: pairs given up because max_pairs is reached (see `online.reclaiming`).
+    """
+
+    users_dropped: int
+    items_refused: int
+    items_dropped: int
+    pairs_refused: int

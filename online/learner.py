@@ -19,7 +19,7 @@ from online.blend import MISS
 from online.changes import events_in, items_in, users_in
 from online.config import LearnerConfig
 from online.deltas_exchange import Exchange
-from online.interactions import Kind, Learned
+from online.interactions import Kind, Learned, LeftOut
 from online.partition import Partition, longest_silent
 from online.shared import Shared
 from online.steps import Steps, finish
@@ -39,6 +39,7 @@ class Learner:
         self.users_dropped, self._newest = 0, 0.0
         self._shared = Shared(config)
         self.content = content_items.ItemContents(self._shared)
+        self.crowding = self._shared.crowding
         self._partitions: dict[int, Partition] = {}
         self.exchange: Exchange | None = None
 
@@ -109,14 +110,11 @@ class Learner:
         return len(self._shared.items)
 
     @property
-    def items_refused(self) -> int:
-        """How often an item was refused because max_items is reached."""
-        return self._shared.items_refused
-
-    @property
-    def pairs_refused(self) -> int:
-        """Pairs not kept because max_pairs is reached."""
-        return int(self._shared.model.pairs.state[co.REFUSED])
+    def left_out(self) -> LeftOut:
+        """What it was told of and does not hold."""
+        s = self._shared
+        pairs = int(s.model.pairs.state[co.REFUSED])
+        return LeftOut(self.users_dropped, s.items_refused, len(s.crowding.dropped), pairs)
 
     def top_k(self, user: str, k: int = 50) -> TopK:
         """The user's list: at most `k` items he does not have, did not dislike and can get.

@@ -22,6 +22,7 @@ from online.changes import item_names
 from online.config import LearnerConfig
 from online.content_index import ContentIndex
 from online.content_start import ContentStart
+from online.crowding import Crowding
 from online.held import Held, hold
 from online.ids import Ids
 from online.interests import Interests
@@ -43,6 +44,7 @@ class Shared:
         held: the same as one object.
         moved: partitions came or went since the recent interactions were looked through.
         items_refused: how often an item found no slot because max_items was reached.
+        crowding: which items of a state that is loaded may have one.
         on_new_items: called when items may have been added, before anything is learned from them.
         on_started: called when rows of "e_in" or "e_out" have other first values.
     """
@@ -51,6 +53,7 @@ class Shared:
         self.config = config
         self.items = Ids()
         self.items_refused = 0
+        self.crowding = Crowding(self)
         self._withdrawn: set[str] = set()  # of those without a slot
         self.moved = False
         self.on_new_items: Callable[[], None] | None = None
@@ -115,6 +118,9 @@ class Shared:
 
     def put_item(self, item: str, topics: Sequence[str], available: bool) -> None:
         """What an item is about, and whether lists may show it."""
+        if not available and self.crowding.crowded() and self.items.find(item) < 0:
+            self.withdraw_item(item)
+            return
         self._withdrawn.discard(item)
         slot = self.intern(item)
         if slot >= 0:
@@ -128,6 +134,10 @@ class Shared:
         elif len(self._withdrawn) < self.config.max_items:
             self._withdrawn.add(item)
 
+    def withheld(self, item: str) -> bool:
+        """Whether it is withdrawn and has no slot."""
+        return item in self._withdrawn
+
     def intern_many(self, items: Sequence[str]) -> I32:
         """The items' slots, as `intern` gives them, with room for all; int32[n]."""
         slots = self.items.found(items)
@@ -137,8 +147,11 @@ class Shared:
         return slots.astype(np.int32)
 
     def slots_of(self, arrays: Mapping[str, npt.NDArray[Any]]) -> I64:
-        """Slots here of a state's item table, -1 for those refused."""
-        slots = np.array([self.intern(name) for name in item_names(arrays)], dtype=np.int64)
+        """Slots here of a state's item table, -1 for those refused or left out (`crowding`)."""
+        names = item_names(arrays)
+        slots = self.items.found(names)
+        for at in self.crowding.admitted(arrays, names, np.flatnonzero(slots < 0)).tolist():
+            slots[at] = self.intern(names[at])
         self.reserve_items()
         return slots
 
@@ -156,7 +169,7 @@ class Shared:
         m = self.model
         self.model = m._replace(
             available=self.catalogue.available,
-            pairs=co.with_items(m.pairs, room),
+            pairs=co.with_items(m.pairs, room, self.config.max_pairs),
             popularity=popularity.with_items(m.popularity, room),
             factors=factors.with_items(m.factors, room, self.config.seed),
             content=content.with_items(m.content, room),
@@ -248,20 +261,10 @@ class Shared:
         self._make_room_for_pairs()
 
     def _make_room_for_pairs(self) -> None:
-        self.model = self.model._replace(pairs=co.with_leaders(self.model.pairs))
-        p = self.model.pairs
-        have = len(p.cells) // co.WORDS
-        if have + p.dense.size // co.WORDS >= self.config.max_pairs:
-            p.state[co.CLOSED] = 1
-            return
-        largest = max(int(p.size.max()), 64)
-        cells = int(p.state[co.TOP]) + (co.NEIGHBOURS + 2) * 2 * largest
-        if cells > have:
-            p = co.with_cells(p, max(cells, have * 3 // 2))
-        rows = int(p.state[co.ROWS]) + co.NEIGHBOURS + 1
-        if rows > len(p.dense):
-            p = co.with_rows(p, max(rows, len(p.dense) * 3 // 2))
-        self.model = self.model._replace(pairs=p)
+        c = self.config
+        least = c.max_items << co.LEAST_CLASS
+        pairs = co.with_room(self.model.pairs, c.max_pairs, least)
+        self.model = self.model._replace(pairs=pairs)
 
     def _shorten(self, part: Partition, user: int) -> None:
         """Cut the oldest quarter of a history, and what it added."""

@@ -30,6 +30,7 @@ class KnownItems:
         self._kafka_url = kafka_url
         self._max_items = max_items
         self._words: dict[tuple[str, str], ItemWords] = {}
+        self._sold_out: dict[tuple[str, str], None] = {}  # of these, the longest first
         self._unavailable = Withdrawals(max_items)
         self._held: set[tuple[str, str]] = set()
         self._holds = Holds(kafka_url, self.hold) if hold_items else None
@@ -97,11 +98,19 @@ class KnownItems:
         key = (item.tenant, item.item_id)
         if item.available:
             self._unavailable.discard(key)
+            self._sold_out.pop(key, None)
         else:
             self._unavailable.add(key)
-        if key in self._words or len(self._words) < self._max_items:
-            self._words[key] = ItemWords(item.title, item.topics, item.skills, item.language or "")
+        if key not in self._words and len(self._words) >= self._max_items:
+            if not item.available or not self._sold_out:
+                return
+            oldest = next(iter(self._sold_out))
+            del self._sold_out[oldest], self._words[oldest]
+        if not item.available:
+            self._sold_out.setdefault(key)
+        self._words[key] = ItemWords(item.title, item.topics, item.skills, item.language or "")
 
     def _withdraw(self, key: tuple[str, str]) -> None:
         self._words.pop(key, None)
+        self._sold_out.pop(key, None)
         self._unavailable.add(key)

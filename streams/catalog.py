@@ -31,8 +31,10 @@ class Catalog:
         self._river = river
         self._exploration = exploration or Exploration(river)
         self._items: dict[tuple[str, str], Item] = {}
+        self._sold_out: dict[Key, None] = {}  # of these, the longest first
         self._held: set[tuple[str, str]] = set()
-        self._withdrawn = Withdrawals(river.settings.max_items)
+        self._most = river.settings.max_items
+        self._withdrawn = Withdrawals(self._most)
         self.caught_up = asyncio.Event()
         self.texts = ItemTexts(river.learner, self.item)
         self.vectors = ItemVectors(river, self.texts)
@@ -102,10 +104,16 @@ class Catalog:
     def _put(self, item: Item) -> None:
         key = (item.tenant, item.item_id)
         before = self._items.get(key)
-        if before is not None or len(self._items) < self._river.settings.max_items:
+        if before is None and item.available and len(self._items) >= self._most and self._sold_out:
+            self._forget(next(iter(self._sold_out)))
+        if before is not None or len(self._items) < self._most:
             self._items[key] = item
             self.texts.put(item, before)
             self.vectors.put(item)
+            if item.available:
+                self._sold_out.pop(key, None)
+            else:
+                self._sold_out.setdefault(key)
         if item.available or key in self._items:
             self._withdrawn.discard(key)
         else:
@@ -117,13 +125,19 @@ class Catalog:
     def _withdraw(self, key: str) -> None:
         tenant, _, item_id = key.partition("/")
         self._exploration.withdraw(tenant, item_id)
-        item = self._items.pop((tenant, item_id), None)
-        if item is not None:
-            self.texts.forget((tenant, item_id))
-            self.vectors.forget((tenant, item_id))
-            if self.on_withdrawn is not None:
-                self.on_withdrawn((tenant, item_id))
+        if (tenant, item_id) in self._items:
+            self._forget((tenant, item_id))
         elif not is_tenant(tenant) or not self._river.admits(tenant):
             return
         self._withdrawn.add((tenant, item_id))
         self._river.learner(tenant).withdraw_item(item_id)
+
+    def _forget(self, key: Key) -> None:
+        """Of an item nothing is remembered but that it is not to be had."""
+        del self._items[key]
+        self._sold_out.pop(key, None)
+        self.texts.forget(key)
+        self.vectors.forget(key)
+        self._withdrawn.add(key)
+        if self.on_withdrawn is not None:
+            self.on_withdrawn(key)

@@ -15,6 +15,7 @@ from infra.telemetry import get_logger
 from online.changes import of_tenant
 from online.checkpoint import Checkpoint, CheckpointStore
 from online.checkpoint_chain import Chain
+from online.interactions import LeftOut
 from streams.epochs import MONITOR, Epochs, new_epochs
 from streams.in_turn import in_turn
 from streams.monitor import Monitor
@@ -149,9 +150,8 @@ class Checkpointer:
         metrics.checkpoint_seconds.observe(seconds)
         metrics.users.set(sum(learner.users for learner in learners))
         metrics.items.set(sum(learner.items for learner in learners))
-        metrics.users_dropped.set(sum(learner.users_dropped for learner in learners))
-        metrics.items_refused.set(sum(learner.items_refused for learner in learners))
-        metrics.pairs_refused.set(sum(learner.pairs_refused for learner in learners))
+        for name in LeftOut._fields:
+            getattr(metrics, name).set(sum(getattr(one.left_out, name) for one in learners))
 
     async def _take(self, last: bool) -> list[Taken]:
         taken: list[Taken] = []

@@ -14,6 +14,7 @@ import msgspec
 from infra.telemetry import get_logger
 from online.changes import of_tenant
 from online.checkpoint import CheckpointStore
+from online.crowding import Newest
 from online.deltas_exchange import TornError
 from online.state import position_in
 from streams import topics
@@ -39,27 +40,47 @@ class DeltasStart:
     async def prepare(self) -> None:
         """Before partitions are assigned: what all workers know, and where to go on reading."""
         names = await asyncio.to_thread(self._files.names)
-        for name in names:
-            if name.startswith(SHARED):
-                await self._load_shared(name)
+        partitions = [name for name in names if name.startswith("partition-")]
+        shared = [name for name in names if name.startswith(SHARED)]
+        crowded = [name for name in shared if not await self._load_shared(name)]
+        if crowded:
+            await self._choose_items([tenant_of(name) for name in crowded], partitions)
         positions = []
-        for name in names:
-            if name.startswith("partition-"):
-                meta, arrays = await asyncio.to_thread(self._read, name)
-                positions.append(meta.deltas)
-                self._load(meta, arrays)
+        for name in partitions:
+            meta, arrays = await asyncio.to_thread(self._read, name)
+            positions.append(meta.deltas)
+            self._load(meta, arrays)
+        for name in crowded:
+            await self._load_shared(name, crowded=True)
+            left_out = self._river.learner(tenant_of(name)).left_out.items_dropped
+            log.warning("items.dropped", tenant=tenant_of(name), items=left_out)
         url = self._river.settings.kafka_url.get_secret_value()
         count = await asyncio.to_thread(topics.partition_count, url, topics.CLICKS)
         # Of a partition that never had a checkpoint everything may still be on the topic.
         self._deltas.position = min(positions) if len(positions) >= count else 0
 
-    async def _load_shared(self, name: str) -> None:
+    async def _load_shared(self, name: str, crowded: bool = False) -> bool:
+        """False, and nothing done, where its items would crowd the table, unless that is known."""
         found = await asyncio.to_thread(self._files.read, name)
-        tenant = name.removeprefix(SHARED)
+        tenant = tenant_of(name)
         if found is None or not self._river.admits(tenant):
-            return
-        self._river.learner(tenant).load_shared(found.arrays)
+            return True
+        learner = self._river.learner(tenant)
+        if not crowded and learner.crowding.crowds(found.arrays):
+            return False
+        learner.load_shared(found.arrays)
         self._deltas.shared_from[tenant] = msgspec.json.decode(found.header, type=SharedMark)
+        return True
+
+    async def _choose_items(self, tenants: list[str], partitions: list[str]) -> None:
+        """Of items that are too many those that were taken last, by whomever, have slots first."""
+        newest = {tenant: Newest() for tenant in tenants}
+        for name in partitions:
+            meta, arrays = await asyncio.to_thread(self._read, name)
+            for tenant in set(meta.tenants) & set(tenants):
+                newest[tenant].add(of_tenant(tenant, arrays))
+        for tenant, each in newest.items():
+            self._river.learner(tenant).crowding.choose(each)
 
     def _read(self, name: str) -> tuple[PartitionMeta, dict[str, Any]]:
         found = self._files.read(name)
@@ -116,3 +137,8 @@ class DeltasStart:
         learner.exchange.rebuild(
             lambda number: learner.load_others(found.get(number, {})), partition
         )
+
+
+def tenant_of(name: str) -> str:
+    """The tenant whose shared model a checkpoint is."""
+    return name.removeprefix(SHARED)

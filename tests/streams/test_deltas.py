@@ -15,13 +15,15 @@ from prometheus_client import CollectorRegistry
 from infra.metrics import WorkerMetrics
 from infra.settings import Settings
 from infra.warehouse import ArchiveWriter
-from online.checkpoint import Checkpoint
+from online import crowding
+from online.checkpoint import Checkpoint, CheckpointStore
 from online.learner import Learner, LearnerConfig
-from streams import deltas_wire
+from streams import deltas_wire, topics
 from streams.deltas import Deltas, SharedMark
 from streams.deltas_start import DeltasStart
 from streams.deltas_wire import ItemDelta, UnusableError
 from streams.outlet import Outgoing
+from streams.partition import PartitionMeta, encode_meta, partition_name
 from streams.river import River
 from streams.workers_run import Workers
 
@@ -36,10 +38,10 @@ class Written:
         self.records += records
 
 
-def worker() -> Deltas:
+def worker(**changes: Any) -> Deltas:
     nowhere: Any = None
     river = River(
-        Settings(),
+        Settings(**changes),
         WorkerMetrics(CollectorRegistry()),
         nowhere,
         ArchiveWriter("clickhouse://127.0.0.1:9/default"),
@@ -260,3 +262,33 @@ def test_a_checkpoint_written_while_others_are_read_is_read_again() -> None:
     assert counts(mine) == counts(theirs)
     assert mine.exchange is not None
     assert not any(remote.torn for remote in mine.exchange.remotes.values())
+
+
+def test_a_worker_with_too_many_items_starts_with_those_taken_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Items that nobody takes any more make room for new ones."""
+    monkeypatch.setattr(crowding, "LATELY", 5)
+    monkeypatch.setattr(topics, "partition_count", lambda *_: 2)
+    before, after = worker(max_items=40), worker(max_items=40)
+    for n in range(40):
+        learn(before, f"u{n} v{n}", f"i{n} i{n}", partition=n % 2)
+    learn(before, "u", "too-new")
+    old, files = before._river.learner("default"), CheckpointStore(str(tmp_path))
+    assert old.left_out.items_refused == 1
+    for number in (0, 1):
+        meta = PartitionMeta(number, 1, {}, 0, 0, {}, ["default"], b"", deltas=7)
+        state = {f"default/{name}": each for name, each in old.partition_state(number).items()}
+        files.write(partition_name(number), 1, state, encode_meta(meta))
+    files.write("shared-default", 1, old.shared_state(), before.mark())
+    asyncio.run(DeltasStart(after._river, after, files).prepare())
+    new = after._river.learner("default")
+    assert new.items == 30
+    assert new.left_out.items_dropped == 10
+    assert new._shared.items.find("i39") >= 0 > new._shared.items.find("i0")
+    assert after.position == 7
+    learn(after, "w", "too-new")
+    assert new.has("w", "too-new")
+    factors = [each._shared.model.factors.e_out for each in (old, new)]
+    slots = [each._shared.items.find("i39") for each in (old, new)]
+    assert np.array_equal(factors[0][slots[0]], factors[1][slots[1]])

@@ -97,3 +97,32 @@ def test_an_item_that_is_put_again_is_shown_though_there_is_no_room_for_its_word
     unavailable = Item(item_id="gone", title="x", tenant="t", available=False)
     known.take([Record(b"t/gone", encode(unavailable))])
     assert not known.may_show("t", "gone")
+
+
+def sold_out(item_id: str) -> Record:
+    gone = Item(item_id=item_id, title="x", tenant="t", available=False)
+    return Record(f"t/{item_id}".encode(), encode(gone))
+
+
+def test_what_is_sold_out_longest_makes_room_in_a_catalogue_that_is_full() -> None:
+    river = new_river()
+    river.settings = river.settings.model_copy(update={"max_items": 3})
+    catalog, known = Catalog(river), KnownItems("kafka://nowhere:1", max_items=3)
+    records = [item("a"), sold_out("old"), sold_out("older"), item("b"), item("c"), item("d")]
+    asyncio.run(catalog._take(records))
+    known.take(records)
+    for item_id in ("a", "b", "c"):
+        assert catalog.item(("t", item_id)) is not None
+        assert known.words("t", item_id).title == "x"
+    for item_id in ("old", "older"):
+        assert catalog.item(("t", item_id)) is None
+        assert not catalog.may_show("t", item_id) and not known.may_show("t", item_id)
+    assert catalog.item(("t", "d")) is None  # all three can be had: nobody makes room
+    assert known.words("t", "d").title == "d"
+
+
+def test_an_item_that_is_to_be_had_again_makes_no_room_for_others() -> None:
+    known = KnownItems("kafka://nowhere:1", max_items=2)
+    known.take([sold_out("a"), sold_out("b"), item("a"), item("c")])
+    assert known.words("t", "a").title == "x" == known.words("t", "c").title
+    assert known.may_show("t", "a") and not known.may_show("t", "b")

@@ -1,0 +1,144 @@
+"""A table of items that is nearly full is filled to three quarters where states are loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from online import crowding
+from online.crowding import Newest
+from online.learner import Kind, Learner
+
+MOST = 40  # items
+
+
+@pytest.fixture(autouse=True)
+def _an_hour_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowding, "LATELY", 5)
+
+
+def _seasons(learner: Learner, learn: Any, *seasons: str) -> None:
+    """In every season 19 items that others lack, taken by its own users and one who stays."""
+    for season in seasons:
+        for n in range(19):
+            learn(learner, f"{season}-u{n % 5} {season}-{n}", f"always {season}-{n}")
+
+
+def _again(learner: Learner, newest: bool = True) -> Learner:
+    """What the worker does at its start: the items first, then partitions, then the factors."""
+    again, state = Learner(learner.config), learner.partition_state(0)
+    if newest:
+        found = Newest()
+        found.add(state)
+        again.crowding.choose(found)
+    again.load_partition(0, state)
+    again.load_shared(learner.shared_state())
+    return again
+
+
+def test_those_taken_longest_ago_stay_away_and_new_ones_are_welcome(
+    make_learner: Any, learn: Any
+) -> None:
+    learner = make_learner(max_items=MOST)
+    _seasons(learner, learn, "spring", "summer", "autumn")
+    assert learner.items == MOST
+    assert learner.left_out.items_refused > 0
+    again = _again(learner)
+    assert again.items == MOST * 3 // 4
+    names = set(again._shared.items._slots)
+    assert {"autumn-0", "autumn-1"} <= names and "spring-0" not in names
+    assert again.left_out.items_dropped == MOST - MOST * 3 // 4
+    assert again.events_learned() == learner.events_learned()
+    _seasons(again, learn, "winter")
+    assert again.has("always", "winter-5")
+    assert again.items <= MOST
+
+
+def test_no_list_names_an_item_that_stayed_away(make_learner: Any, learn: Any) -> None:
+    learner = make_learner(max_items=MOST)
+    _seasons(learner, learn, "spring", "summer")
+    again = _again(learner)
+    held = set(again._shared.items._slots)
+    _seasons(again, learn, "winter")
+    for user in ("spring-u1", "summer-u1", "winter-u1", "nobody"):
+        assert set(again.top_k(user).items) <= held | {f"winter-{n}" for n in range(19)}
+    assert not again.has("always", "spring-0")
+
+
+def test_the_statistics_are_the_sum_over_what_is_left(
+    make_learner: Any, learn: Any, statistics: Any
+) -> None:
+    learner, other = make_learner(max_items=MOST), make_learner()
+    _seasons(learner, learn, "spring", "summer")
+    again = _again(learner)
+    held = again._shared.items
+    for season in ("spring", "summer"):  # as if the others had never been there
+        for n in range(19):
+            if held.find(f"{season}-{n}") >= 0:
+                learn(other, f"{season}-u{n % 5} {season}-{n}", f"always {season}-{n}")
+    assert statistics(again) == statistics(other)
+    again.forget_user(0, "always")
+    other.forget_user(0, "always")
+    assert statistics(again) == statistics(other)
+
+
+def test_factors_of_those_that_stay_are_kept(make_learner: Any, learn: Any) -> None:
+    learner = make_learner(max_items=MOST)
+    _seasons(learner, learn, "spring", "summer")
+    again = _again(learner)
+    one, two = learner._shared, again._shared
+    kept = [name for name in one.items._slots if two.items.find(name) >= 0]
+    before = one.model.factors.e_out[[one.items.find(name) for name in kept]]
+    after = two.model.factors.e_out[[two.items.find(name) for name in kept]]
+    assert np.array_equal(before, after)
+
+
+def test_a_table_with_room_stays_as_it_is(make_learner: Any, learn: Any) -> None:
+    learner = make_learner(max_items=50)
+    _seasons(learner, learn, "spring", "summer")
+    again = _again(learner, newest=False)
+    assert again.items == learner.items == 38
+    assert again.left_out.items_dropped == 0
+    assert again.top_k("always").items == learner.top_k("always").items
+
+
+def test_a_partition_taken_over_brings_none_that_was_dropped(make_learner: Any, learn: Any) -> None:
+    """Of a colleague who has not been started anew and still holds them."""
+    learner = make_learner(max_items=MOST)
+    _seasons(learner, learn, "spring", "summer")
+    again = _again(learner)
+    again.load_partition(1, learner.partition_state(0))
+    assert again.items == MOST * 3 // 4
+
+
+def test_what_was_taken_lately_comes_in_any_case(make_learner: Any, learn: Any) -> None:
+    here, there = make_learner(max_items=MOST), make_learner(max_items=MOST)
+    _seasons(here, learn, "spring", "summer")
+    learn(there, "u old", *(f"v idle-{n}" for n in range(4)), "u fresh", "v fresh")
+    here.load_partition(1, there.partition_state(0))
+    assert here.has("v", "fresh")
+    assert not here.has("u", "old")
+
+
+def test_what_is_not_to_be_had_takes_no_room_in_a_crowded_table(
+    make_learner: Any, learn: Any
+) -> None:
+    learner = make_learner(max_items=MOST)
+    _seasons(learner, learn, "spring", "summer")
+    items = learner.items
+    learner.put_item("sold out", ["art"], available=False)
+    assert learner.items == items
+    learn(learner, "u spring-1", "u sold out".replace(" out", "-out"))
+    learner.put_item("sold out", ["art"], available=True)
+    assert learner._shared.items.find("sold out") >= 0
+
+
+def test_somebody_takes_what_was_withdrawn_unseen(make_learner: Any, learn: Any) -> None:
+    learner = make_learner(max_items=MOST)
+    _seasons(learner, learn, "spring", "summer")
+    learner.put_item("gone", ["art"], available=False)
+    learner.learn(0, ["u"], ["gone"], np.array([Kind.CLICK], np.int8), np.zeros(1))
+    assert "gone" not in learner.popular(50).items
+    assert learner.has("u", "gone")
