@@ -6,6 +6,10 @@ in every list and history that still means the former. Where a state is loaded a
 anew, and there items may stay away. What would make the table FULL fills it to FILLED only, and
 what was taken LATELY comes in any case. Interactions with the others leave the histories, as those
 with any item that is refused, and the statistics are the sum over what is left.
+
+An item that stayed away may come back, from the catalogue or because somebody takes it. What was
+done with it before never does: the statistics hold a partition as it was read at the start, and are
+no longer its sum if the same file says more when the partition is taken over.
 """
 
 from __future__ import annotations
@@ -49,12 +53,13 @@ class Crowding:
     """Which items of a state may have a slot.
 
     Attributes:
-        dropped: items that were left out because they were taken longest ago.
+        dropped: items that were left out because they were taken longest ago, and until which
+            clock what was done with them counts for nothing.
     """
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self.dropped: set[str] = set()
+        self.dropped: dict[str, int] = {}
 
     def crowded(self, more: int = 0) -> bool:
         """Whether the table is nearly full, or would be with so many more items."""
@@ -80,15 +85,32 @@ class Crowding:
         left = int(FILLED * self._shared.config.max_items) - self._shared.items.size
         clock = int(arrays["clock"][0]) if "clock" in arrays else 0
         comes = (np.arange(len(order)) < left) | (taken[order] >= clock - LATELY)
-        self.dropped |= {names[at] for at in unknown[order[~comes]].tolist()}
+        until = max(clock, int(self._shared.model.clock[0]))
+        self.dropped |= dict.fromkeys((names[at] for at in unknown[order[~comes]].tolist()), until)
         return unknown[order[comes]]
+
+    def without_past(self, arrays: Given, slots: I64) -> tuple[Given, I64]:
+        """A state and its items' slots, less what was done with an item before it was left out."""
+        if not self.dropped or "history.items" not in arrays:
+            return arrays, slots
+        until = np.array([self.dropped.get(name, -1) for name in item_names(arrays)], np.int64)
+        items = arrays["history.items"]
+        past = (_clocks(arrays) < until[items]) & (slots[items] >= 0)
+        if not past.any():
+            return arrays, slots
+        refused = np.where(past, len(slots), items).astype(np.int32)
+        return {**arrays, "history.items": refused}, np.append(slots, -1)
 
 
 def _last_taken(arrays: Given) -> I64:
     """The clock of the newest interaction with each item of a state's table, -1 for none."""
     found = np.full(len(arrays["items.length"]), -1, np.int64)
     if "history.items" in arrays:
-        kinds = arrays["history.kinds"].astype(np.int64)
-        clocks = arrays["history.clocks"].astype(np.int64) | kinds >> 3 << 32
-        np.maximum.at(found, arrays["history.items"], clocks)
+        np.maximum.at(found, arrays["history.items"], _clocks(arrays))
     return found
+
+
+def _clocks(arrays: Given) -> I64:
+    """When each entry of a state's histories was learned."""
+    kinds = arrays["history.kinds"].astype(np.int64)
+    return arrays["history.clocks"].astype(np.int64) | kinds >> 3 << 32

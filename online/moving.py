@@ -108,7 +108,7 @@ def _restoring(
     first_change: list[state.Arrays] | None,
 ) -> Callable[[], None]:
     """Learn of items and time here; the function returned makes the partition anywhere."""
-    slots = shared.slots_of(arrays)
+    arrays, slots = shared.crowding.without_past(arrays, shared.slots_of(arrays))
     # Taken here, not where the partition is made: others meet new items meanwhile.
     clock, size = shared.model.clock, shared.items.size
     behind = int(arrays["clock"][0] - clock[0])

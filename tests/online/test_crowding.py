@@ -142,3 +142,36 @@ def test_somebody_takes_what_was_withdrawn_unseen(make_learner: Any, learn: Any)
     learner.learn(0, ["u"], ["gone"], np.array([Kind.CLICK], np.int8), np.zeros(1))
     assert "gone" not in learner.popular(50).items
     assert learner.has("u", "gone")
+
+
+def test_what_came_back_meanwhile_brings_no_past_into_a_partition_taken_over(
+    make_learner: Any, learn: Any, statistics: Any
+) -> None:
+    """The statistics hold the partition as it was read at the start, without these items."""
+    learner = make_learner(max_items=MOST)
+    learner.share(lambda partition: 1)
+    _seasons(learner, learn, "spring", "summer")
+    again, state, newest = Learner(learner.config), learner.partition_state(0), Newest()
+    exchange = again.share(lambda partition: 2)
+    newest.add(state)
+    again.crowding.choose(newest)
+    exchange.loaded(0, 1, again.load_others(state))
+    assert "spring-0" in again.crowding.dropped
+    for item in again.crowding.dropped:
+        again.put_item(item, ["art"], available=True)
+    again.load_partition(0, state)
+    assert again.events_learned() == learner.events_learned()
+    assert not again.has("always", "spring-0")
+    _holds_what_its_histories_say(again, statistics)
+    learn(again, "always spring-0", "late spring-0", "late summer-1")
+    again.load_partition(0, again.partition_state(0))  # moved away, and back
+    assert again.has("always", "spring-0")
+    _holds_what_its_histories_say(again, statistics)
+
+
+def _holds_what_its_histories_say(learner: Learner, statistics: Any) -> None:
+    held, shared = statistics(learner), learner._shared
+    shared.clear_statistics()
+    for part in learner._partitions.values():
+        shared.replay(part.histories, np.arange(part.users.size, dtype=np.int64), 1)
+    assert statistics(learner) == held
