@@ -44,6 +44,10 @@ class ItemContents:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
+    def waits(self, item: str) -> bool:
+        """Whether it gets no slot now: nobody may be shown it, nobody took it, slots are scarce."""
+        return self._shared.crowding.crowded() and self._shared.withheld(item)
+
     def put(self, items: ItemContent, listed: bool = True) -> None:
         """Take it over, in place of what the items said before.
 
@@ -58,9 +62,6 @@ class ItemContents:
     def putting(self, items: ItemContent, listed: bool = True) -> Steps:
         """`put` in steps, between which others may learn and list; one call after the other."""
         shared = self._shared
-        if shared.crowding.crowded():  # no slot for what nobody may be shown and nobody took
-            held = [at for at, item in enumerate(items.ids) if not shared.withheld(item)]
-            items = items.some(np.array(held, np.int64))
         slots = shared.intern_many(items.ids).astype(np.int64)
         known = np.flatnonzero(slots >= 0)
         slots, items = slots[known], items.some(known)

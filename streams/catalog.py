@@ -7,7 +7,7 @@ without a group: it starts at the beginning each time, and readiness waits until
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from infra.telemetry import get_logger
@@ -67,7 +67,7 @@ class Catalog:
         self._river.metrics.held.set(len(self._held))
         if self._river.admits(tenant):
             available = self.may_show(tenant, item_id)
-            self._river.learner(tenant).put_item(item_id, self.topics(tenant, item_id), available)
+            self._tell(key, self.topics(tenant, item_id), available)
 
     async def run(self) -> None:
         """Follow items.v1, and hand on what items say, for as long as the worker lives."""
@@ -120,7 +120,13 @@ class Catalog:
             self._withdrawn.add(key)
         self._exploration.offer(item, arrived=before is None and self.caught_up.is_set())
         available = item.available and key not in self._held
-        self._river.learner(item.tenant).put_item(item.item_id, item.topics, available)
+        self._tell(key, item.topics, available)
+
+    def _tell(self, key: Key, about: Sequence[str], available: bool) -> None:
+        tenant, item_id = key
+        self._river.learner(tenant).put_item(item_id, about, available)
+        if available:
+            self.texts.may_be_shown(key)
 
     def _withdraw(self, key: str) -> None:
         tenant, _, item_id = key.partition("/")

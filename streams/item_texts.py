@@ -84,6 +84,7 @@ class ItemTexts:
         self._waiting: dict[Key, None] = {}
         self._vectors: dict[Key, F32] = {}
         self._early: dict[Key, F32] = {}
+        self._put_off: set[Key] = set()
         self._seldom = Seldom(EACH_SECONDS)
         self._at_work = 0
         self._restarted: set[str] = set()
@@ -111,8 +112,14 @@ class ItemTexts:
         elif len(self._early) < EARLY:
             self._early[key] = vector
 
+    def may_be_shown(self, key: Key) -> None:
+        """What an item says is wanted, if it was put off while nobody could have it."""
+        if key in self._put_off:
+            self._wait(key)
+
     def forget(self, key: Key) -> None:
         """An item is gone."""
+        self._put_off.discard(key)
         for known in (self._waiting, self._vectors, self._early):
             known.pop(key, None)
 
@@ -124,6 +131,7 @@ class ItemTexts:
         self._more.set()
 
     def _wait(self, key: Key) -> None:
+        self._put_off.discard(key)
         self._waiting.pop(key, None)
         self._waiting[key] = None
         self._more.set()
@@ -149,7 +157,11 @@ class ItemTexts:
             self._more.clear()
         of_tenant: dict[str, list[Item]] = defaultdict(list)
         for key in some:
-            if (item := self._item(key)) is not None:
+            if (item := self._item(key)) is None:
+                continue
+            if self._learner(item.tenant).content.waits(item.item_id):
+                self._put_off.add(key)  # its vector stays
+            else:
                 of_tenant[item.tenant].append(item)
         for tenant, items in of_tenant.items():
             self._tenants.add(tenant)

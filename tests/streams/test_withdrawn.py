@@ -126,3 +126,33 @@ def test_an_item_that_is_to_be_had_again_makes_no_room_for_others() -> None:
     known.take([sold_out("a"), sold_out("b"), item("a"), item("c")])
     assert known.words("t", "a").title == "x" == known.words("t", "c").title
     assert known.may_show("t", "a") and not known.may_show("t", "b")
+
+
+def test_what_comes_back_in_a_crowded_table_brings_what_it_says() -> None:
+    river = new_river()
+    river.settings = river.settings.model_copy(update={"max_items": 20})
+    catalog, learner = Catalog(river), river.learner("t")
+    assert learner.config.max_items == 20
+    users, items = ["u"] * 19, [f"i{n}" for n in range(19)]
+    learner.learn(0, users, items, np.zeros(19, np.int8), np.zeros(19))
+    asyncio.run(_handed_on(catalog, lesson("i0"), lesson("late", available=False)))
+    catalog.texts.put_vector(("t", "late"), np.ones(4, np.float32))
+    asyncio.run(_handed_on(catalog))
+    assert learner._shared.items.find("late") < 0, "no slot for what nobody may be shown"
+    asyncio.run(_handed_on(catalog, lesson("late")))
+    slot = learner._shared.items.find("late")
+    assert learner._shared.model.content.listed[slot] == 1
+    assert not catalog.texts._vectors, "its vector went with it"
+
+
+def lesson(item_id: str, available: bool = True) -> Record:
+    said = Item(item_id=item_id, title="guitar lesson", tenant="t", available=available)
+    return Record(f"t/{item_id}".encode(), encode(said))
+
+
+async def _handed_on(catalog: Catalog, *records: Any) -> None:
+    if records:
+        await catalog._take(list(records))
+    while catalog.texts.waiting:
+        await catalog.texts._hand_on()
+        await asyncio.sleep(0.05)
