@@ -54,7 +54,7 @@ def find(
     for k in range(count):
         h = context[k]
         pool.wc[k] = decay * p.share[h] / SCALE
-        smoothed = pairs.out[h] / SCALE + SMOOTHING
+        smoothed = max(pairs.out[h], 0) / SCALE + SMOOTHING
         if said[h] > 0:
             smoothed += CONTENT_PRIOR
         pool.wt[k] = decay / smoothed / SCALE if k < TRANSITIONS else 0.0

@@ -94,7 +94,9 @@ def add_to_all(
         h = context[k]
         if c.total[h] > 0:
             wq = decay / c.total[h]
-            wt = wq * np.float32(CONTENT_PRIOR / (out[h] / SCALE + SMOOTHING + CONTENT_PRIOR))
+            wt = wq * np.float32(
+                CONTENT_PRIOR / (max(out[h], 0) / SCALE + SMOOTHING + CONTENT_PRIOR)
+            )
             for e in range(NEAREST):
                 i = c.near[h, e]
                 if i < 0:
@@ -123,7 +125,9 @@ def add_to_pool(
         h = context[k]
         if total[h] > 0:
             wq = decay / total[h]
-            wt = wq * np.float32(CONTENT_PRIOR / (out[h] / SCALE + SMOOTHING + CONTENT_PRIOR))
+            wt = wq * np.float32(
+                CONTENT_PRIOR / (max(out[h], 0) / SCALE + SMOOTHING + CONTENT_PRIOR)
+            )
             if k >= TRANSITIONS:
                 wt = np.float32(0)
             for e in range(NEAREST):

@@ -26,7 +26,7 @@ from online.changes import item_names
 if TYPE_CHECKING:
     from online.shared import Shared
 
-FULL, FILLED = 0.9, 0.75  # of max_items
+FULL, FILLED = 0.98, 0.75  # of max_items; what fits with some room to spare stays as it is
 LATELY = 100_000  # interactions
 
 Given = Mapping[str, npt.NDArray[Any]]

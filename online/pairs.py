@@ -14,6 +14,8 @@ from online.blocks import SIZE_CLASSES
 SCALE = 1024
 DECAY = 0.8
 SMOOTHING = 20.0  # μ of the Dirichlet prior of the transitions
+# R is read as 0 where it is less: a colleague that holds items which stayed away here may take back
+# more than was added here.
 CONTENT_PRIOR = 20.0  # μ_c, of an item whose texts say something (see `online.content`)
 NEIGHBOURS = 20  # k < 20
 TRANSITIONS = 12  # k < 12

@@ -141,7 +141,7 @@ def _statistics(
     decay = 1.0
     for k in range(min(count, TRANSITIONS)):
         h = s.context[k]
-        smoothed = pairs.out[h] / SCALE + SMOOTHING
+        smoothed = max(pairs.out[h], 0) / SCALE + SMOOTHING
         if said[h] > 0:
             smoothed += CONTENT_PRIOR
         mass += decay * SMOOTHING / smoothed
@@ -160,7 +160,7 @@ def _sum_rows(
     for k in range(count):
         h = context[k]
         wc = decay * p.share[h] / SCALE
-        smoothed = pairs.out[h] / SCALE + SMOOTHING
+        smoothed = max(pairs.out[h], 0) / SCALE + SMOOTHING
         if said[h] > 0:
             smoothed += CONTENT_PRIOR
         wt = decay / smoothed / SCALE if k < TRANSITIONS else 0.0

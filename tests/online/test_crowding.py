@@ -12,10 +12,12 @@ from online.crowding import Newest
 from online.learner import Kind, Learner
 
 MOST = 40  # items
+FULL = crowding.FULL
 
 
 @pytest.fixture(autouse=True)
-def _an_hour_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def _a_table_is_small_and_an_hour_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowding, "FULL", 0.9)
     monkeypatch.setattr(crowding, "LATELY", 5)
 
 
@@ -36,6 +38,17 @@ def _again(learner: Learner, newest: bool = True) -> Learner:
     again.load_partition(0, state)
     again.load_shared(learner.shared_state())
     return again
+
+
+def test_a_table_with_some_room_to_spare_stays_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, make_learner: Any, learn: Any
+) -> None:
+    monkeypatch.setattr(crowding, "FULL", FULL)
+    learner = make_learner(max_items=100)
+    _seasons(learner, learn, "spring", "summer", "autumn", "winter", "holidays")
+    assert learner.items == 95
+    again = _again(learner, newest=False)
+    assert again.items == 95 and not again.crowding.dropped
 
 
 def test_those_taken_longest_ago_stay_away_and_new_ones_are_welcome(

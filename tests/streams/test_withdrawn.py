@@ -6,7 +6,9 @@ import asyncio
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
+from online import crowding
 from online.topk import TopK
 from streams import topics
 from streams.api_catalogue import KnownItems
@@ -128,7 +130,10 @@ def test_an_item_that_is_to_be_had_again_makes_no_room_for_others() -> None:
     assert known.may_show("t", "a") and not known.may_show("t", "b")
 
 
-def test_what_comes_back_in_a_crowded_table_brings_what_it_says() -> None:
+def test_what_comes_back_in_a_crowded_table_brings_what_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crowding, "FULL", 0.9)  # 19 of 20 are
     river = new_river()
     river.settings = river.settings.model_copy(update={"max_items": 20})
     catalog, learner = Catalog(river), river.learner("t")
