@@ -8,8 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +29,7 @@ from models.export import export
 from models.peer_pipeline import pipeline, plain_logits
 from streams.cli import load
 from streams.commands.classifier_options import trunk_for
+from tests.classifier_process import classifier_process
 from tests.models import base_models
 
 NOWHERE = Path("nowhere")
@@ -168,24 +167,16 @@ def test_a_running_server_goes_over_to_another_base_model(
 ) -> None:
     kept = tmp_path / "versions"
     first = versions.promote(kept, str(of_bert))
-    command = [sys.executable, "-m", "streams.cli", "classifier", "--port", "0", "--threads", "1"]
-    with subprocess.Popen(
-        [*command, "--model", str(kept)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            url = json.loads(process.stdout.readline())["url"]
-            check_served(url, first, bases["bert"], of_bert)
-            command = ["promote", str(of_xlm), "--registry", str(kept)]
-            load("models").main(args=command, standalone_mode=False)
-            second = registry.version_of(of_xlm)
-            since = time.monotonic()
-            while httpx.get(f"{url}/info").json()["model_version"] != second:
-                assert time.monotonic() - since < 60
-                time.sleep(0.1)
-            check_served(url, second, bases["xlm"], of_xlm)
-        finally:
-            process.terminate()
+    with classifier_process("--model", str(kept)) as url:
+        check_served(url, first, bases["bert"], of_bert)
+        promoted = ["promote", str(of_xlm), "--registry", str(kept)]
+        load("models").main(args=promoted, standalone_mode=False)
+        second = registry.version_of(of_xlm)
+        since = time.monotonic()
+        while httpx.get(f"{url}/info").json()["model_version"] != second:
+            assert time.monotonic() - since < 60
+            time.sleep(0.1)
+        check_served(url, second, bases["xlm"], of_xlm)
 
 
 def check_served(url: str, version: str, base: Path, artifact: Path) -> None:

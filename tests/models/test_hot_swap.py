@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from models import registry, versions
+from tests.classifier_process import classifier_process
 
 TEXTS = ["Great course!", "太差了，浪费钱", "It starts on Monday", "x", ""]
 REQUESTS, CONNECTIONS, SWAPS = 10_000, 16, 3
@@ -41,24 +39,16 @@ def test_ten_thousand_requests_while_versions_change_are_all_answered_by_a_whole
     others = [versions.promote(folder, str(remade("x" * n))) for n in range(1, SWAPS)]
     versions.promote(folder, first)
     order = itertools.cycle([*others, first])
-    command = [sys.executable, "-m", "streams.cli", "classifier", "--port", "0", "--threads", "1"]
-    with subprocess.Popen(
-        [*command, "--model", str(folder)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            url = json.loads(process.stdout.readline())["url"]
-            answered = asyncio.run(swap_under_load(url, folder, order))
-            assert sum(map(len, answered.values())) >= REQUESTS
-            assert set(answered) == {first, *others}
-            # Each version has an answer of its own; half of one and half of another would show.
-            ranges = sorted((min(each), max(each)) for each in answered.values())
-            assert all(high - low < 0.03 for low, high in ranges), ranges
-            assert all(a[1] < b[0] for a, b in itertools.pairwise(ranges)), ranges
-            assert samples(url, "springtide_classifier_swaps_total")["taken"] == SWAPS
-            check_shadow(url, folder, others[0])
-        finally:
-            process.terminate()
+    with classifier_process("--model", str(folder)) as url:
+        answered = asyncio.run(swap_under_load(url, folder, order))
+        assert sum(map(len, answered.values())) >= REQUESTS
+        assert set(answered) == {first, *others}
+        # Each version has an answer of its own; half of one and half of another would show.
+        ranges = sorted((min(each), max(each)) for each in answered.values())
+        assert all(high - low < 0.03 for low, high in ranges), ranges
+        assert all(a[1] < b[0] for a, b in itertools.pairwise(ranges)), ranges
+        assert samples(url, "springtide_classifier_swaps_total")["taken"] == SWAPS
+        check_shadow(url, folder, others[0])
 
 
 async def swap_under_load(

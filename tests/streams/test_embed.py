@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -14,24 +16,31 @@ from streams.embedding_client import AwayError, Embedded, EmbeddingClient, Refus
 from streams.outlet import Outgoing
 
 
+@asynccontextmanager
+async def asking(routes: Sequence[web.RouteDef]) -> AsyncIterator[EmbeddingClient]:
+    """A client of a server that answers so."""
+    app = web.Application()
+    app.add_routes(routes)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    client = EmbeddingClient(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.stop()
+        await runner.cleanup()
+
+
 def test_a_refusal_in_no_encoding_is_a_refusal() -> None:
     async def refuse(request: web.Request) -> web.Response:
         return web.Response(status=400, body=b"r\xe9f\xfbs\xe9", content_type="text/html")
 
     async def go() -> None:
-        app = web.Application()
-        app.router.add_post("/embed", refuse)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        client = EmbeddingClient(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        await client.start()
-        try:
+        async with asking([web.post("/embed", refuse)]) as client:
             with pytest.raises(RefusedError, match="400"):
                 await client.embed(["a"], urgent=True)
-        finally:
-            await client.stop()
-            await runner.cleanup()
 
     asyncio.run(go())
 
@@ -50,15 +59,7 @@ def test_texts_begin_as_the_trunk_there_was_trained() -> None:
         return web.json_response([[1.0]] * len(seen[-1]), headers=headers)
 
     async def go() -> None:
-        app = web.Application()
-        app.router.add_get("/info", info)
-        app.router.add_post("/embed", embed)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        client = EmbeddingClient(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        await client.start()
-        try:
+        async with asking([web.get("/info", info), web.post("/embed", embed)]) as client:
             # One that says nothing of it is thought to have E5.
             assert (await client.embed(["x"], urgent=True)).version == "a"
             told.update(status=200, version="b")
@@ -68,9 +69,6 @@ def test_texts_begin_as_the_trunk_there_was_trained() -> None:
             with pytest.raises(AwayError, match="another prefix"):
                 await client.embed(["x"], urgent=True)
             assert (await client.embed(["x"], urgent=True)).version == "c"
-        finally:
-            await client.stop()
-            await runner.cleanup()
 
     asyncio.run(go())
     assert seen == [["query: x"]] * 3 + [["x"]]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 from collections import Counter
 
 import aiohttp
 
 from streams.classifier_client import Answer, ClassifierClient
 from streams.fallback import NGramFallback
+from tests.classifier_process import classifier_process
 
 LONG = "The second part repeats the first, and the exercises do not fit the lectures. " * 9
 TEXTS = ["很好，非常喜欢", "Terrible, a waste of money", "😀😀"] * 8
@@ -19,16 +17,8 @@ QUEUE, FLOODERS, BATCHES = 32, 6, 12
 
 
 def test_comments_go_on_while_the_server_is_flooded_and_come_back_after() -> None:
-    command = [sys.executable, "-m", "streams.cli", "classifier", "--port", "0", "--threads", "1"]
-    with subprocess.Popen(
-        [*command, "--queue", str(QUEUE)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            url = json.loads(process.stdout.readline())["url"]
-            flooded, statuses, after = asyncio.run(flood(url))
-        finally:
-            process.terminate()
+    with classifier_process("--queue", str(QUEUE)) as url:
+        flooded, statuses, after = asyncio.run(flood(url))
     assert set(statuses) == {200, 429}
     assert [len(each) for each in flooded] == [len(TEXTS)] * BATCHES
     fallen_back = {each.version for batch in flooded for each in batch if "-ngrams" in each.version}
