@@ -19,15 +19,14 @@ from online.factors import Factors
 from online.kernels import leaf
 from online.leaders import find_leaders
 from online.pairs import (
-    CONTENT_PRIOR,
     DECAY,
     LEADERS,
     NO_LEADERS,
     SCALE,
-    SMOOTHING,
     TRANSITIONS,
     WORDS,
     Pairs,
+    smoothed,
 )
 from online.pool import CAPACITY, LONGEST, MARKS, OUTSIDE, PAIRED, ROWS, Pool
 from online.popularity import CARD, COUNT, DAMP, LISTED, Popularity
@@ -54,10 +53,8 @@ def find(
     for k in range(count):
         h = context[k]
         pool.wc[k] = decay * p.share[h] / SCALE
-        smoothed = max(pairs.out[h], 0) / SCALE + SMOOTHING
-        if said[h] > 0:
-            smoothed += CONTENT_PRIOR
-        pool.wt[k] = decay / smoothed / SCALE if k < TRANSITIONS else 0.0
+        wt = decay / smoothed(pairs.out, said, h) / SCALE
+        pool.wt[k] = wt if k < TRANSITIONS else 0.0
         decay *= DECAY
     pool.size[0] = 0
     pool.outside[:] = 0

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from online.arrays import F32, F64, I32, I64, U8, grown
 from online.kernels import kernel
-from online.pairs import CONTENT_PRIOR, DECAY, SCALE, SMOOTHING, TRANSITIONS
+from online.pairs import CONTENT_PRIOR, DECAY, TRANSITIONS, smoothed
 from online.pool import MARKS, OUTSIDE, ROWS, Pool
 
 NEAREST = 50
@@ -94,9 +94,7 @@ def add_to_all(
         h = context[k]
         if c.total[h] > 0:
             wq = decay / c.total[h]
-            wt = wq * np.float32(
-                CONTENT_PRIOR / (max(out[h], 0) / SCALE + SMOOTHING + CONTENT_PRIOR)
-            )
+            wt = wq * np.float32(CONTENT_PRIOR / smoothed(out, c.total, h))
             for e in range(NEAREST):
                 i = c.near[h, e]
                 if i < 0:
@@ -125,9 +123,7 @@ def add_to_pool(
         h = context[k]
         if total[h] > 0:
             wq = decay / total[h]
-            wt = wq * np.float32(
-                CONTENT_PRIOR / (max(out[h], 0) / SCALE + SMOOTHING + CONTENT_PRIOR)
-            )
+            wt = wq * np.float32(CONTENT_PRIOR / smoothed(out, total, h))
             if k >= TRANSITIONS:
                 wt = np.float32(0)
             for e in range(NEAREST):

@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from online.arrays import I32, I64, grown
+from online.arrays import F32, I32, I64, grown
 from online.blocks import SIZE_CLASSES
+from online.kernels import kernel
 
 SCALE = 1024
 DECAY = 0.8
 SMOOTHING = 20.0  # μ of the Dirichlet prior of the transitions
-# R is read as 0 where it is less: a colleague that holds items which stayed away here may take back
-# more than was added here.
 CONTENT_PRIOR = 20.0  # μ_c, of an item whose texts say something (see `online.content`)
 NEIGHBOURS = 20  # k < 20
 TRANSITIONS = 12  # k < 12
@@ -132,3 +131,17 @@ def _with_leaders(p: Pairs) -> Pairs:
     need = (int(p.state[BLOCKS]) + NEIGHBOURS + 1) * LEADERS * WORDS
     have = len(p.leaders)
     return p if need <= have else p._replace(leaders=grown(p.leaders, max(need, have * 3 // 2)))
+
+
+@kernel(inline="always")
+def smoothed(out: I64, said: F32, h: int) -> float:
+    """R_h + μ, clicks, and μ_c where the content of h says something.
+
+    R is read as 0 where it is less: a colleague that holds items which stayed away here may take
+    back more than was added here.
+
+    Args:
+        said: float32[items], above 0 where an item's content is a prior of its transitions.
+    """
+    clicks = max(out[h], 0) / SCALE + SMOOTHING
+    return float(clicks + CONTENT_PRIOR if said[h] > 0 else clicks)

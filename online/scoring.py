@@ -18,7 +18,7 @@ from online.cooccurrence import add_row
 from online.factors import Factors, score_all, score_some, user_vector
 from online.histories import CONTEXT, Histories, mark_seen
 from online.kernels import kernel, leaf
-from online.pairs import CONTENT_PRIOR, DECAY, SCALE, SMOOTHING, TRANSITIONS, Pairs
+from online.pairs import DECAY, SCALE, SMOOTHING, TRANSITIONS, Pairs, smoothed
 from online.pool import CAPACITY, Pool, new_pool
 from online.popularity import H20, H100, H700, H20000, Popularity
 
@@ -140,11 +140,7 @@ def _statistics(
     mass = 0.0
     decay = 1.0
     for k in range(min(count, TRANSITIONS)):
-        h = s.context[k]
-        smoothed = max(pairs.out[h], 0) / SCALE + SMOOTHING
-        if said[h] > 0:
-            smoothed += CONTENT_PRIOR
-        mass += decay * SMOOTHING / smoothed
+        mass += decay * SMOOTHING / smoothed(pairs.out, said, s.context[k])
         decay *= DECAY
     _transition(n, p, t_sum, outside[1], mass, s.features[TRANSITION])
 
@@ -160,10 +156,7 @@ def _sum_rows(
     for k in range(count):
         h = context[k]
         wc = decay * p.share[h] / SCALE
-        smoothed = max(pairs.out[h], 0) / SCALE + SMOOTHING
-        if said[h] > 0:
-            smoothed += CONTENT_PRIOR
-        wt = decay / smoothed / SCALE if k < TRANSITIONS else 0.0
+        wt = decay / smoothed(pairs.out, said, h) / SCALE if k < TRANSITIONS else 0.0
         add_row(pairs, h, n, wc, wt, s.c_sum, s.t_sum)
         decay *= DECAY
 
