@@ -22,7 +22,9 @@ def rows(deltas: Deltas) -> Any:
 
 def equal(one: Deltas, other: Deltas) -> bool:
     ours, theirs = rows(one), rows(other)
-    return all(np.allclose(ours[name], theirs[name], atol=1e-3) for name in ours.keys() | theirs)
+    if ours.keys() != theirs.keys():
+        return False
+    return all(np.allclose(ours[name], theirs[name], atol=1e-3) for name in ours)
 
 
 def two_that_know_each_other() -> tuple[Deltas, Deltas]:
