@@ -29,7 +29,7 @@ from streams.chaos_round import Progress, Round
 from streams.demo_parts import Parts
 from streams.freshness import FreshnessWatch
 from streams.sender import LINGER_MS, Outbound
-from streams.simulate import COMMENTS, START, SWING, SimulationConfig, simulate
+from streams.simulate import COMMENTS, SPEED, START, SWING, SimulationConfig, simulate
 
 PROBES_PER_SECOND = 100.0
 COPIED_LINGER_MS = 20  # each send is copied to every node, and the machine is as small as before
@@ -39,6 +39,7 @@ BETWEEN_SECONDS = 3_600.0  # of the platform's clock, from one round's last even
 # Users of another round would come back with another profile, and topics keep no order among them:
 # what is taken at the moment of opting in may be ignored.
 STRANGERS = 50_000  # more than come in a round
+USERS_PER_RATE = 4.0  # each comes every four seconds: who is seen seldom enough is watched
 LINES = {
     "valkey": "SPRINGTIDE_REDIS_URL",
     "clickhouse": "SPRINGTIDE_CLICKHOUSE_URL",
@@ -55,6 +56,7 @@ class ChaosOptions(Struct, frozen=True):
         events: at least so many are sent, for every seed.
         nodes: of the Kafka.
         faults: in place of a seed's.
+        live: events are of now, as on a platform; else days go by in a minute, with incidents.
     """
 
     rate: float = 500.0
@@ -64,6 +66,12 @@ class ChaosOptions(Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
     swing: float = SWING
     comments: float = COMMENTS
+    live: bool = False
+
+    @property
+    def speed(self) -> float:
+        """Seconds of the platform's clock per second of the wall clock."""
+        return 1.0 if self.live else SPEED
 
     def plan(self, seed: int) -> list[Fault]:
         """The faults of a run."""
@@ -188,14 +196,15 @@ class _House:
         began, before = time.monotonic(), len(self._sender.sent.kinds)
         options, faults = self._options, self._options.plan(seed)
         config = SimulationConfig(
-            rate=options.rate, seconds=math.inf, seed=seed, run=f"chaos-{seed}", users=2_000,
-            first_user=number * STRANGERS, start=self._clock + BETWEEN_SECONDS,
-            swing=options.swing, comments=options.comments,
+            rate=options.rate, seconds=math.inf, seed=seed, run=f"chaos-{seed}",
+            users=round(USERS_PER_RATE * options.rate), first_user=number * STRANGERS,
+            swing=options.swing, comments=options.comments, speed=options.speed,
+            start=time.time() if options.live else self._clock + BETWEEN_SECONDS,
         )  # fmt: skip
         stream = self._in_time(simulate(config))
         run = Round(
-            self._parts, self._proxies, self._sender, self._watch, stream, faults, options.events,
-            lambda doing, share: self._progress(f"{seed}: {doing}", share),
+            self._parts, self._proxies, self._sender, self._watch, stream, options.speed, faults,
+            options.events, lambda doing, share: self._progress(f"{seed}: {doing}", share),
         )  # fmt: skip
         await run.run()
         found = await self._count(last or run.stuck)

@@ -20,7 +20,6 @@ from streams.demo_parts import Parts
 from streams.freshness import FreshnessWatch
 from streams.pace import end_task, iterate
 from streams.sender import Outbound
-from streams.simulate import SPEED
 
 log = get_logger("chaos")
 
@@ -37,6 +36,7 @@ class Round:
 
     Args:
         stream: what is sent, endless.
+        speed: of its clock, in seconds per second.
         events: at least so many are sent.
 
     Attributes:
@@ -55,13 +55,15 @@ class Round:
         sender: Recorder,
         watch: FreshnessWatch,
         stream: Iterator[Outbound],
+        speed: float,
         faults: list[Fault],
         events: int,
         progress: Progress,
     ) -> None:
         self._parts, self._proxies = parts, proxies
         self._sender, self._watch = sender, watch
-        self._stream, self._faults, self._progress = stream, faults, progress
+        self._stream, self._speed = stream, speed
+        self._faults, self._progress = faults, progress
         self._enough_at = sender.events_in + events
         self.fresh_ms = math.inf
         self.recovered = -1.0
@@ -86,7 +88,7 @@ class Round:
             await end_task(sending)
 
     async def _send(self) -> None:
-        async for outbound in iterate(self._stream, SPEED):
+        async for outbound in iterate(self._stream, self._speed):
             await self._sender.send(outbound)
 
     async def _windows(self, sending: asyncio.Task[None]) -> AsyncIterator[float]:

@@ -17,6 +17,7 @@ from streams.monitor_order import LIVE_SECONDS
 from streams.outlet import Outgoing
 from streams.partition import PartitionState
 from streams.river import River
+from streams.shedding import Shedding
 
 log = get_logger("score")
 
@@ -40,6 +41,7 @@ class Score:
         self._river = river
         self._classifier = classifier
         self._catalog = catalog
+        self._shedding = Shedding(river.settings.score_within_seconds)
 
     async def handle(self, batches: Sequence[Batch]) -> None:
         """Score what gathered, in one request; it is on Kafka before it counts."""
@@ -86,30 +88,29 @@ class Score:
 
     async def _score(self, admitted: Sequence[Admitted]) -> list[list[tuple[ScoredComment, bool]]]:
         """For each batch its scored comments, each with whether there was nothing to read."""
-        texts = [comment.text for each in admitted for _, comment in each.comments]
-        behind = self._classifier.fallback is not None and len(texts) >= AT_ONCE
-        late = [
-            behind and self._is_late(each, at, comment)
-            for each in admitted
-            for at, comment in each.comments
-        ]
-        answers = iter(await self._answers(texts, late))
+        comments = [comment for each in admitted for _, comment in each.comments]
+        answers = iter(await self._answers([each.text for each in comments], self._late(comments)))
         return [
             [self._scored(each.batch, at, comment, next(answers)) for at, comment in each.comments]
             for each in admitted
         ]
 
-    def _is_late(self, of: Admitted, index: int, comment: Comment) -> bool:
-        """Whether it has waited for the classifier for too long, where more wait than it is given.
+    def _late(self, comments: Sequence[Comment]) -> list[bool]:
+        """Which are not waited for, where more come than the classifier can read.
 
-        Its user's list waits for it, and a spike in such comments. What it waited for an owner of
-        its partition does not count.
+        Their users' lists wait for them, and a spike in such comments.
         """
-        within, now = self._river.settings.score_within_seconds, time.time()
-        since = max(of.batch.timestamps_ms[index] / 1000, of.state.taken_at)
+        if self._classifier.fallback is None:
+            return [False] * len(comments)
         # What is older is a replay's or an import's, and waits for the better answer.
-        live = comment.occurred_at.timestamp() >= now - LIVE_SECONDS
-        return live and 0 < within < now - since
+        since = time.time() - LIVE_SECONDS
+        live = [comment.occurred_at.timestamp() >= since for comment in comments]
+        left = self._shedding.allowed(sum(live), time.monotonic())
+        late = []
+        for is_live in live:
+            late.append(is_live and left <= 0)
+            left -= is_live
+        return late
 
     async def _answers(self, texts: list[str], late: list[bool]) -> list[Answer]:
         """The classifier's; of those that are late its fallback's."""
@@ -119,7 +120,9 @@ class Score:
         if asked:
             started = time.perf_counter()
             theirs = await self._classifier.predict(asked)
-            self._river.metrics.score_seconds.observe(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._river.metrics.score_seconds.observe(seconds)
+            self._shedding.answered(len(asked), seconds, time.monotonic())
         fallback = self._classifier.fallback
         served = self._classifier.version
         ours = fallback.predict(bridged, served) if fallback is not None and bridged else []

@@ -48,6 +48,10 @@ def chaos(
     comments: Annotated[
         float, typer.Option(min=0, max=1, help="Chance that a click leads to a comment.")
     ] = 0.16,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Events are of now; else days go by, with an incident."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run everything on this machine and disturb it: 3 to 6 faults a run, decided by a seed.
@@ -67,7 +71,7 @@ def chaos(
     telemetry.configure(level="ERROR")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     said = tuple(spoken(faults, nodes)) if faults else ()
-    options = ChaosOptions(rate, events, broker, nodes, said, swing, comments)
+    options = ChaosOptions(rate, events, broker, nodes, said, swing, comments, live)
     require_folder("--out", out)
     done, failed = _done(out), 0
 

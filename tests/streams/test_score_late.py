@@ -16,7 +16,7 @@ from infra.metrics import WorkerMetrics
 from infra.pseudonym import Pseudonymiser
 from infra.settings import Settings
 from infra.warehouse import ArchiveWriter
-from streams import score, topics
+from streams import shedding, topics
 from streams.batch_consumer import Batch
 from streams.catalog import Catalog
 from streams.classifier_client import Answer
@@ -29,9 +29,6 @@ from tests.streams.test_erased_meanwhile import KeptOutlet
 
 NOWHERE: Any = None
 YEAR = 365 * 86_400.0
-# Seconds since each comment was appended, and since it was written.
-# That of a fresh one is ahead: a busy machine may take seconds to get here.
-LATE, FRESH, OF_A_REPLAY = (5.0, 5.0), (-60.0, 0.0), (5.0, YEAR)
 
 
 class SlowClassifier:
@@ -48,24 +45,21 @@ class SlowClassifier:
         return [Answer(0.1, 0.1, 0.8, version="server") for _ in texts]
 
 
-def scored(
-    within: float, fallback: NGramFallback | None, owned: float = 60.0
-) -> tuple[dict[str, str], float]:
+def scored(fallback: NGramFallback | None, standing: bool = True) -> tuple[dict[str, str], float]:
     """Comment → version of the model that scored it; how many were late by the metric.
 
     Args:
-        owned: seconds since the worker has the partition.
+        standing: whether there have been more than can be read for long.
     """
     metrics, outlet = WorkerMetrics(CollectorRegistry()), KeptOutlet()
     archive = ArchiveWriter("clickhouse://127.0.0.1:9/default")
-    settings = Settings(score_within_seconds=within)
-    river = River(settings, metrics, NOWHERE, archive, Pseudonymiser(b"1" * 32), outlet)
-    state = PartitionState(0, 1)
-    state.taken_at = time.time() - owned
-    river.partition_loaded(state)
+    river = River(Settings(), metrics, NOWHERE, archive, Pseudonymiser(b"1" * 32), outlet)
+    river.partition_loaded(PartitionState(0, 1))
     classifier: Any = SlowClassifier(fallback)
+    agent = Score(river, classifier, Catalog(river))
+    agent._shedding.active = standing
     now = time.time()
-    told = {"late": LATE, "fresh": FRESH, "of a replay": OF_A_REPLAY, "late again": LATE}
+    ages = {"first": 0.0, "second": 0.0, "of a replay": YEAR, "third": 0.0}
     values: list[bytes | None] = [
         encode(
             Comment(
@@ -73,15 +67,15 @@ def scored(
                 user_id="u",
                 item_id="i",
                 text="a terrible course",
-                occurred_at=datetime.fromtimestamp(now - ago, UTC),
+                occurred_at=datetime.fromtimestamp(now - age, UTC),
             )
         )
-        for name, (_, ago) in told.items()
+        for name, age in ages.items()
     ]
-    appended = [round((now - waited) * 1000) for waited, _ in told.values()]
+    appended = [round(now * 1000)] * len(values)
     keys: list[bytes | None] = [b"default/u"] * len(values)
     batch = Batch(topics.COMMENTS, 0, list(range(len(values))), keys, values, appended)
-    asyncio.run(Score(river, classifier, Catalog(river)).handle([batch]))
+    asyncio.run(agent.handle([batch]))
     made = [
         msgspec.json.decode(each.value or b"", type=ScoredComment)
         for each in outlet.written
@@ -91,33 +85,26 @@ def scored(
 
 
 @pytest.fixture(autouse=True)
-def four_fill_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "AT_ONCE", 4)
+def one_is_read_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shedding, "LEAST", 1)
 
 
-def test_what_waited_for_too_long_is_scored_by_the_expert_and_marked() -> None:
+def test_what_cannot_be_read_in_time_is_scored_by_the_expert_and_marked() -> None:
     expert = NGramFallback.of(None)
     assert expert is not None
-    found, late = scored(2.0, expert)
+    found, late = scored(expert)
     assert found == {
-        "late": expert.version, "fresh": "server", "of a replay": "server",
-        "late again": expert.version,
+        "first": "server", "second": expert.version, "of a replay": "server",
+        "third": expert.version,
     }  # fmt: skip
     assert late == 2
 
 
-def test_where_it_is_to_wait_or_there_is_no_expert_the_server_is_waited_for() -> None:
-    for within, expert in ((0.0, NGramFallback.of(None)), (2.0, None)):
-        found, late = scored(within, expert)
-        assert set(found.values()) == {"server"} and late == 0
-
-
-def test_what_waited_for_an_owner_is_not_late() -> None:
-    found, late = scored(2.0, NGramFallback.of(None), owned=-60.0)
+def test_where_there_is_no_expert_the_server_is_waited_for() -> None:
+    found, late = scored(None)
     assert set(found.values()) == {"server"} and late == 0
 
 
-def test_nobody_is_late_where_the_classifier_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "AT_ONCE", 5)  # clocks may differ by seconds
-    found, late = scored(2.0, NGramFallback.of(None))
+def test_a_burst_is_waited_for() -> None:
+    found, late = scored(NGramFallback.of(None), standing=False)
     assert set(found.values()) == {"server"} and late == 0
