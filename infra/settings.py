@@ -84,8 +84,8 @@ class Settings(BaseSettings):
         SecretStr(""), description="what the worker shows a classifier that asks for a token"
     )
     score_within_seconds: float = Field(
-        2.0, ge=0, description="for so long more live comments may come than the classifier can read; "
-        "then what is too many is scored by its n-gram expert alone, and marked; 0: all wait",
+        2.0, ge=0, description="a live comment that waited longer, where many do, is scored by the "
+        "model's n-gram expert alone, and marked; 0: it waits for the classifier",
     )  # fmt: skip
     worker_urls: str = Field(
         "", description="workers whose /metrics the ops page shows, comma-separated"

@@ -56,7 +56,7 @@ class ChaosOptions(Struct, frozen=True):
         events: at least so many are sent, for every seed.
         nodes: of the Kafka.
         faults: in place of a seed's.
-        live: events are of now, as on a platform; else days go by in a minute, with incidents.
+        live: events are of now, at an even rate; else days go by in a minute, with incidents.
     """
 
     rate: float = 500.0
@@ -198,7 +198,8 @@ class _House:
         config = SimulationConfig(
             rate=options.rate, seconds=math.inf, seed=seed, run=f"chaos-{seed}",
             users=round(USERS_PER_RATE * options.rate), first_user=number * STRANGERS,
-            swing=options.swing, comments=options.comments, speed=options.speed,
+            swing=0.0 if options.live else options.swing, comments=options.comments,
+            speed=options.speed,
             start=time.time() if options.live else self._clock + BETWEEN_SECONDS,
         )  # fmt: skip
         stream = self._in_time(simulate(config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,11 +14,11 @@ from streams.catalog import Catalog
 from streams.classifier_client import Answer, ClassifierClient
 from streams.events import Comment, ScoredComment, Sentiment, encode, user_key
 from streams.intake import Rejected
+from streams.lateness import Lateness
 from streams.monitor_order import LIVE_SECONDS
 from streams.outlet import Outgoing
 from streams.partition import PartitionState
 from streams.river import River
-from streams.shedding import Shedding
 
 log = get_logger("score")
 
@@ -41,7 +42,7 @@ class Score:
         self._river = river
         self._classifier = classifier
         self._catalog = catalog
-        self._shedding = Shedding(river.settings.score_within_seconds)
+        self._lateness = Lateness(river.settings.score_within_seconds)
 
     async def handle(self, batches: Sequence[Batch]) -> None:
         """Score what gathered, in one request; it is on Kafka before it counts."""
@@ -88,29 +89,32 @@ class Score:
 
     async def _score(self, admitted: Sequence[Admitted]) -> list[list[tuple[ScoredComment, bool]]]:
         """For each batch its scored comments, each with whether there was nothing to read."""
-        comments = [comment for each in admitted for _, comment in each.comments]
-        answers = iter(await self._answers([each.text for each in comments], self._late(comments)))
+        texts = [comment.text for each in admitted for _, comment in each.comments]
+        answers = iter(await self._answers(texts, self._late(admitted)))
         return [
             [self._scored(each.batch, at, comment, next(answers)) for at, comment in each.comments]
             for each in admitted
         ]
 
-    def _late(self, comments: Sequence[Comment]) -> list[bool]:
-        """Which are not waited for, where more come than the classifier can read.
-
-        Their users' lists wait for them, and a spike in such comments.
-        """
+    def _late(self, admitted: Sequence[Admitted]) -> list[bool]:
+        """Of each comment; their users' lists wait for them, and a spike in such comments."""
+        waited = [
+            self._waited(each, at, comment) for each in admitted for at, comment in each.comments
+        ]
         if self._classifier.fallback is None:
-            return [False] * len(comments)
-        # What is older is a replay's or an import's, and waits for the better answer.
-        since = time.time() - LIVE_SECONDS
-        live = [comment.occurred_at.timestamp() >= since for comment in comments]
-        left = self._shedding.allowed(sum(live), time.monotonic())
-        late = []
-        for is_live in live:
-            late.append(is_live and left <= 0)
-            left -= is_live
-        return late
+            return [False] * len(waited)
+        taken = sum(len(each.batch.offsets) for each in admitted)
+        return self._lateness.of(waited, taken >= AT_ONCE, time.monotonic())
+
+    def _waited(self, of: Admitted, index: int, comment: Comment) -> float:
+        """Seconds, since it has an owner; −inf: it was old when it came.
+
+        That is an import's, or of events sent again, and waits for the better answer.
+        """
+        received = of.batch.timestamps_ms[index] / 1000
+        if received - comment.occurred_at.timestamp() > LIVE_SECONDS:
+            return -math.inf
+        return time.time() - max(received, of.state.taken_at)
 
     async def _answers(self, texts: list[str], late: list[bool]) -> list[Answer]:
         """The classifier's; of those that are late its fallback's."""
@@ -120,9 +124,7 @@ class Score:
         if asked:
             started = time.perf_counter()
             theirs = await self._classifier.predict(asked)
-            seconds = time.perf_counter() - started
-            self._river.metrics.score_seconds.observe(seconds)
-            self._shedding.answered(len(asked), seconds, time.monotonic())
+            self._river.metrics.score_seconds.observe(time.perf_counter() - started)
         fallback = self._classifier.fallback
         served = self._classifier.version
         ours = fallback.predict(bridged, served) if fallback is not None and bridged else []

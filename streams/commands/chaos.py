@@ -50,7 +50,7 @@ def chaos(
     ] = 0.16,
     live: Annotated[
         bool,
-        typer.Option("--live", help="Events are of now; else days go by, with an incident."),
+        typer.Option("--live", help="Events are of now, at an even rate; else days go by."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

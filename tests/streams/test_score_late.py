@@ -16,7 +16,7 @@ from infra.metrics import WorkerMetrics
 from infra.pseudonym import Pseudonymiser
 from infra.settings import Settings
 from infra.warehouse import ArchiveWriter
-from streams import shedding, topics
+from streams import score, topics
 from streams.batch_consumer import Batch
 from streams.catalog import Catalog
 from streams.classifier_client import Answer
@@ -29,6 +29,9 @@ from tests.streams.test_erased_meanwhile import KeptOutlet
 
 NOWHERE: Any = None
 YEAR = 365 * 86_400.0
+# Seconds since each comment was appended, and since it was written.
+# That of a fresh one is ahead: a busy machine may take seconds to get here.
+LATE, FRESH, OF_A_REPLAY, OF_AN_OUTAGE = (5.0, 5.0), (-60.0, 0.0), (5.0, YEAR), (600.0, 601.0)
 
 
 class SlowClassifier:
@@ -45,21 +48,24 @@ class SlowClassifier:
         return [Answer(0.1, 0.1, 0.8, version="server") for _ in texts]
 
 
-def scored(fallback: NGramFallback | None, standing: bool = True) -> tuple[dict[str, str], float]:
+def scored(
+    within: float, fallback: NGramFallback | None, owned: float = 700.0
+) -> tuple[dict[str, str], float]:
     """Comment → version of the model that scored it; how many were late by the metric.
 
     Args:
-        standing: whether there have been more than can be read for long.
+        owned: seconds since the worker has the partition.
     """
     metrics, outlet = WorkerMetrics(CollectorRegistry()), KeptOutlet()
     archive = ArchiveWriter("clickhouse://127.0.0.1:9/default")
-    river = River(Settings(), metrics, NOWHERE, archive, Pseudonymiser(b"1" * 32), outlet)
-    river.partition_loaded(PartitionState(0, 1))
+    settings = Settings(score_within_seconds=within)
+    river = River(settings, metrics, NOWHERE, archive, Pseudonymiser(b"1" * 32), outlet)
+    state = PartitionState(0, 1)
+    state.taken_at = time.time() - owned
+    river.partition_loaded(state)
     classifier: Any = SlowClassifier(fallback)
-    agent = Score(river, classifier, Catalog(river))
-    agent._shedding.active = standing
     now = time.time()
-    ages = {"first": 0.0, "second": 0.0, "of a replay": YEAR, "third": 0.0}
+    told = {"late": LATE, "fresh": FRESH, "of a replay": OF_A_REPLAY, "of an outage": OF_AN_OUTAGE}
     values: list[bytes | None] = [
         encode(
             Comment(
@@ -67,15 +73,15 @@ def scored(fallback: NGramFallback | None, standing: bool = True) -> tuple[dict[
                 user_id="u",
                 item_id="i",
                 text="a terrible course",
-                occurred_at=datetime.fromtimestamp(now - age, UTC),
+                occurred_at=datetime.fromtimestamp(now - ago, UTC),
             )
         )
-        for name, age in ages.items()
+        for name, (_, ago) in told.items()
     ]
-    appended = [round(now * 1000)] * len(values)
+    appended = [round((now - waited) * 1000) for waited, _ in told.values()]
     keys: list[bytes | None] = [b"default/u"] * len(values)
     batch = Batch(topics.COMMENTS, 0, list(range(len(values))), keys, values, appended)
-    asyncio.run(agent.handle([batch]))
+    asyncio.run(Score(river, classifier, Catalog(river)).handle([batch]))
     made = [
         msgspec.json.decode(each.value or b"", type=ScoredComment)
         for each in outlet.written
@@ -85,26 +91,33 @@ def scored(fallback: NGramFallback | None, standing: bool = True) -> tuple[dict[
 
 
 @pytest.fixture(autouse=True)
-def one_is_read_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shedding, "LEAST", 1)
+def four_fill_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "AT_ONCE", 4)
 
 
-def test_what_cannot_be_read_in_time_is_scored_by_the_expert_and_marked() -> None:
+def test_what_waited_for_too_long_is_scored_by_the_expert_and_marked() -> None:
     expert = NGramFallback.of(None)
     assert expert is not None
-    found, late = scored(expert)
+    found, late = scored(2.0, expert)
     assert found == {
-        "first": "server", "second": expert.version, "of a replay": "server",
-        "third": expert.version,
+        "late": expert.version, "fresh": "server", "of a replay": "server",
+        "of an outage": expert.version,
     }  # fmt: skip
     assert late == 2
 
 
-def test_where_there_is_no_expert_the_server_is_waited_for() -> None:
-    found, late = scored(None)
+def test_where_it_is_to_wait_or_there_is_no_expert_the_server_is_waited_for() -> None:
+    for within, expert in ((0.0, NGramFallback.of(None)), (2.0, None)):
+        found, late = scored(within, expert)
+        assert set(found.values()) == {"server"} and late == 0
+
+
+def test_what_waited_for_an_owner_is_not_late() -> None:
+    found, late = scored(2.0, NGramFallback.of(None), owned=-60.0)
     assert set(found.values()) == {"server"} and late == 0
 
 
-def test_a_burst_is_waited_for() -> None:
-    found, late = scored(NGramFallback.of(None), standing=False)
+def test_nobody_is_late_where_the_classifier_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "AT_ONCE", 5)  # clocks may differ by seconds
+    found, late = scored(2.0, NGramFallback.of(None))
     assert set(found.values()) == {"server"} and late == 0
