@@ -38,7 +38,8 @@ class Lateness:
         hurry = now < self._hurry_until
         if not self._within or not (full or hurry):
             return [False] * len(waited)
-        late = [each > min(self._within, WAIT_SECONDS if hurry else math.inf) for each in waited]
+        patience = min(self._within, WAIT_SECONDS) if hurry else self._within
+        late = [each > patience for each in waited]
         if any(late) and not hurry:
             self._stands(now)
         return late
