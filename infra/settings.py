@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     )
     score_within_seconds: float = Field(
         2.0, ge=0, description="a live comment that waited longer, where many do, is scored by the "
-        "model's n-gram expert alone, and marked; 0: it waits for the classifier",
+        "model's n-gram expert alone, and marked; a tenth of it where that goes on; 0: it waits",
     )  # fmt: skip
     worker_urls: str = Field(
         "", description="workers whose /metrics the ops page shows, comma-separated"
