@@ -29,7 +29,7 @@ from streams.chaos_round import Progress, Round
 from streams.demo_parts import Parts
 from streams.freshness import FreshnessWatch
 from streams.sender import LINGER_MS, Outbound
-from streams.simulate import COMMENTS, SPEED, START, SWING, SimulationConfig, simulate
+from streams.simulate import COMMENTS, START, SWING, SimulationConfig, simulate
 
 PROBES_PER_SECOND = 100.0
 COPIED_LINGER_MS = 20  # each send is copied to every node, and the machine is as small as before
@@ -68,14 +68,25 @@ class ChaosOptions(Struct, frozen=True):
     comments: float = COMMENTS
     live: bool = False
 
-    @property
-    def speed(self) -> float:
-        """Seconds of the platform's clock per second of the wall clock."""
-        return 1.0 if self.live else SPEED
-
     def plan(self, seed: int) -> list[Fault]:
         """The faults of a run."""
         return list(self.faults) or plan(seed, self.fault_seconds, self.nodes)
+
+    def platform(self, seed: int, number: int, after: float) -> SimulationConfig:
+        """Who sends in a run.
+
+        Args:
+            number: of runs in this house before.
+            after: the platform's clock when the last one ended, epoch seconds.
+        """
+        config = SimulationConfig(
+            rate=self.rate, seconds=math.inf, seed=seed, run=f"chaos-{seed}",
+            users=round(USERS_PER_RATE * self.rate), first_user=number * STRANGERS,
+            swing=self.swing, comments=self.comments, start=after + BETWEEN_SECONDS,
+        )  # fmt: skip
+        if self.live:
+            return msgspec.structs.replace(config, start=time.time(), speed=1.0, swing=0.0)
+        return config
 
     @property
     def fault_seconds(self) -> float:
@@ -195,16 +206,10 @@ class _House:
     async def _round(self, number: int, seed: int, last: bool) -> Outcome:
         began, before = time.monotonic(), len(self._sender.sent.kinds)
         options, faults = self._options, self._options.plan(seed)
-        config = SimulationConfig(
-            rate=options.rate, seconds=math.inf, seed=seed, run=f"chaos-{seed}",
-            users=round(USERS_PER_RATE * options.rate), first_user=number * STRANGERS,
-            swing=0.0 if options.live else options.swing, comments=options.comments,
-            speed=options.speed,
-            start=time.time() if options.live else self._clock + BETWEEN_SECONDS,
-        )  # fmt: skip
+        config = options.platform(seed, number, self._clock)
         stream = self._in_time(simulate(config))
         run = Round(
-            self._parts, self._proxies, self._sender, self._watch, stream, options.speed, faults,
+            self._parts, self._proxies, self._sender, self._watch, stream, config.speed, faults,
             options.events, lambda doing, share: self._progress(f"{seed}: {doing}", share),
         )  # fmt: skip
         await run.run()

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 
 from infra.local.proxy import Proxies
 from infra.settings import UserError
+from streams.chaos import STRANGERS, ChaosOptions
 from streams.chaos_plan import FEWEST, LONGEST, MOST, TARGETS, Fault, plan, spoken
 from streams.commands.chaos import parse_seeds
+from streams.simulate import START, simulate
 
 OUTCOMES = Path(__file__).with_name("outcomes.jsonl")
 
@@ -46,6 +48,17 @@ def test_every_target_is_hit_in_every_way() -> None:
 def test_the_nodes_of_a_cluster_are_hit_one_by_one() -> None:
     met = {fault.target for seed in range(100) for fault in plan(seed, 30, nodes=3)}
     assert met == (TARGETS.keys() - {"kafka"}) | {"kafka-1", "kafka-2", "kafka-3"}
+
+
+def test_days_go_by_after_the_last_run_or_events_are_of_now() -> None:
+    days = ChaosOptions(swing=0.4).platform(seed=7, number=2, after=START)
+    assert days.start > START and days.speed > 1_000 and days.swing == 0.4
+    began = time.time()
+    now = ChaosOptions(swing=0.4, live=True).platform(seed=7, number=2, after=START)
+    assert now.first_user == days.first_user == 2 * STRANGERS
+    interactions = (each.at for each in simulate(now) if each.is_interaction)
+    seconds = [next(interactions) - began for _ in range(500)]
+    assert seconds[0] >= 0 and 0.5 < seconds[-1] < 2.0, "at 500 a second"
 
 
 def test_faults_can_be_said() -> None:
